@@ -1,0 +1,52 @@
+"""Networks as plain descriptions: one file a family, each sized by parameters.
+
+A family file defines `NETWORKS`, a mapping from command-line name to builder. A builder takes
+keyword parameters (all with defaults) and returns a Network; `infer` in the same file turns
+the weight shapes of a dump without metadata into such parameters.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from refq.errors import OptionError, unknown
+from refq.layers import Shape
+from refq.networks.graph import Network, Node, chain
+
+__all__ = ["Network", "Node", "build", "chain", "infer", "known"]
+
+
+def _families() -> list[Any]:
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return [module for module in modules if hasattr(module, "NETWORKS")]
+
+
+def known() -> list[str]:
+    """Names of all networks, sorted."""
+    return sorted(name for family in _families() for name in family.NETWORKS)
+
+
+def _family(name: str) -> Any:
+    for family in _families():
+        if name in family.NETWORKS:
+            return family
+    raise unknown("network", name, known())
+
+
+def build(name: str, parameters: Mapping[str, Any] | None = None) -> Network:
+    """The named network at the given size. Raises OptionError for an unknown name or
+    parameter and ShapeError for sizes that do not fit."""
+    builder: Callable[..., Network] = _family(name).NETWORKS[name]
+    try:
+        return builder(**dict(parameters or {}))
+    except TypeError as error:
+        raise OptionError(f"parameters {dict(parameters or {})} for {name}: {error}") from None
+
+
+def infer(name: str, shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """Builder parameters that fit the weight shapes {layer: shape} of a dump."""
+    return _family(name).infer(shapes)

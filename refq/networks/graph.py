@@ -1,0 +1,127 @@
+"""The frozen graph description that every network is written in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from refq.errors import ShapeError
+from refq.layers import WEIGHTED, Conv, Layer, Shape, output_shape, weight_shape
+
+INPUT = "data"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One layer in a network: its name is also the name of its output tensor."""
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Nodes in the order of computation; the last one's output is the network's.
+
+    input_shape is (C, H, W); parameters are what the builder was called with.
+    """
+
+    name: str
+    input_shape: Shape
+    nodes: tuple[Node, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shapes  # noqa: B018 - a network that does not fit together fails when it is built
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of every tensor, without batch. Raises ShapeError naming the node."""
+        shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        for node in self.nodes:
+            missing = [name for name in node.inputs if name not in shapes]
+            if missing or node.name in shapes:
+                raise ShapeError(
+                    f"{self.name}: node {node.name!r} with inputs {node.inputs}",
+                    "a new name and inputs that earlier nodes make",
+                )
+            try:
+                shapes[node.name] = output_shape(
+                    node.layer, tuple(shapes[name] for name in node.inputs)
+                )
+            except ShapeError as error:
+                raise ShapeError(f"{self.name}: layer {node.name!r}: {error}") from None
+        return shapes
+
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def consumers(self) -> dict[str, tuple[Node, ...]]:
+        """Nodes that read each tensor."""
+        readers: dict[str, list[Node]] = {name: [] for name in self.shapes}
+        for node in self.nodes:
+            for name in node.inputs:
+                readers[name].append(node)
+        return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    @property
+    def output(self) -> str:
+        return self.nodes[-1].name
+
+    @property
+    def has_classifier(self) -> bool:
+        """True where the output is one value a class, False for a trunk of convolutions."""
+        return len(self.shapes[self.output]) == 1
+
+    @cached_property
+    def weighted(self) -> tuple[Node, ...]:
+        """Convolutions and dense layers, in order."""
+        return tuple(node for node in self.nodes if isinstance(node.layer, WEIGHTED))
+
+    def weight_shapes(self) -> dict[str, Shape]:
+        """Weight shape of each weighted layer; its bias has the first dimension's length."""
+        return {
+            node.name: weight_shape(node.layer, tuple(self.shapes[i] for i in node.inputs))
+            for node in self.weighted
+            if isinstance(node.layer, WEIGHTED)
+        }
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates of each weighted layer for one image (paper B, section 3.1)."""
+        counts = {}
+        for name, shape in self.weight_shapes().items():
+            pixels = (
+                math.prod(self.shapes[name][1:])
+                if isinstance(self.by_name[name].layer, Conv)
+                else 1
+            )
+            counts[name] = math.prod(shape) * pixels
+        return counts
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Weights and biases of each weighted layer."""
+        return {name: math.prod(shape) + shape[0] for name, shape in self.weight_shapes().items()}
+
+    def activation_counts(self) -> dict[str, int]:
+        """Outputs of each weighted layer for one image."""
+        return {node.name: math.prod(self.shapes[node.name]) for node in self.weighted}
+
+
+def chain(first: str, *steps: tuple[str, Layer]) -> list[Node]:
+    """Nodes one after the other, the first reading the tensor `first`."""
+    nodes, previous = [], first
+    for name, layer in steps:
+        nodes.append(Node(name, layer, (previous,)))
+        previous = name
+    return nodes
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channel count at a width multiplier, at least 1."""
+    return max(1, round(channels * width))
