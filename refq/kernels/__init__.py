@@ -1,0 +1,45 @@
+"""What runs fast: public functions check and allocate, underscored njit functions only loop.
+
+`refq.oracle` has the same public names; `tests/op_cases.py` has a row for each.
+"""
+
+from refq.kernels.conv import conv, conv_integer
+from refq.kernels.dense import dense, dense_integer
+from refq.kernels.elementwise import add, concat, relu
+from refq.kernels.fixed import dequantize, quantize, requantize
+from refq.kernels.histogram import float_histogram
+from refq.kernels.lrn import lrn, lrn_integer
+from refq.kernels.pool import (
+    avg_pool,
+    avg_pool_integer,
+    global_avg_pool,
+    global_avg_pool_integer,
+    max_pool,
+)
+from refq.kernels.softmax import softmax, softmax_integer
+from refq.kernels.storage import shift_decode, shift_encode
+
+__all__ = [
+    "add",
+    "avg_pool",
+    "avg_pool_integer",
+    "concat",
+    "conv",
+    "conv_integer",
+    "dense",
+    "dense_integer",
+    "dequantize",
+    "float_histogram",
+    "global_avg_pool",
+    "global_avg_pool_integer",
+    "lrn",
+    "lrn_integer",
+    "max_pool",
+    "quantize",
+    "relu",
+    "requantize",
+    "shift_decode",
+    "shift_encode",
+    "softmax",
+    "softmax_integer",
+]

@@ -1,0 +1,239 @@
+"""Convolution, float32 and exact integer, by patches (im2col) and matrix products.
+
+Attributes have ONNX's meaning: pads (top, left, bottom, right), strides (down, right), group.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from refq.errors import FormatError, ShapeError
+from refq.formats import Accumulator, Overflow
+from refq.kernels import gemm
+from refq.layers import NO_PADS, Conv, Pads, Pair, output_shape
+
+# values in one block of patches: small enough for the cache, large enough for BLAS
+BLOCK_VALUES = 1 << 20
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _patches(x, first_channel, images, top_row, out, kernel, strides, pads):
+    """Fills out (C, kh, kw, images, rows, columns) with what each output pixel sees."""
+    channels, kh, kw, count, rows, columns = out.shape
+    height, width = x.shape[2], x.shape[3]
+    for task in prange(channels * kh):
+        c, i = task // kh, task % kh
+        for j in range(kw):
+            # output columns whose input column lies inside the image
+            left = max(0, -((j - pads[1]) // strides[1]))
+            right = min(columns, (width - 1 + pads[1] - j) // strides[1] + 1)
+            for n in range(count):
+                for r in range(rows):
+                    line = out[c, i, j, n, r]
+                    source = (top_row + r) * strides[0] + i - pads[0]
+                    if source < 0 or source >= height or right <= left:
+                        line[:] = 0
+                        continue
+                    row = x[images + n, first_channel + c, source]
+                    line[:left] = 0
+                    line[right:] = 0
+                    at = left * strides[1] + j - pads[1]
+                    for k in range(left, right):
+                        line[k] = row[at]
+                        at += strides[1]
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _store(sums, bias, out, images, first_channel, top_row):
+    """Adds the bias and moves sums (O, images, rows, columns) to their place in out."""
+    channels, count, rows, columns = sums.shape
+    for o in prange(channels):
+        start = bias[first_channel + o]
+        for n in range(count):
+            for r in range(rows):
+                for c in range(columns):
+                    out[images + n, first_channel + o, top_row + r, c] = (
+                        out.dtype.type(sums[o, n, r, c]) + start
+                    )
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _limit_sums(sums, low, high, wrap, bits):
+    """Brings exact sums into the accumulator's range in place; counts those outside."""
+    outside = 0
+    for i in prange(sums.size):
+        value = sums[i]
+        if value < low or value > high:
+            outside += 1
+            if wrap:
+                value &= (1 << bits) - 1
+                if value >> (bits - 1):
+                    value -= 1 << bits
+                sums[i] = value
+            else:
+                sums[i] = low if value < low else high
+    return outside
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _saturating_product(w, x, bias, out, low, high):
+    """Sums that saturate after the bias and after every MAC, k ascending.
+
+    The lanes are the outputs, so the order of MACs in each stays the defined one.
+    """
+    clipped = 0
+    for o in prange(w.shape[0]):
+        line = out[o]
+        start = min(max(bias[o], low), high)
+        if start != bias[o]:
+            clipped += line.size
+        line[:] = start
+        for k in range(w.shape[1]):
+            factor = np.int64(w[o, k])
+            for p in range(x.shape[1]):
+                value = line[p] + factor * x[k, p]
+                limited = min(max(value, low), high)
+                clipped += limited != value
+                line[p] = limited
+    return clipped
+
+
+def _check(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, strides: Pair, pads: Pads, group: int
+) -> tuple[int, int, int, int]:
+    """Shape of the output, or a ShapeError."""
+    if x.ndim != 4 or w.ndim != 4:
+        raise ShapeError(f"conv of {x.shape} with weights {w.shape}", "(N,C,H,W) and (O,I,H,W)")
+    layer = Conv(w.shape[0], (w.shape[2], w.shape[3]), strides, pads, group)
+    out = output_shape(layer, (x.shape[1:],))
+    if w.shape[1] * group != x.shape[1]:
+        raise ShapeError(
+            f"{x.shape[1]} channels for weights {w.shape} in {group} groups",
+            f"{w.shape[1] * group} channels",
+        )
+    if b is not None and b.shape != w.shape[:1]:
+        raise ShapeError(f"bias of shape {b.shape}", f"{w.shape[:1]}")
+    return x.shape[0], out[0], out[1], out[2]
+
+
+def _blocks(shape: tuple[int, int, int, int], depth: int) -> list[tuple[int, int, int, int]]:
+    """(first image, images, top row, rows) of blocks that fit the cache."""
+    count, _, rows, columns = shape
+    pixels = min(max(BLOCK_VALUES // depth, 256), 8192)
+    images = max(1, pixels // (rows * columns))
+    height = min(rows, max(1, pixels // columns))
+    return [
+        (n, min(images, count - n), r, min(height, rows - r))
+        for n in range(0, count, images)
+        for r in range(0, rows, height)
+    ]
+
+
+def conv(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    strides: Pair = (1, 1),
+    pads: Pads = NO_PADS,
+    group: int = 1,
+) -> np.ndarray:
+    """ONNX Conv in float32: x (N,C,H,W), w (O,C/group,kh,kw), b (O,) -> (N,O,H',W').
+
+    Raises ShapeError where the shapes do not fit.
+    """
+    shape = _check(x, w, b, strides, pads, group)
+    out = np.empty(shape, np.float32)
+    bias = np.zeros(shape[1], np.float32) if b is None else np.asarray(b, np.float32)
+    x, w = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(w, np.float32)
+    for block, channels, weights, patches in _products(x, w, shape, strides, pads, group):
+        sums = (weights @ patches).reshape(-1, block[1], block[3], shape[3])
+        _store(sums, bias, out, block[0], channels, block[2])
+    return out
+
+
+def conv_integer(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    strides: Pair = (1, 1),
+    pads: Pads = NO_PADS,
+    group: int = 1,
+    accumulator: Accumulator = Accumulator(),  # noqa: B008 - frozen
+) -> tuple[np.ndarray, int]:
+    """Convolution of integer codes into an accumulator (contract section 3).
+
+    x int32 (N,C,H,W), w int32 or int64 (O,C/group,kh,kw), b int64 (O,) with the products' fraction
+    bits. Returns (int64 sums (N,O,H',W'), overflows). Exact by default; a declared accumulator
+    saturates or wraps at the end (overflows: outputs outside) or, saturating, after the bias and
+    every MAC in the order input channel, kernel row, kernel column (overflows: MACs that clipped).
+    Raises ShapeError, and FormatError where exact sums could leave 64 bits.
+    """
+    shape = _check(x, w, b, strides, pads, group)
+    _require_integers(x, w, b)
+    bias = np.zeros(shape[1], np.int64) if b is None else np.asarray(b, np.int64)
+    bound = gemm.sum_bound(w.reshape(shape[1], -1), gemm.largest(x), bias)
+    out = np.empty(shape, np.int64)
+    x, overflows = np.ascontiguousarray(x), 0
+    if saturates_every_mac(accumulator):
+        low, high = accumulator_range(accumulator)
+        wide = np.ascontiguousarray(w, np.int64)
+        none = np.zeros(shape[1], np.int64)
+        for block, channels, weights, patches in _products(x, wide, shape, strides, pads, group):
+            sums = np.empty((weights.shape[0], patches.shape[1]), np.int64)
+            part = bias[channels : channels + weights.shape[0]]
+            overflows += _saturating_product(weights, patches, part, sums, low, high)
+            placed = sums.reshape(-1, block[1], block[3], shape[3])
+            _store(placed, none, out, block[0], channels, block[2])
+        return out, overflows
+    operand = np.ascontiguousarray(w, gemm.exact_dtype(bound))
+    for block, channels, weights, patches in _products(x, operand, shape, strides, pads, group):
+        sums = gemm.multiply(weights, patches).reshape(-1, block[1], block[3], shape[3])
+        _store(sums, bias, out, block[0], channels, block[2])
+    return out, limit_sums(out, accumulator)
+
+
+def _products(x, w, shape, strides, pads, group):  # type: ignore[no-untyped-def]
+    """Yields (block, first output channel, weights (O,K), patches (K,P)) for every block and
+    group; patches are of the weights' type and valid until the next step."""
+    inputs, kernel = w.shape[1], w.shape[2:]
+    depth = inputs * kernel[0] * kernel[1]
+    outputs = shape[1] // group
+    for block in _blocks(shape, depth):
+        images, count, top, rows = block
+        patches = np.empty((inputs, *kernel, count, rows, shape[3]), w.dtype)
+        for g in range(group):
+            _patches(x, g * inputs, images, top, patches, kernel, strides, pads)
+            weights = w[g * outputs : (g + 1) * outputs].reshape(outputs, depth)
+            yield block, g * outputs, weights, patches.reshape(depth, -1)
+
+
+def _require_integers(*arrays: np.ndarray | None) -> None:
+    for array in arrays:
+        if array is not None and array.dtype not in (np.int32, np.int64):
+            raise FormatError(f"codes of dtype {array.dtype}", "int32 or int64")
+
+
+def saturates_every_mac(accumulator: Accumulator) -> bool:
+    """Wrapping does not depend on the order of MACs, so only saturation needs it."""
+    return (
+        accumulator.bits is not None
+        and accumulator.every_mac
+        and accumulator.overflow is not Overflow.WRAP
+    )
+
+
+def accumulator_range(accumulator: Accumulator) -> tuple[int, int]:
+    """(least, greatest) sum a declared accumulator holds."""
+    assert accumulator.bits is not None
+    high = (1 << (accumulator.bits - 1)) - 1
+    return -high if accumulator.overflow is Overflow.SAT_SYM else -high - 1, high
+
+
+def limit_sums(sums: np.ndarray, accumulator: Accumulator) -> int:
+    """Applies a declared accumulator to exact int64 sums, in place; returns the overflows."""
+    if accumulator.bits is None:
+        return 0
+    low, high = accumulator_range(accumulator)
+    wrap = accumulator.overflow is Overflow.WRAP
+    return int(_limit_sums(sums.reshape(-1), low, high, wrap, accumulator.bits))

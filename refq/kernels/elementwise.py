@@ -1,0 +1,34 @@
+"""ReLU, channel concatenation and elementwise sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from refq.errors import ShapeError
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0), any shape, same dtype."""
+    return np.maximum(x, x.dtype.type(0))
+
+
+def concat(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Joins (N,C,...) arrays of one dtype along the channels, in order."""
+    shapes = [array.shape for array in arrays]
+    if not shapes or any(s[:1] + s[2:] != shapes[0][:1] + shapes[0][2:] for s in shapes):
+        raise ShapeError(f"concat of {shapes}", "shapes that differ in channels only")
+    return np.concatenate(list(arrays), axis=1)
+
+
+def add(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Elementwise sum in order: float32, or int64 for integer codes of one common format."""
+    shapes = {array.shape for array in arrays}
+    if len(shapes) != 1:
+        raise ShapeError(f"sum of shapes {sorted(shapes)}", "equal shapes")
+    kind = np.float32 if arrays[0].dtype.kind == "f" else np.int64
+    total = arrays[0].astype(kind)
+    for array in arrays[1:]:
+        total += array
+    return total

@@ -1,0 +1,268 @@
+"""Fixed-point arithmetic: round, shift, saturate, wrap (contract section 1).
+
+All rounding works on the magnitude: whole part, remainder against the midpoint, sign. The same
+decision `_rounds_up` serves real values, shifts and divisions, so the modes cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from refq.errors import FormatError
+from refq.formats import FixedPointFormat, Overflow, Rounding
+
+MODE = {mode: index for index, mode in enumerate(Rounding)}
+EVEN, AWAY, POS, TO_NEG, TO_ZERO, TO_POS, STOCHASTIC = range(7)
+SAT, SAT_SYM, WRAP = range(3)
+OVERFLOW = {Overflow.SAT: SAT, Overflow.SAT_SYM: SAT_SYM, Overflow.WRAP: WRAP}
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+MIX_2 = np.uint64(0x94D049BB133111EB)
+ONE = np.uint64(1)
+INT64_MAX = np.uint64(2**63 - 1)
+
+
+@njit(cache=True, nogil=True)
+def _random(seed, index):
+    """SplitMix64 (Steele, Lea, Flood 2014) at a position: 64 random bits."""
+    z = seed + (np.uint64(index) + ONE) * GOLDEN
+    z = (z ^ (z >> np.uint64(30))) * MIX_1
+    z = (z ^ (z >> np.uint64(27))) * MIX_2
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _rounds_up(mode, negative, odd, half, inexact, lucky):
+    """Whether the magnitude grows by one; half is -1, 0, 1: below, at, above the midpoint."""
+    if mode == EVEN:
+        return half > 0 or (half == 0 and odd)
+    if mode == AWAY:
+        return half >= 0
+    if mode == POS:
+        return half > 0 or (half == 0 and not negative)
+    if mode == TO_NEG:
+        return negative and inexact
+    if mode == TO_POS:
+        return inexact and not negative
+    if mode == STOCHASTIC:
+        return lucky
+    return False  # TO_ZERO
+
+
+@njit(cache=True, nogil=True)
+def _shift_right(magnitude, negative, shift, mode, noise):
+    """magnitude * 2**-shift (uint64, shift >= 1), rounded."""
+    if shift < 64:
+        s = np.uint64(shift)
+        whole = magnitude >> s
+        rest = magnitude - (whole << s)
+        middle = ONE << np.uint64(shift - 1)
+        lucky = (rest << np.uint64(64 - shift)) > noise
+    else:
+        whole = np.uint64(0)
+        rest = magnitude
+        # the midpoint of a shift beyond 64 lies above every 64-bit magnitude
+        middle = ONE << np.uint64(63)
+        if shift > 64 and rest >= middle:
+            rest = middle - ONE
+        # rest / 2**shift > noise / 2**64, without leaving 64 bits
+        beyond = np.uint64(min(shift - 64, 63))
+        lucky = rest > 0 and noise <= ((rest - ONE) >> beyond)
+    half = 0
+    if rest > middle:
+        half = 1
+    elif rest < middle:
+        half = -1
+    odd = (whole & ONE) != 0
+    if _rounds_up(mode, negative, odd, half, rest != 0, lucky):
+        whole += ONE
+    return whole
+
+
+@njit(cache=True, nogil=True)
+def _divide(magnitude, negative, divisor, mode, noise):
+    """magnitude / divisor (both uint64, divisor below 2**63), rounded."""
+    whole = magnitude // divisor
+    rest = magnitude - whole * divisor
+    half = 0
+    if rest > divisor - rest:
+        half = 1
+    elif rest < divisor - rest:
+        half = -1
+    lucky = False
+    if mode == STOCHASTIC:
+        # 32 fraction bits, by long division, against 32 random bits
+        fraction, left = np.uint64(0), rest
+        for _ in range(32):
+            left, fraction = left << ONE, fraction << ONE
+            if left >= divisor:
+                left, fraction = left - divisor, fraction + ONE
+        lucky = fraction > (noise >> np.uint64(32))
+    if _rounds_up(mode, negative, (whole & ONE) != 0, half, rest != 0, lucky):
+        whole += ONE
+    return whole
+
+
+@njit(cache=True, nogil=True)
+def _limit(code, low, high, overflow, bits, signed):
+    """A code brought into range, for codes that fit int64."""
+    if overflow == WRAP:
+        if bits < 64:
+            code &= (1 << bits) - 1
+            if signed and code >> (bits - 1):
+                code -= 1 << bits
+        return code
+    if overflow == SAT_SYM and signed:
+        low = -high
+    return min(max(code, low), high)
+
+
+@njit(cache=True, nogil=True)
+def _shift_code(code, shift, mode, noise, low, high, overflow, bits, signed):
+    """code * 2**shift, rounded, then brought into range: (code, whether it was outside)."""
+    negative = code < 0
+    magnitude = np.uint64(-code) if negative else np.uint64(code)
+    if shift < 0:
+        magnitude = _shift_right(magnitude, negative, -shift, mode, noise)
+    elif shift > 0:
+        s = np.uint64(min(shift, 63))
+        if magnitude != 0 and (shift > 62 or magnitude > (INT64_MAX >> s)):
+            # beyond int64, so beyond any format: only wrapping needs the low bits
+            if overflow == WRAP:
+                kept = np.int64(0)
+                if shift < bits:
+                    kept = np.int64(code << shift)
+                return _limit(kept, low, high, overflow, bits, signed), True
+            return _limit(low if negative else high, low, high, overflow, bits, signed), True
+        magnitude = magnitude << s
+    value = -np.int64(magnitude) if negative else np.int64(magnitude)
+    limited = _limit(value, low, high, overflow, bits, signed)
+    return limited, limited != value
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _requantize(codes, out, shift, mode, low, high, overflow, bits, signed, seed, offset):
+    outside = 0
+    for i in prange(codes.size):
+        noise = _random(seed, offset + i) if mode == STOCHASTIC else np.uint64(0)
+        code, over = _shift_code(
+            np.int64(codes[i]), shift, mode, noise, low, high, overflow, bits, signed
+        )
+        out[i] = code
+        outside += over
+    return outside
+
+
+@njit(cache=True, nogil=True)
+def _real_code(x, scale, mode, noise, low, high, overflow, bits, signed):
+    """x * scale rounded and brought into range: (code, outside); exact in float64."""
+    value = x * scale
+    negative = value < 0
+    magnitude = -value if negative else value
+    whole = math.floor(magnitude)
+    rest = magnitude - whole  # exact: both have the same exponent range
+    half = 0
+    if rest > 0.5:
+        half = 1
+    elif rest < 0.5:
+        half = -1
+    odd = whole - 2.0 * math.floor(whole * 0.5) != 0.0
+    lucky = rest > float(noise >> np.uint64(11)) * 2.0**-53
+    if _rounds_up(mode, negative, odd, half, rest > 0.0, lucky):
+        whole += 1.0
+    if whole >= 2.0**62:
+        if overflow == WRAP:
+            kept = np.int64(whole % 2.0**bits)
+            return _limit(-kept if negative else kept, low, high, overflow, bits, signed), True
+        return _limit(low if negative else high, low, high, overflow, bits, signed), True
+    code = -np.int64(whole) if negative else np.int64(whole)
+    limited = _limit(code, low, high, overflow, bits, signed)
+    return limited, limited != code
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _quantize(x, out, scale, mode, low, high, overflow, bits, signed, seed, offset):
+    outside = 0
+    unusable = 0
+    for i in prange(x.size):
+        value = np.float64(x[i])
+        if math.isnan(value) or (overflow == WRAP and math.isinf(value)):
+            unusable += 1
+        elif math.isinf(value):
+            edge = low if value < 0 else high
+            out[i] = _limit(edge, low, high, overflow, bits, signed)
+            outside += 1
+        else:
+            noise = _random(seed, offset + i) if mode == STOCHASTIC else np.uint64(0)
+            code, over = _real_code(value, scale, mode, noise, low, high, overflow, bits, signed)
+            out[i] = code
+            outside += over
+    return outside, unusable
+
+
+def _range(fmt: FixedPointFormat, overflow: Overflow) -> tuple[int, int, int, int, bool]:
+    return fmt.min_code, fmt.max_code, OVERFLOW[overflow], fmt.bits, fmt.signed
+
+
+def quantize(
+    x: np.ndarray,
+    fmt: FixedPointFormat,
+    rounding: Rounding = Rounding.TIES_EVEN,
+    overflow: Overflow = Overflow.SAT,
+    seed: int = 0,
+    offset: int = 0,
+) -> tuple[np.ndarray, int]:
+    """Codes of real values: round(x * 2**F), brought into range (contract section 1).
+
+    x: float32 or float64, any shape. Returns (codes of fmt.dtype, how many lay outside).
+    seed and offset place the elements in the stochastic mode's random sequence.
+    Raises FormatError for NaN, and for infinities that cannot wrap.
+    """
+    x = np.ascontiguousarray(x)
+    if x.dtype not in (np.float32, np.float64):
+        raise FormatError(f"values of dtype {x.dtype}", "float32 or float64")
+    out = np.empty(x.shape, fmt.dtype)
+    with np.errstate(over="ignore"):
+        outside, unusable = _quantize(
+            x.reshape(-1), out.reshape(-1), 2.0**fmt.frac_bits, MODE[rounding],
+            *_range(fmt, overflow), np.uint64(seed), offset,
+        )  # fmt: skip
+    if unusable:
+        raise FormatError(f"{unusable} NaN or infinite values", "finite values to quantize")
+    return out, int(outside)
+
+
+def dequantize(codes: np.ndarray, frac_bits: int) -> np.ndarray:
+    """Values code * 2**-frac_bits, float64 (exact below 2**53), same shape."""
+    return np.ldexp(np.asarray(codes, np.float64), -frac_bits)
+
+
+def requantize(
+    codes: np.ndarray,
+    frac_bits: int,
+    fmt: FixedPointFormat,
+    rounding: Rounding = Rounding.TIES_EVEN,
+    overflow: Overflow = Overflow.SAT,
+    seed: int = 0,
+    offset: int = 0,
+) -> tuple[np.ndarray, int]:
+    """Codes with frac_bits fraction bits as codes of fmt, in pure integer arithmetic.
+
+    codes: int32 or int64, any shape, magnitudes up to 2**62. Shifts by F differences of any size,
+    rounds, then brings into range (contract section 1).
+    Returns (codes of fmt.dtype, how many lay outside the range).
+    """
+    codes = np.ascontiguousarray(codes)
+    if codes.dtype not in (np.int32, np.int64):
+        raise FormatError(f"codes of dtype {codes.dtype}", "int32 or int64")
+    out = np.empty(codes.shape, fmt.dtype)
+    with np.errstate(over="ignore"):
+        outside = _requantize(
+            codes.reshape(-1), out.reshape(-1), fmt.frac_bits - frac_bits, MODE[rounding],
+            *_range(fmt, overflow), np.uint64(seed), offset,
+        )  # fmt: skip
+    return out, int(outside)

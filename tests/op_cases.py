@@ -1,0 +1,176 @@
+"""One table of operations: every public kernel function has rows here, and nothing else is public.
+
+A row is (operation, keyword arguments). The parity test calls kernel and oracle with the same
+arguments and compares the results: integers bit for bit, float32 within a tolerance.
+Every dimension differs from its neighbours, so that a mixed-up axis cannot hide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
+
+RNG = np.random.default_rng(20161)
+Case = tuple[str, dict[str, Any]]
+
+
+def real(*shape: int) -> np.ndarray:
+    return RNG.normal(0, 3, shape).astype(np.float32)
+
+
+def codes(*shape: int, bits: int = 12, signed: bool = True) -> np.ndarray:
+    low = -(1 << (bits - 1)) if signed else 0
+    high = (1 << (bits - 1)) if signed else 1 << bits
+    values = RNG.integers(low, high, shape, dtype=np.int64)
+    # the ends of the range are always there
+    values.reshape(-1)[0], values.reshape(-1)[-1] = low, high - 1
+    return values.astype(np.int32)
+
+
+WINDOWS: list[dict[str, Any]] = [
+    {"strides": (1, 1), "pads": (0, 0, 0, 0), "group": 1},
+    {"strides": (2, 1), "pads": (1, 0, 2, 3), "group": 2},
+    {"strides": (3, 2), "pads": (0, 2, 1, 1), "group": 1},
+]
+POOLS: list[dict[str, Any]] = [
+    {"kernel_shape": (2, 2), "strides": (2, 2)},
+    {"kernel_shape": (3, 3), "strides": (2, 2), "ceil_mode": True},
+    {"kernel_shape": (2, 3), "strides": (2, 1), "pads": (1, 2, 0, 1)},
+    {"kernel_shape": (3, 2), "strides": (2, 3), "pads": (1, 1, 1, 1), "ceil_mode": True},
+    {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1), "ceil_mode": True},
+]
+ACCUMULATORS = [
+    Accumulator(),
+    Accumulator(20, Overflow.SAT),
+    Accumulator(17, Overflow.SAT_SYM),
+    Accumulator(19, Overflow.WRAP),
+    Accumulator(18, Overflow.SAT, every_mac=True),
+    Accumulator(18, Overflow.SAT_SYM, every_mac=True),
+    Accumulator(18, Overflow.WRAP, every_mac=True),
+]
+FORMATS = [
+    FixedPointFormat(8, 5),
+    FixedPointFormat(9, 0),
+    FixedPointFormat(5, -3, signed=False),
+    FixedPointFormat(12, 14, signed=False),
+    FixedPointFormat(32, 20),
+    FixedPointFormat(32, 24, signed=False),
+]
+
+
+def _modes() -> Iterator[dict[str, Any]]:
+    for index, rounding in enumerate(Rounding):
+        for overflow in Overflow:
+            yield {"rounding": rounding, "overflow": overflow, "seed": 7 * index, "offset": 11}
+
+
+def _fixed() -> Iterator[Case]:
+    wide = RNG.integers(-(2**45), 2**45, (3, 5, 7))
+    for fmt in FORMATS:
+        for modes in _modes():
+            yield "quantize", {"x": real(2, 3, 5), "fmt": fmt, **modes}
+            yield "quantize", {"x": real(7, 4).astype(np.float64) * 1e9, "fmt": fmt, **modes}
+            yield "requantize", {"codes": wide, "frac_bits": 33, "fmt": fmt, **modes}
+            yield "requantize", {"codes": codes(4, 9), "frac_bits": 6, "fmt": fmt, **modes}
+            yield "requantize", {"codes": codes(4, 9), "frac_bits": -50, "fmt": fmt, **modes}
+    yield "dequantize", {"codes": codes(3, 4, 5), "frac_bits": 7}
+    yield "dequantize", {"codes": codes(6, 2), "frac_bits": -3}
+
+
+def _sums() -> Iterator[Case]:
+    for attributes in WINDOWS:
+        for kernel in ((1, 1), (3, 2), (2, 5)):
+            inputs = 6 // attributes["group"]
+            yield "conv", {"x": real(2, 6, 9, 11), "w": real(4, inputs, *kernel), **attributes}
+            exact = {"x": codes(2, 6, 9, 11), "w": codes(4, inputs, *kernel, bits=8), **attributes}
+            bias = RNG.integers(-(2**15), 2**15, 4)
+            for accumulator in ACCUMULATORS:
+                yield "conv_integer", {**exact, "b": bias, "accumulator": accumulator}
+    big = {"x": codes(2, 6, 9, 11, bits=32), "w": codes(4, 6, 3, 2, bits=28)}
+    yield "conv_integer", big  # beyond 2**53: the int64 path
+    yield (
+        "conv",
+        {"x": real(1, 3, 13, 12), "w": real(5, 3, 11, 11), "b": real(5), "strides": (4, 1)},
+    )
+    yield "dense", {"x": real(3, 4, 5, 2), "w": real(7, 40), "b": real(7)}
+    yield "dense", {"x": real(3, 40), "w": real(7, 40)}
+    for accumulator in ACCUMULATORS:
+        yield "dense_integer", {
+            "x": codes(3, 4, 5, 2, signed=False), "w": codes(7, 40, bits=9),
+            "b": RNG.integers(-(2**15), 2**15, 7), "accumulator": accumulator,
+        }  # fmt: skip
+
+
+def _pools() -> Iterator[Case]:
+    for attributes in POOLS:
+        yield "max_pool", {"x": real(2, 3, 8, 11), **attributes}
+        yield "max_pool", {"x": codes(2, 3, 8, 11), **attributes}
+        yield "max_pool", {"x": codes(2, 3, 8, 11).astype(np.int64) << 40, **attributes}
+        for include in (True, False):
+            both = {**attributes, "count_include_pad": include}
+            yield "avg_pool", {"x": real(2, 3, 8, 11), **both}
+            for modes in _modes():
+                yield "avg_pool_integer", {
+                    "x": codes(2, 3, 8, 11), "frac_bits": 4,
+                    "fmt": FixedPointFormat(9, 6), **both, **modes,
+                }  # fmt: skip
+    for rounding in Rounding:  # a divisor beyond 32 bits
+        yield "avg_pool_integer", {
+            "x": codes(2, 3, 8, 11, bits=30), "frac_bits": 30, "fmt": FixedPointFormat(9, -9),
+            "kernel_shape": (3, 5), "rounding": rounding,
+        }  # fmt: skip
+    for fmt in FORMATS:
+        yield "global_avg_pool_integer", {"x": codes(3, 4, 5, 7), "frac_bits": 7, "fmt": fmt}
+    yield "global_avg_pool", {"x": real(3, 4, 5, 7)}
+
+
+def _channels() -> Iterator[Case]:
+    for size, beta, per_window in (
+        (5, 0.75, True),
+        (3, 0.5, False),
+        (4, 1.25, True),
+        (1, 1.0, True),
+    ):
+        attributes = {
+            "size": size, "alpha": 1e-2, "beta": beta, "bias": 1.5, "per_window": per_window
+        }  # fmt: skip
+        yield "lrn", {"x": real(2, 7, 3, 5), **attributes}
+        for fmt in FORMATS[:4]:
+            yield "lrn_integer", {
+                "x": codes(2, 7, 3, 5), "frac_bits": 5, "fmt": fmt, **attributes
+            }  # fmt: skip
+    yield "lrn", {"x": real(2, 7, 3, 5), "size": 5, "beta": 0.6}
+    yield "softmax", {"x": real(3, 5)}
+    yield "softmax", {"x": real(3, 5, 2, 4)}
+    for frac_bits in (-2, 0, 7, 12):
+        yield "softmax_integer", {
+            "x": codes(3, 6, 2, 4), "frac_bits": frac_bits,
+            "fmt": FixedPointFormat(8, 8, signed=False),
+        }  # fmt: skip
+    yield "softmax_integer", {
+        "x": codes(4, 5, bits=24), "frac_bits": 18, "fmt": FixedPointFormat(16, 15)
+    }  # fmt: skip
+
+
+def _rest() -> Iterator[Case]:
+    yield "relu", {"x": real(2, 3, 4, 5)}
+    yield "relu", {"x": codes(2, 3, 4, 5)}
+    yield "relu", {"x": codes(2, 3, 4, 5).astype(np.int64) << 40}
+    for make in (real, codes):
+        yield "concat", {"arrays": [make(2, 3, 4, 5), make(2, 1, 4, 5), make(2, 6, 4, 5)]}
+        yield "add", {"arrays": [make(2, 3, 4, 5), make(2, 3, 4, 5), make(2, 3, 4, 5)]}
+    for drop in (0, 1, 3, 7):
+        for nearest in (True, False):
+            yield "shift_encode", {
+                "codes": codes(5, 40, signed=False), "bits": 5, "drop": drop, "nearest": nearest
+            }  # fmt: skip
+        yield "shift_decode", {"index": codes(5, 4, bits=5, signed=False), "drop": drop}
+    yield "float_histogram", {"x": real(4, 5, 6)}
+    yield "float_histogram", {"x": np.array([0.0, -0.0, np.inf, 1e-40, 3e38], np.float32)}
+
+
+CASES: list[Case] = [*_fixed(), *_sums(), *_pools(), *_channels(), *_rest()]
