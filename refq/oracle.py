@@ -445,7 +445,7 @@ def lrn_integer(
     for c, reach in enumerate(_neighbours(x.shape[1], size)):
         for n in range(x.shape[0]):
             for place in np.ndindex(x.shape[2:]):
-                total = sum(int(x[(n, k, *place)]) ** 2 for k in reach)
+                total = sum(int(x[(n, k) + place]) ** 2 for k in reach)
                 base = bias + factor * float(total)
                 power = 1.0
                 for _ in range(int(quarters) // 4):
@@ -454,7 +454,7 @@ def lrn_integer(
                     power *= math.sqrt(base)
                 if int(quarters) & 1:
                     power *= math.sqrt(math.sqrt(base))
-                values[(n, c, *place)] = float(int(x[(n, c, *place)])) / power
+                values[(n, c) + place] = float(int(x[(n, c) + place])) / power
     shifted = FixedPointFormat(fmt.bits, fmt.frac_bits - frac_bits, fmt.signed)
     return quantize(values, shifted, rounding, overflow, seed, offset)
 
@@ -478,12 +478,12 @@ def softmax_integer(x: np.ndarray, frac_bits: int, fmt: FixedPointFormat) -> np.
     out = np.empty(x.shape, fmt.dtype)
     for n in range(x.shape[0]):
         for place in np.ndindex(x.shape[2:]):
-            column = [int(x[(n, c, *place)]) for c in range(x.shape[1])]
+            column = [int(x[(n, c) + place]) for c in range(x.shape[1])]
             powers = [power(max(column) - code) for code in column]
             for c, value in enumerate(powers):
                 share = Fraction(value * 2**fmt.frac_bits, sum(powers))
                 code = math.floor(share + Fraction(1, 2))
-                out[(n, c, *place)] = min(code, fmt.max_code)
+                out[(n, c) + place] = min(code, fmt.max_code)
     return out
 
 

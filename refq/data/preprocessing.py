@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from refq.data.decoding import pillow
 from refq.errors import DataError, OptionError
+
+LONGEST = 1 << 15  # a strip of 1x60000 scaled to 224 rows would take gigabytes
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """From a decoded image to the network's input, step by step.
 
-    shorter: the image is scaled (bicubic, aspect kept) so that its shorter side lies within
-    these two bounds; an image already within them is left alone. crop: (rows, columns) cut from
-    the centre. channels: RGB or BGR. mean and scale, in that channel order: (x - mean) * scale.
+    shorter: the image is scaled (bicubic, aspect kept) to bring its shorter side within these
+    two bounds, and further up where the crop would not fit; an image that needs neither is left
+    alone. crop: (rows, columns) cut from the centre. channels: RGB or BGR. mean (three values in
+    that channel order) and scale: (x - mean) * scale, in float32.
     """
 
     crop: tuple[int, int]
@@ -29,11 +35,18 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.channels not in ("RGB", "BGR"):
             raise OptionError(f"channel order {self.channels!r}", "RGB or BGR")
-        if self.shorter[0] > self.shorter[1] or max(self.crop) > self.shorter[0]:
+        for name, sizes in (("crop", self.crop), ("shorter", self.shorter)):
+            if not _all(sizes, 2, int) or min(sizes) < 1:
+                raise OptionError(f"{name} {sizes!r}", "two whole numbers of 1 or more")
+        if self.shorter[0] > self.shorter[1] or min(self.crop) > self.shorter[0]:
             raise OptionError(
                 f"shorter side within {self.shorter} and crop {self.crop}",
-                "bounds in order, the lower one at least the crop",
+                "bounds in order, the lower one at least the crop's shorter side",
             )
+        if not _all(self.mean, 3, (int, float)) or not all(map(math.isfinite, self.mean)):
+            raise OptionError(f"mean {self.mean!r}", "three numbers")
+        if not _all((self.scale,), 1, (int, float)) or not 0 < abs(self.scale) < math.inf:
+            raise OptionError(f"scale {self.scale!r}", "a number other than 0")
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -58,10 +71,18 @@ class Preprocessing:
         )
 
 
+def _all(values: object, count: int, kind: type | tuple[type, ...]) -> bool:
+    return (
+        isinstance(values, tuple)
+        and len(values) == count
+        and all(isinstance(value, kind) for value in values)
+    )
+
+
 def from_json(stored: Mapping[str, Any]) -> Preprocessing:
-    """The inverse of to_json. Raises OptionError for unknown or missing keys."""
+    """The inverse of to_json. Raises OptionError for unknown or missing keys, or bad values."""
     try:
-        values = {
+        values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
         }
         return Preprocessing(**values)
@@ -72,7 +93,7 @@ def from_json(stored: Mapping[str, Any]) -> Preprocessing:
 def caffe(input_shape: tuple[int, ...]) -> Preprocessing:
     """What Caffe's ImageNet models expect: BGR minus (104, 117, 123), shorter side at most 256."""
     crop = (input_shape[1], input_shape[2])
-    side = max(crop)
+    side = min(crop)
     return Preprocessing(crop, (side, max(256, side)), "BGR", (104.0, 117.0, 123.0))
 
 
@@ -81,33 +102,49 @@ def apply(preprocessing: Preprocessing, image: np.ndarray) -> np.ndarray:
 
     Raises DataError where the image must be scaled and Pillow is missing.
     """
-    image = _bring_within(image, preprocessing.shorter)
-    rows, columns = preprocessing.crop
-    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
-    cut = image[top : top + rows, left : left + columns]
+    cut = scale_and_crop(image, preprocessing.shorter, preprocessing.crop)
     if preprocessing.channels == "BGR":
         cut = cut[:, :, ::-1]
-    values = cut.transpose(2, 0, 1).astype(np.float32)
+    values = cut.transpose(2, 0, 1).astype(np.float32, order="C")
     values -= np.asarray(preprocessing.mean, np.float32)[:, None, None]
     if preprocessing.scale != 1.0:
         values *= np.float32(preprocessing.scale)
     return values
 
 
-def _bring_within(image: np.ndarray, shorter: tuple[int, int]) -> np.ndarray:
-    low, high = shorter
-    rows, columns = image.shape[:2]
-    side = min(rows, columns)
-    if low <= side <= high:
-        return image
-    target = low if side < low else high
-    size = (max(target, round(columns * target / side)), max(target, round(rows * target / side)))
-    try:
-        from PIL import Image
-    except ImportError:
+def scale_and_crop(
+    image: np.ndarray, shorter: tuple[int, int], crop: tuple[int, int]
+) -> np.ndarray:
+    """The geometry alone: uint8 (rows, columns, 3) -> uint8 (crop rows, crop columns, 3).
+
+    Where an odd number of rows or columns is cut away, the smaller half goes at the top or left.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise DataError(
-            f"an image of {rows}x{columns}",
-            f"a shorter side within {low}..{high}",
-            "pip install 'refq[images]' to scale images",
-        ) from None
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+            f"an image of dtype {image.dtype} and shape {image.shape}", "uint8 (rows, columns, 3)"
+        )
+    rows, columns = scaled_size((image.shape[0], image.shape[1]), shorter, crop)
+    if (rows, columns) != image.shape[:2]:
+        image = _resized(image, rows, columns)
+    top, left = (rows - crop[0]) // 2, (columns - crop[1]) // 2
+    return image[top : top + crop[0], left : left + crop[1]]
+
+
+def scaled_size(
+    size: tuple[int, int], shorter: tuple[int, int], crop: tuple[int, int]
+) -> tuple[int, int]:
+    """(rows, columns) that an image of `size` is scaled to; each rounds half up."""
+    side = min(size)
+    factor = Fraction(min(max(side, shorter[0]), shorter[1]), side)
+    # A crop that is not square may reach beyond an image whose shorter side suffices.
+    factor = max(factor, Fraction(crop[0], size[0]), Fraction(crop[1], size[1]))
+    half = Fraction(1, 2)
+    return math.floor(size[0] * factor + half), math.floor(size[1] * factor + half)
+
+
+def _resized(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    found = f"an image of {image.shape[0]}x{image.shape[1]} to be scaled to {rows}x{columns}"
+    if max(rows, columns) > LONGEST:
+        raise DataError(found, f"sides of at most {LONGEST}", "crop the image first")
+    pil = pillow(f"scaling {found}")
+    return np.asarray(pil.fromarray(image).resize((columns, rows), pil.Resampling.BICUBIC))

@@ -39,9 +39,12 @@ def _patches(x, first_channel, images, top_row, out, kernel, strides, pads):
                     line[:left] = 0
                     line[right:] = 0
                     at = left * strides[1] + j - pads[1]
-                    for k in range(left, right):
-                        line[k] = row[at]
-                        at += strides[1]
+                    if strides[1] == 1:  # a plain copy, which vectorises
+                        for k in range(right - left):
+                            line[left + k] = row[at + k]
+                    else:
+                        for k in range(right - left):
+                            line[left + k] = row[at + k * strides[1]]
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -186,14 +189,14 @@ def conv_integer(
             placed = sums.reshape(-1, block[1], block[3], shape[3])
             _store(placed, none, out, block[0], channels, block[2])
         return out, overflows
-    operand = np.ascontiguousarray(w, gemm.exact_dtype(bound))
+    operand: np.ndarray = np.ascontiguousarray(w, gemm.exact_dtype(bound))
     for block, channels, weights, patches in _products(x, operand, shape, strides, pads, group):
         sums = gemm.multiply(weights, patches).reshape(-1, block[1], block[3], shape[3])
         _store(sums, bias, out, block[0], channels, block[2])
     return out, limit_sums(out, accumulator)
 
 
-def _products(x, w, shape, strides, pads, group):  # type: ignore[no-untyped-def]
+def _products(x, w, shape, strides, pads, group):
     """Yields (block, first output channel, weights (O,K), patches (K,P)) for every block and
     group; patches are of the weights' type and valid until the next step."""
     inputs, kernel = w.shape[1], w.shape[2:]

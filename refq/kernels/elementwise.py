@@ -28,7 +28,7 @@ def add(arrays: Sequence[np.ndarray]) -> np.ndarray:
     if len(shapes) != 1:
         raise ShapeError(f"sum of shapes {sorted(shapes)}", "equal shapes")
     kind = np.float32 if arrays[0].dtype.kind == "f" else np.int64
-    total = arrays[0].astype(kind)
+    total: np.ndarray = arrays[0].astype(kind)
     for array in arrays[1:]:
-        total += array
+        total = total + array
     return total

@@ -163,7 +163,8 @@ def avg_pool_integer(
 
 def _window_sums(x: np.ndarray, kind: type, layer: AvgPool) -> tuple[np.ndarray, np.ndarray]:
     planes, shape = _planes(x, layer)
-    sums, counts = np.empty(shape, kind), np.empty(shape[2:], np.int64)
+    sums: np.ndarray = np.empty(shape, kind)
+    counts = np.empty(shape[2:], np.int64)
     _sum_pool(
         planes, sums.reshape(-1, *shape[2:]), counts,
         layer.kernel, layer.strides, layer.pads, layer.count_include_pad,

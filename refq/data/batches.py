@@ -1,0 +1,80 @@
+"""Streaming: preprocessed batches, the next one decoded while the last is computed on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from refq.data.dataset import Dataset
+from refq.data.preprocessing import Preprocessing, apply
+from refq.errors import DataError, OptionError
+
+Batch = tuple[np.ndarray, "np.ndarray | None"]
+
+
+def batches(
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    start: int = 0,
+    stop: int | None = None,
+) -> Iterator[Batch]:
+    """Images start..stop-1 in order: float32 (n, 3, rows, columns), and labels int64 (n,) or None.
+
+    n is batch_size, or less in the last batch. At any time one batch is with the caller and one is
+    being prepared in a thread, which ends with the iterator, even one that is closed early.
+    Raises DataError for a range outside the data set, or on reaching an image it cannot read.
+    """
+    stop = len(dataset) if stop is None else stop
+    if batch_size < 1:
+        raise OptionError(f"batches of {batch_size} images", "1 or more")
+    if not 0 <= start <= stop <= len(dataset):
+        raise DataError(
+            f"{dataset.name}: images {start} up to {stop}",
+            f"a range within 0..{len(dataset)}",
+            "ask for fewer images",
+        )
+    # Not itself a generator: bad arguments are told here, not at the first batch.
+    return _stream(dataset, preprocessing, batch_size, start, stop)
+
+
+def _stream(
+    dataset: Dataset, preprocessing: Preprocessing, batch_size: int, start: int, stop: int
+) -> Iterator[Batch]:
+    if start == stop:
+        return
+    closed = threading.Event()
+
+    def prepare(first: int) -> Batch:
+        last = min(first + batch_size, stop)
+        images = np.empty((last - first, 3, *preprocessing.crop), np.float32)
+        for index in range(first, last):
+            if closed.is_set():
+                break
+            images[index - first] = _prepared(dataset, preprocessing, index)
+        return images, None if dataset.labels is None else dataset.labels[first:last]
+
+    with ThreadPoolExecutor(1, "refq-data") as pool:
+        try:
+            ahead = pool.submit(prepare, start)
+            for first in range(start + batch_size, stop, batch_size):
+                ready = ahead.result()
+                ahead = pool.submit(prepare, first)
+                yield ready
+            yield ahead.result()
+        finally:
+            # Leaving the pool waits for its thread: let it stop after the image at hand.
+            closed.set()
+
+
+def _prepared(dataset: Dataset, preprocessing: Preprocessing, index: int) -> np.ndarray:
+    image = dataset.image(index)
+    try:
+        return apply(preprocessing, image)
+    except DataError as error:
+        raise DataError(
+            f"{dataset.where(index)}: {error.found}", error.wanted, error.remedy
+        ) from None

@@ -1,0 +1,279 @@
+"""A Plan says what the numbers of every tensor and layer look like; JSON round trip.
+
+Points are where activations are kept: one point holds all tensors that share one format, and
+its width belongs to the layer that reads it (contract section 2).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refq.errors import OptionError, RefqError
+from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
+from refq.layers import WEIGHTED, Add, Concat, Conv, Dense, MaxPool, ReLU
+from refq.networks.graph import INPUT, Network, Node
+
+
+@dataclass(frozen=True)
+class ShiftCode:
+    """ENQ storage: `bits` kept of a value code, `drop` low bits shifted away (paper A, III-A)."""
+
+    bits: int
+    drop: int
+    nearest: bool
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """Format of the values that the next layer computes with, and how they are stored."""
+
+    format: FixedPointFormat
+    code: ShiftCode | None = None
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits each value takes in memory."""
+        return self.code.bits if self.code else self.format.bits
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """Formats of a weighted layer's coefficients, and its accumulator."""
+
+    weight: FixedPointFormat
+    bias: FixedPointFormat
+    accumulator: Accumulator = Accumulator()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that turns a float network into an integer one.
+
+    tensors: {tensor name: TensorPlan} for every tensor that holds codes; a layer's output that
+    is not listed stays an exact accumulator. rounding and overflow apply to activations;
+    weights round to nearest, ties to even, and saturate.
+    """
+
+    network: str
+    parameters: Mapping[str, Any]
+    scheme: str
+    tensors: Mapping[str, TensorPlan]
+    layers: Mapping[str, LayerPlan]
+    rounding: Rounding = Rounding.TIES_EVEN
+    overflow: Overflow = Overflow.SAT
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; from_json gives back an equal Plan."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return {"refq_plan": 1, **plain}
+
+
+def from_json(stored: Mapping[str, Any]) -> Plan:
+    """The inverse of Plan.to_json. Raises OptionError for anything else."""
+    try:
+        if stored.get("refq_plan") != 1:
+            raise OptionError(f"plan version {stored.get('refq_plan')!r}", "1")
+        tensors = {
+            name: TensorPlan(
+                FixedPointFormat(**entry["format"]),
+                ShiftCode(**entry["code"]) if entry["code"] else None,
+            )
+            for name, entry in stored["tensors"].items()
+        }
+        layers = {
+            name: LayerPlan(
+                FixedPointFormat(**entry["weight"]),
+                FixedPointFormat(**entry["bias"]),
+                _accumulator(entry["accumulator"]),
+            )
+            for name, entry in stored["layers"].items()
+        }
+        return Plan(
+            str(stored["network"]),
+            dict(stored["parameters"]),
+            str(stored["scheme"]),
+            tensors,
+            layers,
+            Rounding(stored["rounding"]),
+            Overflow(stored["overflow"]),
+            int(stored["seed"]),
+            dict(stored["options"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OptionError(
+            f"a plan with {type(error).__name__}: {error}", "what --save-plan writes"
+        ) from None
+
+
+def _accumulator(stored: Mapping[str, Any]) -> Accumulator:
+    return Accumulator(stored["bits"], Overflow(stored["overflow"]), bool(stored["every_mac"]))
+
+
+def load(path: str | Path) -> Plan:
+    """A plan from a JSON file. Raises OptionError where it is missing or is no plan."""
+    try:
+        stored = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise OptionError(
+            f"cannot read plan {path} ({error.strerror})", remedy="check the path"
+        ) from None
+    except ValueError as error:
+        raise OptionError(f"plan {path} is no JSON ({error})", "what --save-plan writes") from None
+    if not isinstance(stored, dict):
+        raise OptionError(f"plan {path} holds a {type(stored).__name__}", "a JSON object")
+    try:
+        return from_json(stored)
+    except RefqError as error:
+        raise OptionError(f"plan {path}: {error}") from None
+
+
+def check(plan: Plan, network: Network) -> None:
+    """Raises OptionError where a plan was made for another network or misses a tensor."""
+    if plan.network != network.name or dict(plan.parameters) != dict(network.parameters):
+        raise OptionError(
+            f"a plan for {plan.network} {dict(plan.parameters)}",
+            f"{network.name} {dict(network.parameters)}",
+        )
+    points = storage_points(network)
+    tensors = {name for point in points for name in point.tensors}
+    layers = {node.name for node in network.weighted}
+    for kind, wanted, got in (
+        ("tensor", tensors, set(plan.tensors)),
+        ("layer", layers, set(plan.layers)),
+    ):
+        wrong = sorted(wanted ^ got)
+        if wrong:
+            raise OptionError(
+                f"a plan that misses or invents {kind} {', '.join(wrong)}",
+                f"one entry for each {kind} of {network.name}",
+            )
+
+
+@dataclass(frozen=True)
+class Point:
+    """Tensors kept in one common format.
+
+    name: the first layer that computes with them, or `output`.
+    width_of: the weighted layer downstream whose bit-width they follow, or the name.
+    tensors: all tensors in this format. makers: those that are quantized; the others (max
+    pools, concatenations) only move codes. producers: the weighted layers whose outputs are
+    stored here. readers: layers that compute with them.
+    """
+
+    name: str
+    width_of: str
+    tensors: tuple[str, ...]
+    makers: tuple[str, ...]
+    producers: tuple[str, ...]
+    readers: tuple[str, ...]
+    signed: bool
+
+    @property
+    def is_output(self) -> bool:
+        return not self.readers
+
+
+def is_wide(network: Network, node: Node) -> bool:
+    """True where a node's exact sums are not stored: they go straight into a ReLU, or are the
+    network's output."""
+    if not isinstance(node.layer, (*WEIGHTED, Add)):
+        return False
+    readers = network.consumers[node.name]
+    if not readers:
+        return True
+    return len(readers) == 1 and isinstance(readers[0].layer, ReLU)
+
+
+def _moves_codes(network: Network, node: Node) -> bool:
+    """True for layers whose output codes are some of their input codes."""
+    if isinstance(node.layer, ReLU):
+        source = network.by_name.get(node.inputs[0])
+        return source is None or not is_wide(network, source)
+    return isinstance(node.layer, (MaxPool, Concat))
+
+
+def storage_points(network: Network) -> tuple[Point, ...]:
+    """The points of a network in order of computation."""
+    groups: dict[str, list[str]] = {INPUT: [INPUT]}  # tensor -> the shared list of its group
+    for node in network.nodes:
+        if is_wide(network, node):
+            continue
+        group = [node.name]
+        if _moves_codes(network, node):
+            # joined to the groups it moves codes from, which thereby get one common format
+            merged: list[str] = []
+            for name in node.inputs:
+                merged += [each for each in groups[name] if each not in merged]
+            group = [*merged, node.name]
+        for name in group:
+            groups[name] = group
+    order = {name: index for index, name in enumerate(network.shapes)}
+    unique = {id(group): sorted(group, key=order.__getitem__) for group in groups.values()}
+    signs: dict[str, bool] = {}
+    points = []
+    for tensors in sorted(unique.values(), key=lambda names: order[names[0]]):
+        point = _point(network, tuple(tensors), signs)
+        signs.update(dict.fromkeys(tensors, point.signed))
+        points.append(point)
+    return tuple(points)
+
+
+def _point(network: Network, tensors: tuple[str, ...], signs: Mapping[str, bool]) -> Point:
+    makers, producers, readers = [], [], []
+    signed = False
+    for name in tensors:
+        node = network.by_name.get(name)
+        readers += [
+            reader.name
+            for reader in network.consumers[name]
+            if reader.name not in tensors and reader.name not in readers
+        ]
+        if node is None:
+            makers.append(name)
+            signed = True
+        elif not _moves_codes(network, node):
+            makers.append(name)
+            source = network.by_name.get(node.inputs[0])
+            if isinstance(node.layer, ReLU):
+                assert source is not None  # it reads a wide node
+                producers += [source.name] if isinstance(source.layer, WEIGHTED) else []
+            elif isinstance(node.layer, (*WEIGHTED, Add)):
+                producers += [name] if isinstance(node.layer, WEIGHTED) else []
+                signed = True
+            else:
+                # LRN, means and softmax keep the sign of what they read
+                signed = signed or signs[node.inputs[0]]
+    name = readers[0] if readers else "output"
+    width_of = _weighted_below(network, tensors) or name
+    return Point(name, width_of, tensors, tuple(makers), tuple(producers), tuple(readers), signed)
+
+
+def _weighted_below(network: Network, tensors: tuple[str, ...]) -> str | None:
+    """The first weighted layer that values of these tensors reach."""
+    reached = set(tensors)
+    for node in network.nodes:
+        if reached.intersection(node.inputs):
+            if isinstance(node.layer, (Conv, Dense)):
+                return node.name
+            reached.add(node.name)
+    return None
+
+
+def point_of(points: tuple[Point, ...], tensor: str) -> Point:
+    """The point that holds a tensor."""
+    return next(point for point in points if tensor in point.tensors)
+
+
+def stored_counts(network: Network, points: tuple[Point, ...]) -> dict[str, int]:
+    """Weighted-layer outputs of one image that each point stores: the papers' activations."""
+    return {
+        point.name: sum(math.prod(network.shapes[name]) for name in point.producers)
+        for point in points
+    }

@@ -1,0 +1,32 @@
+"""Quantization schemes: one file a scheme, whose name is its command-line name.
+
+A scheme's module defines `plan(network, weights, statistics, options) -> Plan | None` and
+`needs_statistics(options) -> bool`. A trailing underscore keeps a name from Python's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from refq.errors import unknown
+from refq.schemes.options import Options
+
+__all__ = ["Options", "find", "known"]
+
+SHARED = ("options", "choice")
+
+
+def known() -> list[str]:
+    """Names of all schemes."""
+    modules = [module.name for module in pkgutil.iter_modules(__path__)]
+    return sorted(name.rstrip("_") for name in modules if name not in SHARED)
+
+
+def find(name: str) -> ModuleType:
+    """The scheme's module. Raises OptionError with the known names."""
+    if name not in known():
+        raise unknown("scheme", name, known())
+    suffix = "_" if name == "float" else ""
+    return importlib.import_module(f"{__name__}.{name}{suffix}")

@@ -1,0 +1,144 @@
+"""Choosing formats: by magnitude, by coverage, and what all schemes share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from refq.calibrate import Statistics, covering_bits
+from refq.errors import OptionError
+from refq.formats import FixedPointFormat
+from refq.layers import AvgPool, GlobalAvgPool, Softmax
+from refq.networks.graph import INPUT, Network
+from refq.plan import LayerPlan, Plan, Point, TensorPlan, storage_points
+from refq.schemes.options import Options
+from refq.weights import Weights
+
+# bits of the uniform codes where none are asked for (paper A, section IV-A)
+BASE_BITS = 12
+# how much finer than the products a bias may be: 2**-8 of a product's step is beyond any use,
+# and a wider gap would only widen the accumulator
+BIAS_FINER = 8
+OUTPUT_BITS = 32
+
+
+def magnitude_bits(x: np.ndarray) -> int:
+    """I = ceil(log2 max|x|), paper B eq. (6); 0 where all are zero.
+
+    A maximum that is an exact power of two saturates by one step (contract section 3).
+    """
+    peak = float(np.abs(x).max(initial=0.0))
+    if peak == 0.0:
+        return 0
+    mantissa, exponent = math.frexp(peak)
+    return exponent - 1 if mantissa == 0.5 else exponent
+
+
+def by_magnitude(x: np.ndarray, bits: int) -> FixedPointFormat:
+    """Signed format of so many bits: F = T - I - 1 (paper B, eq. 6)."""
+    return FixedPointFormat(bits, _within(bits - magnitude_bits(x) - 1))
+
+
+def _within(frac_bits: int) -> int:
+    """Fraction bits kept to what formats hold: values beyond 2**-50 are zero in every use."""
+    return max(-50, min(50, frac_bits))
+
+
+def image_format(options: Options) -> FixedPointFormat:
+    """Signed codes of the preprocessed image that never saturate; F = 0 is exact for integers."""
+    peak = max(abs(bound) for bound in options.image_bounds)
+    frac_bits = options.bits_image - 1 - (math.floor(math.log2(peak)) + 1 if peak > 0 else 0)
+    return FixedPointFormat(
+        options.bits_image, min(frac_bits, 0) if options.image_integral else frac_bits
+    )
+
+
+def network_frac_bits(
+    points: tuple[Point, ...], statistics: Statistics | None, options: Options, bits: int
+) -> int:
+    """F of the whole network: as given, or so that `bits` bits cover the asked share of every
+    point's calibrated activations."""
+    if options.frac_act is not None:
+        return options.frac_act
+    assert statistics is not None  # needs_statistics asked for them
+    needed = [
+        covering_bits(statistics.joined(point.makers), options.coverage)
+        for point in points
+        if (point.readers and INPUT not in point.makers) or point.producers
+    ]
+    return _within(bits - max(needed, default=0))
+
+
+def layer_plans(
+    network: Network, weights: Weights, tensors: Mapping[str, TensorPlan], options: Options
+) -> dict[str, LayerPlan]:
+    """14-bit signed weights and biases, F per layer from the largest magnitude (contract 2)."""
+    plans = {}
+    for node in network.weighted:
+        weight = by_magnitude(weights.weight[node.name], options.bits_wt)
+        bias = by_magnitude(weights.bias[node.name], options.bits_wt)
+        finest = tensors[node.inputs[0]].format.frac_bits + weight.frac_bits + BIAS_FINER
+        bias = FixedPointFormat(bias.bits, min(bias.frac_bits, finest))
+        plans[node.name] = LayerPlan(weight, bias, options.accumulator)
+    return plans
+
+
+def wide_output(network: Network, point: Point, source: FixedPointFormat) -> TensorPlan | None:
+    """The format of means and probabilities that are the network's output: 32 bits over the
+    range of what they are computed from, so that ranking them loses nothing."""
+    if not point.is_output:
+        return None
+    layer = network.by_name[point.tensors[-1]].layer
+    if isinstance(layer, Softmax):
+        return TensorPlan(FixedPointFormat(OUTPUT_BITS, OUTPUT_BITS - 2))
+    if isinstance(layer, (AvgPool, GlobalAvgPool)):
+        room = OUTPUT_BITS - source.bits
+        return TensorPlan(FixedPointFormat(OUTPUT_BITS, source.frac_bits + room, source.signed))
+    return None
+
+
+def finish(
+    network: Network,
+    weights: Weights,
+    options: Options,
+    scheme: str,
+    chosen: Mapping[str, TensorPlan],
+    settings: Mapping[str, object],
+) -> Plan:
+    """A Plan from one TensorPlan for each point (by point name); outputs widen by themselves."""
+    tensors: dict[str, TensorPlan] = {}
+    for point in storage_points(network):
+        entry = chosen[point.name]
+        if point.makers[0] != INPUT:
+            source = network.by_name[point.makers[0]].inputs[0]
+            if source in tensors:
+                entry = wide_output(network, point, tensors[source].format) or entry
+        tensors.update(dict.fromkeys(point.tensors, entry))
+    return Plan(
+        network.name,
+        dict(network.parameters),
+        scheme,
+        tensors,
+        layer_plans(network, weights, tensors, options),
+        options.rounding,
+        options.overflow,
+        options.seed,
+        dict(settings),
+    )
+
+
+def check_widths(points: tuple[Point, ...], widths: Mapping[str, int]) -> None:
+    """Raises OptionError for a width of a layer that has no point of its own."""
+    names = {name for point in points for name in (point.name, point.width_of)}
+    wrong = sorted(set(widths) - names)
+    if wrong:
+        raise OptionError(
+            f"bits for layer {', '.join(wrong)}", f"one of {', '.join(sorted(names))}"
+        )
+
+
+def width(point: Point, widths: Mapping[str, int], default: int) -> int:
+    """The bits asked for at a point, by its own name or the weighted layer it feeds."""
+    return widths.get(point.name, widths.get(point.width_of, default))

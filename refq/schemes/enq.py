@@ -1,0 +1,65 @@
+"""Equal-distance nonuniform quantization, ENQ (paper A, section III-A; contract section 2).
+
+An activation's q_m-bit uniform code x is stored as E bits, min(x >> (q_m - E), 2**E - 1),
+and comes back as a q_m-bit code by a left shift.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from refq.calibrate import Statistics, covering_bits
+from refq.formats import FixedPointFormat
+from refq.networks import Network
+from refq.networks.graph import INPUT
+from refq.plan import Plan, ShiftCode, TensorPlan, storage_points
+from refq.schemes import choice
+from refq.schemes.options import Options
+from refq.weights import Weights
+
+DEFAULT_BITS = 5
+
+
+def needs_statistics(options: Options) -> bool:
+    return options.frac_act is None or options.qm == "layer"
+
+
+def plan(
+    network: Network, weights: Weights, statistics: Statistics | None, options: Options
+) -> Plan:
+    """E = bits_act (or widths). q_m is 12 bits for the whole network (qm global), or the bits
+    that cover the asked share of each point's calibrated activations (qm layer)."""
+    points = storage_points(network)
+    choice.check_widths(points, options.widths)
+    bits = options.bits_act or DEFAULT_BITS
+    frac_bits = choice.network_frac_bits(points, statistics, options, choice.BASE_BITS)
+    chosen, q_m = {}, {}
+    for point in points:
+        if INPUT in point.makers:
+            # the image keeps signed codes; a width asked for it replaces bits_image
+            image = dataclasses.replace(
+                options, bits_image=options.widths.get(point.name, options.bits_image)
+            )
+            chosen[point.name] = TensorPlan(choice.image_format(image))
+            continue
+        value_bits = choice.BASE_BITS
+        if options.qm == "layer" and (point.readers or point.producers):
+            assert statistics is not None  # needs_statistics asked for them
+            covered = covering_bits(statistics.joined(point.makers), options.coverage)
+            value_bits = max(1, min(choice.BASE_BITS, covered + frac_bits))
+        q_m[point.name] = value_bits
+        kept = choice.width(point, options.widths, bits)
+        code = None
+        if kept < value_bits and not point.signed:
+            code = ShiftCode(kept, value_bits - kept, options.assign == "nearest")
+        chosen[point.name] = TensorPlan(FixedPointFormat(value_bits, frac_bits, point.signed), code)
+    settings = {
+        "bits_act": bits,
+        "frac_act": frac_bits,
+        "widths": dict(options.widths),
+        "qm": options.qm,
+        "q_m": q_m,
+        "assign": options.assign,
+        "coverage": options.coverage,
+    }
+    return choice.finish(network, weights, options, "enq", chosen, settings)

@@ -1,0 +1,19 @@
+"""No quantization: the float32 reference."""
+
+from __future__ import annotations
+
+from refq.calibrate import Statistics
+from refq.networks import Network
+from refq.schemes.options import Options
+from refq.weights import Weights
+
+
+def needs_statistics(options: Options) -> bool:
+    return False
+
+
+def plan(
+    network: Network, weights: Weights, statistics: Statistics | None, options: Options
+) -> None:
+    """None: the engine computes in float32."""
+    return None

@@ -1,0 +1,55 @@
+"""What a user can ask of a scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from refq.errors import OptionError
+from refq.formats import Accumulator, Overflow, Rounding
+
+ASSIGN = ("nearest", "floor")
+QM = ("layer", "global")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of all schemes, with their defaults; each scheme reads what concerns it.
+
+    bits_act: bits of activations. widths: bits of single points by layer name, which win.
+    frac_act: F of the whole network, picked by calibration if None. bits_wt: bits of weights and
+    biases. bits_image: bits of the signed image codes. image_bounds: the least and greatest
+    input value; image_integral: True where inputs are integers. coverage: the share of activations
+    that formats picked by calibration cover. assign, qm: see docs/evaluate.md and the contract.
+    """
+
+    bits_act: int | None = None
+    widths: Mapping[str, int] = field(default_factory=dict)
+    frac_act: int | None = None
+    bits_wt: int = 14
+    bits_image: int = 9
+    accumulator: Accumulator = Accumulator()  # noqa: RUF009 - frozen
+    rounding: Rounding = Rounding.TIES_EVEN
+    overflow: Overflow = Overflow.SAT
+    assign: str = "nearest"
+    qm: str = "layer"
+    coverage: float = 0.999
+    seed: int = 0
+    image_bounds: tuple[float, float] = (-255.0, 255.0)
+    image_integral: bool = True
+
+    def __post_init__(self) -> None:
+        for label, bits, low, high in (
+            ("--bits-act", self.bits_act, 1, 24),
+            ("--bits-wt", self.bits_wt, 2, 24),
+            ("--bits-image", self.bits_image, 2, 24),
+            *((f"bits of {name}", bits, 1, 24) for name, bits in self.widths.items()),
+        ):
+            if bits is not None and not low <= bits <= high:
+                raise OptionError(f"{label} {bits}", f"{low} to {high}")
+        if not 0.5 <= self.coverage <= 1.0:
+            raise OptionError(f"coverage {self.coverage}", "0.5 to 1.0, such as 0.999")
+        if self.assign not in ASSIGN:
+            raise OptionError(f"--assign {self.assign}", f"one of {', '.join(ASSIGN)}")
+        if self.qm not in QM:
+            raise OptionError(f"--qm {self.qm}", f"one of {', '.join(QM)}")

@@ -1,0 +1,43 @@
+"""Uniform activations: code = clip(round(a * 2**F), 0, 2**q - 1), one F for the network
+(paper A, sections III-A and IV-A)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from refq.calibrate import Statistics
+from refq.formats import FixedPointFormat
+from refq.networks import Network
+from refq.networks.graph import INPUT
+from refq.plan import Plan, TensorPlan, storage_points
+from refq.schemes import choice
+from refq.schemes.options import Options
+from refq.weights import Weights
+
+DEFAULT_BITS = choice.BASE_BITS
+
+
+def needs_statistics(options: Options) -> bool:
+    return options.frac_act is None
+
+
+def plan(
+    network: Network, weights: Weights, statistics: Statistics | None, options: Options
+) -> Plan:
+    """q = bits_act (or widths), F as given or picked so that q bits cover the calibration."""
+    points = storage_points(network)
+    choice.check_widths(points, options.widths)
+    bits = options.bits_act or DEFAULT_BITS
+    frac_bits = choice.network_frac_bits(points, statistics, options, bits)
+    chosen = {}
+    for point in points:
+        if INPUT in point.makers:
+            image = dataclasses.replace(
+                options, bits_image=options.widths.get(point.name, options.bits_image)
+            )
+            chosen[point.name] = TensorPlan(choice.image_format(image))
+        else:
+            q = choice.width(point, options.widths, bits)
+            chosen[point.name] = TensorPlan(FixedPointFormat(q, frac_bits, point.signed))
+    settings = {"bits_act": bits, "frac_act": frac_bits, "widths": dict(options.widths)}
+    return choice.finish(network, weights, options, "uniform", chosen, settings)
