@@ -526,3 +526,11 @@ def float_histogram(x: np.ndarray) -> np.ndarray:
         pattern = struct.unpack("<I", struct.pack("<f", float(value)))[0]
         counts[pattern // 65536] += 1
     return counts
+
+
+def energies(reference: np.ndarray, codes: np.ndarray, frac_bits: int) -> tuple[float, float]:
+    pairs = [
+        (float(value), float(value) - float(Fraction(int(code)) / Fraction(2) ** frac_bits))
+        for value, code in zip(reference.reshape(-1), codes.reshape(-1), strict=True)
+    ]
+    return math.fsum(a * a for a, _ in pairs), math.fsum(d * d for _, d in pairs)

@@ -197,7 +197,8 @@ def _checked(network: Network, raw: Raw, metadata: dict[str, Any], source: str) 
     """Every layer, shape, dtype and value against the network; all problems in one error."""
     wanted = network.weight_shapes()
     problems = [f"unknown layer {name!r}" for name in raw if name not in wanted]
-    weight, bias = {}, {}
+    weight: dict[str, np.ndarray] = {}
+    bias: dict[str, np.ndarray] = {}
     for name, shape in wanted.items():
         if name not in raw:
             problems.append(f"missing layer {name!r}")

@@ -169,6 +169,8 @@ def _rest() -> Iterator[Case]:
                 "codes": codes(5, 40, signed=False), "bits": 5, "drop": drop, "nearest": nearest
             }  # fmt: skip
         yield "shift_decode", {"index": codes(5, 4, bits=5, signed=False), "drop": drop}
+    yield "energies", {"reference": real(2, 3, 4, 5), "codes": codes(2, 3, 4, 5), "frac_bits": 9}
+    yield "energies", {"reference": real(3, 7), "codes": codes(3, 7), "frac_bits": -2}
     yield "float_histogram", {"x": real(4, 5, 6)}
     yield "float_histogram", {"x": np.array([0.0, -0.0, np.inf, 1e-40, 3e38], np.float32)}
 

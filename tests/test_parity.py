@@ -25,6 +25,8 @@ def assert_same(got: Any, wanted: Any) -> None:
             assert_same(left, right)
     elif isinstance(wanted, int):
         assert got == wanted
+    elif isinstance(wanted, float):
+        assert got == pytest.approx(wanted, rel=1e-12)
     elif wanted.dtype == np.float32:
         assert got.dtype == np.float32 and got.shape == wanted.shape
         scale = np.abs(wanted).max()

@@ -3,6 +3,7 @@
 `refq.oracle` has the same public names; `tests/op_cases.py` has a row for each.
 """
 
+from refq.kernels.compare import energies
 from refq.kernels.conv import conv, conv_integer
 from refq.kernels.dense import dense, dense_integer
 from refq.kernels.elementwise import add, concat, relu
@@ -29,6 +30,7 @@ __all__ = [
     "dense",
     "dense_integer",
     "dequantize",
+    "energies",
     "float_histogram",
     "global_avg_pool",
     "global_avg_pool_integer",

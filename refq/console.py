@@ -1,0 +1,83 @@
+"""What all commands share: exit codes, one-line errors, files written whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from refq.errors import OptionError, RefqError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def run(
+    main: Callable[[argparse.Namespace], int],
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+) -> int:
+    """Parses and runs; bad input becomes one line on stderr and exit code 2."""
+    try:
+        parser.error = _refuse  # type: ignore[method-assign]
+        return main(parser.parse_args(arguments))
+    except RefqError as error:
+        print(f"refq: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("refq: interrupted before the first batch was done", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # the reader of stdout went away; there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _refuse(message: str) -> NoReturn:
+    raise OptionError(message, remedy="see --help")
+
+
+def check_writable(*paths: str | None) -> None:
+    """Raises OptionError for a file that could not be written at the end of a long run."""
+    for path in paths:
+        if path and path != "-":
+            folder = Path(path).parent
+            if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+                raise OptionError(f"cannot write {path}", "a file in an existing folder")
+
+
+def _whole(path: str, write: Callable[[Path], object]) -> None:
+    """Writes beside the target and moves it there, so that no half file is ever seen."""
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        write(partial)
+        os.replace(partial, target)
+    except OSError as error:
+        raise OptionError(f"cannot write {path} ({error.strerror})") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str, text: str) -> None:
+    _whole(path, lambda partial: partial.write_text(text))
+
+
+def write_json(path: str, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_array(path: str, parts: Sequence[np.ndarray]) -> None:
+    """Batches (n, ...) as one .npy array."""
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            np.save(file, np.concatenate(list(parts)))
+
+    _whole(path, write)

@@ -1,0 +1,388 @@
+"""`python -m refq.evaluate NETWORK --scheme SCHEME`: accuracy and integers of a network."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tqdm import tqdm
+
+from refq import bundled, console, kernels, networks, oracle, schemes, search
+from refq import plan as plans
+from refq.calibrate import Statistics
+from refq.cost import activation_memory
+from refq.data import Dataset, batches, check_labels, digest, open_dataset
+from refq.data import preprocessing as preparing
+from refq.data.preprocessing import Preprocessing
+from refq.errors import OptionError
+from refq.formats import Accumulator, parse_overflow, parse_rounding
+from refq.measure import Batches, calibrate, measure, rank
+from refq.networks import Network
+from refq.plan import Plan, storage_points
+from refq.report import Report, as_text
+from refq.weights import Weights, load
+
+# activations of a batch: large enough for both cores, small enough for memory
+BATCH_VALUES = 1 << 26
+DEFAULT_CALIBRATION = 100
+SEARCH_WIDTHS = range(16, 1, -1)
+ENQ_START = 8
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        "refq.evaluate",
+        description="Accuracy of a network in float and in integers, layer by layer.",
+    )
+    out.add_argument("network", help=f"one of {', '.join(networks.known())}")
+    out.add_argument("--scheme", default="float", help=f"one of {', '.join(schemes.known())}")
+    out.add_argument("--weights", help="HDF5 dump or random:SEED (default: the bundled weights)")
+    out.add_argument("--data", help="bundled, random:N, a folder or packed .h5 (docs/data.md)")
+    out.add_argument("--input-size", type=int, help="rows and columns, for random weights")
+    out.add_argument("--images", type=int, help="evaluate this many images (default: all)")
+    out.add_argument("--skip", type=int, default=0, help="images to pass over first")
+    out.add_argument("--calibrate", type=int, help="images for calibration (default 100)")
+    out.add_argument("--batch-size", type=int, help="images at a time (default: by memory)")
+    bits = out.add_argument_group("numbers")
+    bits.add_argument("--bits-act", help="bits of activations: 5, or 8,4,5,..., or fc6=6,fc7=3")
+    bits.add_argument("--frac-act", type=int, help="fraction bits F of the whole network")
+    bits.add_argument("--bits-wt", type=int, default=14, help="bits of weights and biases")
+    bits.add_argument("--bits-image", type=int, default=9, help="bits of the signed image")
+    bits.add_argument("--bits-acc", type=int, help="accumulator bits (default: exact)")
+    bits.add_argument("--acc-overflow", default="sat", help="sat, sat-sym or wrap")
+    bits.add_argument("--acc-every-mac", action="store_true", help="saturate after every MAC")
+    bits.add_argument("--rounding", default="ties-even", help="rounding of activations")
+    bits.add_argument("--overflow", default="sat", help="overflow of activations")
+    bits.add_argument("--assign", default="nearest", help="enq: nearest or floor")
+    bits.add_argument("--qm", default="layer", help="enq: q_m for each layer, or global")
+    bits.add_argument("--coverage", type=float, default=0.999, help="share that formats cover")
+    bits.add_argument("--delta", type=float, help="search the fewest bits within so many points")
+    bits.add_argument("--metric", default="top1", choices=("top1", "top5"), help="for --delta")
+    bits.add_argument("--seed", type=int, default=0, help="for stochastic rounding")
+    files = out.add_argument_group("files")
+    files.add_argument("--plan", help="use this plan instead of a scheme")
+    files.add_argument("--save-plan", help="write the plan as JSON")
+    files.add_argument("--save-outputs", help="write the final outputs as .npy")
+    files.add_argument("--json", help="write the report as JSON, - for stdout")
+    out.add_argument("--ops", default="kernels", choices=("kernels", "oracle"), help="arithmetic")
+    return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What an evaluation works on."""
+
+    network: Network
+    weights: Weights
+    source: str
+    preprocessing: Preprocessing
+    dataset: Dataset
+    calibration: Dataset
+    start: int
+    stop: int
+    calibration_images: int
+    batch_size: int
+    ops: ModuleType
+
+    def test_batches(self) -> Batches:
+        return batches(self.dataset, self.preprocessing, self.batch_size, self.start, self.stop)
+
+    def calibration_batches(self) -> Batches:
+        return batches(
+            self.calibration, self.preprocessing, self.batch_size, 0, self.calibration_images
+        )
+
+
+def open_inputs(arguments: argparse.Namespace) -> Inputs:
+    """Loads weights and data and checks that they belong together."""
+    name = arguments.network
+    if name not in networks.known():
+        networks.build(name)  # answers with the known names
+    size = {} if arguments.input_size is None else {"input_size": arguments.input_size}
+    source = arguments.weights
+    if source is None:
+        source = str(_bundled_weights(name))
+    network, weights = load(source, name, size)
+    stored = weights.metadata.get("preprocessing")
+    preprocessing = preparing.from_json(stored) if stored else preparing.caffe(network.input_shape)
+    if preprocessing.crop != network.input_shape[1:]:
+        raise OptionError(
+            f"preprocessing to {preprocessing.crop}", f"the network's {network.input_shape[1:]}"
+        )
+    spec = arguments.data or _default_data(weights, arguments.weights)
+    dataset = open_dataset(spec, network.input_shape)
+    calibration = open_dataset(spec, network.input_shape, "calibration")
+    if network.has_classifier:
+        for each in (dataset, calibration):
+            check_labels(each, network.shapes[network.output][0])
+    start, stop = _range(arguments, len(dataset))
+    wanted = arguments.calibrate
+    if wanted is None:
+        wanted = len(calibration) if spec == "bundled" else DEFAULT_CALIBRATION
+    if wanted < 1:
+        raise OptionError(f"--calibrate {wanted}", "1 or more images")
+    return Inputs(
+        network, weights, "bundled" if arguments.weights is None else source, preprocessing,
+        dataset, calibration, start, stop, min(wanted, len(calibration)),
+        _batch_size(arguments, network), oracle if arguments.ops == "oracle" else kernels,
+    )  # fmt: skip
+
+
+def _bundled_weights(name: str) -> Path:
+    try:
+        return bundled.path(f"{name}.h5")
+    except Exception:
+        raise OptionError(
+            f"no bundled weights for {name}", "--weights FILE or --weights random:SEED"
+        ) from None
+
+
+def _default_data(weights: Weights, given: str | None) -> str:
+    if given is None:
+        return "bundled"
+    if given.startswith("random:"):
+        return "random:8"
+    raise OptionError("--weights without --data", "--data FOLDER, a packed file or random:N")
+
+
+def _range(arguments: argparse.Namespace, count: int) -> tuple[int, int]:
+    if arguments.skip < 0 or arguments.skip >= count:
+        raise OptionError(f"--skip {arguments.skip}", f"0 to {count - 1}")
+    left = count - arguments.skip
+    images = left if arguments.images is None else arguments.images
+    if not 1 <= images <= left:
+        raise OptionError(f"--images {images}", f"1 to {left} of this data")
+    return arguments.skip, arguments.skip + images
+
+
+def _batch_size(arguments: argparse.Namespace, network: Network) -> int:
+    if arguments.batch_size is not None:
+        if not 1 <= arguments.batch_size <= 65536:
+            raise OptionError(f"--batch-size {arguments.batch_size}", "1 to 65536")
+        return int(arguments.batch_size)
+    values = sum(math.prod(shape) for shape in network.shapes.values())
+    return max(1, min(128, BATCH_VALUES // values))
+
+
+def scheme_options(arguments: argparse.Namespace, inputs: Inputs) -> schemes.Options:
+    """The options that the command line gives a scheme."""
+    bits, widths = parse_bits(arguments.bits_act, inputs.network)
+    accumulator = Accumulator(
+        arguments.bits_acc, parse_overflow(arguments.acc_overflow), arguments.acc_every_mac
+    )
+    if arguments.delta is not None and not 0 <= arguments.delta <= 100:
+        raise OptionError(f"--delta {arguments.delta}", "0 to 100 percentage points")
+    if not 0 <= arguments.seed < 2**31:
+        raise OptionError(f"--seed {arguments.seed}", "0 to 2147483647")
+    return schemes.Options(
+        bits_act=bits,
+        widths=widths,
+        frac_act=_frac_bits(arguments.frac_act),
+        bits_wt=arguments.bits_wt,
+        bits_image=arguments.bits_image,
+        accumulator=accumulator,
+        rounding=parse_rounding(arguments.rounding),
+        overflow=parse_overflow(arguments.overflow),
+        assign=arguments.assign,
+        qm=arguments.qm,
+        coverage=arguments.coverage,
+        seed=arguments.seed,
+        image_bounds=inputs.preprocessing.bounds,
+        image_integral=inputs.preprocessing.integral,
+    )
+
+
+def _frac_bits(given: int | None) -> int | None:
+    if given is not None and not -32 <= given <= 32:
+        raise OptionError(f"--frac-act {given}", "-32 to 32")
+    return given
+
+
+def parse_bits(text: str | None, network: Network) -> tuple[int | None, dict[str, int]]:
+    """`5`, or a list for all weighted layers in order `8,4,5,...`, or `fc6=6,fc7=3`."""
+    if text is None:
+        return None, {}
+    fields = [field.strip() for field in str(text).split(",")]
+    try:
+        if len(fields) == 1 and "=" not in fields[0]:
+            return int(fields[0]), {}
+        if all("=" in field for field in fields):
+            pairs = [field.split("=", 1) for field in fields]
+            return None, {name.strip(): int(bits) for name, bits in pairs}
+        bits = [int(field) for field in fields]
+    except ValueError:
+        raise OptionError(
+            f"--bits-act {text}", "a number, a comma-separated list, or layer=bits,..."
+        ) from None
+    names = list(dict.fromkeys(p.width_of for p in storage_points(network) if p.readers))
+    if len(bits) != len(names):
+        raise OptionError(
+            f"--bits-act with {len(bits)} widths", f"{len(names)}: {', '.join(names)}"
+        )
+    return None, dict(zip(names, bits, strict=True))
+
+
+def bar(total: int, label: str) -> tqdm[Any]:
+    """A progress bar on stderr, quiet where that is no terminal."""
+    return tqdm(total=total, desc=label, unit="img", leave=False, disable=None)
+
+
+def choose_plan(
+    arguments: argparse.Namespace, inputs: Inputs
+) -> tuple[str, Plan | None, Mapping[str, Any] | None, str | None]:
+    """(scheme, plan, search trace, what it was calibrated on)."""
+    if arguments.plan:
+        loaded = plans.load(arguments.plan)
+        plans.check(loaded, inputs.network)
+        return loaded.scheme, loaded, None, None
+    scheme = schemes.find(arguments.scheme)
+    options = scheme_options(arguments, inputs)
+    statistics, note = None, None
+    if scheme.needs_statistics(options):
+        with bar(inputs.calibration_images, "calibrate") as progress:
+            statistics = calibrate(
+                inputs.network, inputs.weights, inputs.calibration_batches(), inputs.ops,
+                progress.update,
+            )  # fmt: skip
+        note = f"{inputs.calibration_images} images of {inputs.calibration.name}"
+    if arguments.delta is None:
+        plan = scheme.plan(inputs.network, inputs.weights, statistics, options)
+        return arguments.scheme, plan, None, note
+    found, trace = run_search(arguments, inputs, scheme, statistics, options)
+    return arguments.scheme, found, trace, note
+
+
+def run_search(
+    arguments: argparse.Namespace,
+    inputs: Inputs,
+    scheme: ModuleType,
+    statistics: Statistics | None,
+    options: schemes.Options,
+) -> tuple[Plan, Mapping[str, Any]]:
+    """Fewest bits within --delta of float, measured on the labelled calibration images."""
+    if arguments.scheme not in ("uniform", "enq"):
+        raise OptionError(f"--delta with scheme {arguments.scheme}", "uniform or enq")
+    if inputs.calibration.labels is None or not inputs.network.has_classifier:
+        raise OptionError("--delta without labels or classifier", "labelled images to search on")
+    network, weights = inputs.network, inputs.weights
+
+    def accuracy(plan: Plan | None) -> float:
+        ranking = rank(network, weights, plan, inputs.calibration_batches(), inputs.ops)
+        return ranking.percent()[arguments.metric] or 0.0
+
+    def plan_for(**changes: Any) -> Plan:
+        changed = dataclasses.replace(options, **changes)
+        made: Plan = scheme.plan(network, weights, statistics, changed)
+        return made
+
+    reference = accuracy(None)
+    floor = reference - arguments.delta
+    with tqdm(desc="search", unit="plan", leave=False, disable=None) as progress:
+
+        def counted(plan: Plan) -> float:
+            reached = accuracy(plan)
+            progress.update(1)
+            return reached
+
+        if arguments.scheme == "uniform":
+            # one F for all widths, as in the paper's Table I
+            fixed = plan_for(bits_act=None).options["frac_act"]
+            width, trials = search.smallest_width(
+                lambda q: counted(plan_for(bits_act=q, frac_act=fixed)), floor, SEARCH_WIDTHS
+            )
+            summary, best = f"q' = {width} bits", plan_for(bits_act=width, frac_act=fixed)
+        else:
+            layers = _searched_layers(network)
+            widths, trials = search.layer_by_layer(
+                lambda tried: counted(plan_for(widths=dict(tried))), floor, layers, ENQ_START
+            )
+            summary = f"E = {', '.join(str(widths[name]) for name in layers)}"
+            best = plan_for(widths=widths)
+    return best, {
+        "summary": f"{summary}, {arguments.metric} >= {floor:.2f} % (float {reference:.2f} %)",
+        "metric": arguments.metric,
+        "reference": reference,
+        "delta": arguments.delta,
+        "images": inputs.calibration_images,
+        "trials": [dataclasses.asdict(trial) for trial in trials],
+    }
+
+
+def _searched_layers(network: Network) -> list[str]:
+    """Layers whose stored input is an activation: all but the image, each once."""
+    points = [point for point in storage_points(network) if point.producers and point.readers]
+    return list(dict.fromkeys(point.width_of for point in points))
+
+
+def evaluate(arguments: argparse.Namespace) -> Report:
+    """Everything the command does, short of printing."""
+    began = time.perf_counter()
+    console.check_writable(arguments.json, arguments.save_plan, arguments.save_outputs)
+    inputs = open_inputs(arguments)
+    scheme, plan, trace, calibrated = choose_plan(arguments, inputs)
+    keep: Callable[[Any], object] | None = None
+    kept: list[Any] = []
+    if arguments.save_outputs:
+        keep = kept.append
+    total = inputs.stop - inputs.start
+    with bar(total, "evaluate") as progress:
+        measurement = measure(
+            inputs.network, inputs.weights, plan, inputs.test_batches(), inputs.ops,
+            progress.update, keep,
+        )  # fmt: skip
+    if measurement.images == 0:
+        raise KeyboardInterrupt
+    if arguments.save_plan and plan is not None:
+        console.write_json(arguments.save_plan, plan.to_json())
+    if arguments.save_outputs:
+        console.write_array(arguments.save_outputs, kept)
+    return Report(
+        inputs.network,
+        scheme,
+        plan,
+        measurement,
+        activation_memory(inputs.network, plan),
+        {
+            "source": inputs.source,
+            "sha256": inputs.weights.sha256,
+            "metadata": dict(inputs.weights.metadata),
+        },
+        {
+            "name": inputs.dataset.name,
+            "first": inputs.start,
+            "sha256": digest(inputs.dataset, inputs.stop),
+            "preprocessing": str(inputs.preprocessing),
+            "calibration": calibrated,
+        },
+        {key: value for key, value in vars(arguments).items() if value is not None},
+        time.perf_counter() - began,
+        trace,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return console.run(_main, parser(), arguments)
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    report = evaluate(arguments)
+    content = json.dumps(report.to_json(), indent=1) if arguments.json else ""
+    if arguments.json == "-":
+        print(content)
+    else:
+        if arguments.json:
+            console.write_text(arguments.json, content + "\n")
+        print(as_text(report))
+    return console.INTERRUPTED if report.measurement.interrupted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

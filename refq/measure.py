@@ -1,0 +1,236 @@
+"""Accuracy, noise, saturation and accumulator use of a Plan, streamed over images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from refq import kernels
+from refq.calibrate import Statistics, add_batch
+from refq.engine import IntegerWeights, Tensor, forward, quantize_weights
+from refq.layers import WEIGHTED
+from refq.networks.graph import INPUT, Network, Node
+from refq.plan import Plan, storage_points
+from refq.weights import Weights
+
+Batches = Iterable[tuple[np.ndarray, "np.ndarray | None"]]
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How often the right class came first or among the first five."""
+
+    images: int = 0
+    top1: int = 0
+    top5: int = 0
+
+    def percent(self) -> dict[str, float | None]:
+        if not self.images:
+            return {"top1": None, "top5": None}
+        return {"top1": 100 * self.top1 / self.images, "top5": 100 * self.top5 / self.images}
+
+    def plus(self, outputs: np.ndarray, classes: np.ndarray) -> Ranking:
+        """Outputs (N, classes) against the right classes (N,); of equals, the lower class wins."""
+        own = outputs[np.arange(len(classes)), classes][:, None]
+        lower = np.arange(outputs.shape[1])[None, :] < classes[:, None]
+        place = ((outputs > own) | ((outputs == own) & lower)).sum(axis=1)
+        return Ranking(
+            self.images + len(classes),
+            self.top1 + int((place < 1).sum()),
+            self.top5 + int((place < 5).sum()),
+        )
+
+
+@dataclass(frozen=True)
+class PointNoise:
+    """A point's energies and saturation over all images."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    values: int = 0
+    outside: int = 0
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """10 log10(signal / noise); None where there is no noise, or no signal."""
+        if self.noise == 0.0 or self.signal == 0.0:
+            return None
+        return 10 * math.log10(self.signal / self.noise)
+
+
+@dataclass(frozen=True)
+class SumRange:
+    """Least and greatest sum a layer's accumulator held, and its overflows."""
+
+    low: int = 0
+    high: int = 0
+    overflows: int = 0
+
+    @property
+    def bits(self) -> int:
+        """Signed bits that hold every sum seen."""
+        return max(self.high.bit_length(), (-self.low - 1).bit_length() if self.low < 0 else 0) + 1
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything measured over a stream of images; interrupted where it was cut short."""
+
+    images: int = 0
+    float_: Ranking = Ranking()
+    quantized: Ranking = Ranking()
+    agreement: Ranking = Ranking()
+    points: dict[str, PointNoise] = field(default_factory=dict)
+    output: PointNoise = PointNoise()
+    sums: dict[str, SumRange] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def measure(
+    network: Network,
+    weights: Weights,
+    plan: Plan | None,
+    batches: Batches,
+    ops: ModuleType = kernels,
+    progress: Progress = lambda images: None,
+    keep_output: Callable[[np.ndarray], object] | None = None,
+) -> Measurement:
+    """Runs float and, under a plan, integers side by side over batches (images, labels).
+
+    progress is told the size of each finished batch; keep_output gets each batch's final output
+    (integers' under a plan). Ctrl-C ends the stream and returns what was measured so far.
+    """
+    integer = quantize_weights(network, weights, plan, ops) if plan else None
+    result = Measurement()
+    try:
+        for images, labels in batches:
+            result = _one_batch(
+                network, weights, integer, plan, images, labels, ops, result, keep_output
+            )
+            progress(len(images))
+    except KeyboardInterrupt:
+        return replace(result, interrupted=True)
+    return result
+
+
+def _one_batch(
+    network: Network,
+    weights: Weights,
+    integer: IntegerWeights | None,
+    plan: Plan | None,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    ops: ModuleType,
+    so_far: Measurement,
+    keep_output: Callable[[np.ndarray], object] | None,
+) -> Measurement:
+    makers = {name: point.name for point in storage_points(network) for name in point.makers}
+    reference: dict[str, np.ndarray] = {}
+
+    def remember(node: Node | None, tensor: Any) -> None:
+        name = node.name if node else INPUT
+        if name in makers:
+            reference[name] = tensor
+
+    wanted = forward(network, weights, None, images, ops, remember if plan else None)
+    points, sums = dict(so_far.points), dict(so_far.sums)
+    got = wanted
+    if plan is not None and integer is not None:
+
+        def compare(node: Node | None, tensor: Tensor) -> None:
+            name = node.name if node else INPUT
+            if node is not None and isinstance(node.layer, WEIGHTED):
+                sums[name] = _range_with(sums.get(name, SumRange()), tensor)
+            if name in makers:
+                before = points.get(makers[name], PointNoise())
+                points[makers[name]] = _noise_with(before, reference.pop(name), tensor)
+
+        got = forward(network, integer, plan, images, ops, compare, so_far.images)
+    if keep_output:
+        keep_output(got)
+    output = so_far.output
+    if plan is not None:
+        signal, noise = (
+            float(np.square(wanted, dtype=np.float64).sum()),
+            float(np.square(got - wanted, dtype=np.float64).sum()),
+        )
+        output = PointNoise(output.signal + signal, output.noise + noise, output.values + got.size)
+    ranked = network.has_classifier
+    known = ranked and labels is not None
+    return Measurement(
+        so_far.images + len(images),
+        so_far.float_.plus(wanted, labels) if known and labels is not None else so_far.float_,
+        so_far.quantized.plus(got, labels) if known and labels is not None else so_far.quantized,
+        so_far.agreement.plus(got, wanted.argmax(axis=1)) if ranked else so_far.agreement,
+        points,
+        output,
+        sums,
+    )
+
+
+def _range_with(before: SumRange, tensor: Tensor) -> SumRange:
+    return SumRange(
+        min(before.low, int(tensor.codes.min())),
+        max(before.high, int(tensor.codes.max())),
+        before.overflows + tensor.overflows,
+    )
+
+
+def _noise_with(before: PointNoise, reference: np.ndarray, tensor: Tensor) -> PointNoise:
+    signal, noise = kernels.energies(reference, tensor.codes, tensor.frac_bits)
+    return PointNoise(
+        before.signal + signal,
+        before.noise + noise,
+        before.values + reference.size,
+        before.outside + tensor.outside,
+    )
+
+
+def rank(
+    network: Network,
+    weights: Weights,
+    plan: Plan | None,
+    batches: Batches,
+    ops: ModuleType = kernels,
+    progress: Progress = lambda images: None,
+) -> Ranking:
+    """Accuracy alone, for searches. Batches without labels raise ValueError."""
+    integer = quantize_weights(network, weights, plan, ops) if plan else weights
+    result, seen = Ranking(), 0
+    for images, labels in batches:
+        if labels is None:
+            raise ValueError("ranking needs labels")
+        outputs = forward(network, integer, plan, images, ops, first_image=seen)
+        seen += len(images)
+        result = result.plus(outputs, labels)
+        progress(len(images))
+    return result
+
+
+def calibrate(
+    network: Network,
+    weights: Weights,
+    batches: Batches,
+    ops: ModuleType = kernels,
+    progress: Progress = lambda images: None,
+) -> Statistics:
+    """Histograms of every tensor that a plan quantizes, over calibration images in float."""
+    makers = {name for point in storage_points(network) for name in point.makers} - {INPUT}
+    statistics = Statistics()
+    for images, _ in batches:
+        tensors: dict[str, np.ndarray] = {}
+
+        def remember(node: Node | None, tensor: Any, into: dict[str, np.ndarray] = tensors) -> None:
+            if node is not None and node.name in makers:
+                into[node.name] = tensor
+
+        forward(network, weights, None, images, ops, remember)
+        statistics = add_batch(statistics, tensors, len(images))
+        progress(len(images))
+    return statistics
