@@ -26,7 +26,9 @@ def run(
     """Parses and runs; bad input becomes one line on stderr and exit code 2."""
     try:
         parser.error = _refuse  # type: ignore[method-assign]
-        return main(parser.parse_args(arguments))
+        status = main(parser.parse_args(arguments))
+        sys.stdout.flush()
+        return status
     except RefqError as error:
         print(f"refq: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -46,7 +48,7 @@ def _refuse(message: str) -> NoReturn:
 def check_writable(*paths: str | None) -> None:
     """Raises OptionError for a file that could not be written at the end of a long run."""
     for path in paths:
-        if path and path != "-":
+        if path:
             folder = Path(path).parent
             if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
                 raise OptionError(f"cannot write {path}", "a file in an existing folder")

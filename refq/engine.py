@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -13,8 +11,16 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.errors import FormatError, OptionError, ShapeError
-from refq.formats import Accumulator
+from refq.errors import OptionError, ShapeError
+from refq.fused import FusedSteps, Pending, Stored
+from refq.integer import (
+    IntegerSteps,
+    IntegerWeights,
+    Tensor,
+    conv_attributes,
+    quantize_weights,
+    window_attributes,
+)
 from refq.layers import (
     LRN,
     Add,
@@ -26,86 +32,14 @@ from refq.layers import (
     MaxPool,
     ReLU,
     Softmax,
-    output_shape,
-)  # fmt: skip
+)
 from refq.networks.graph import INPUT, Network, Node
-from refq.plan import Plan, TensorPlan
+from refq.plan import Plan
 from refq.weights import Weights
 
+__all__ = ["IntegerWeights", "Tensor", "forward", "quantize_weights"]
 
-@dataclass(frozen=True)
-class Tensor:
-    """Integer codes between layers: value = codes * 2**-frac_bits.
-
-    codes: int32, or int64 for exact sums, (N, ...). stored: how the plan keeps this tensor,
-    None for an accumulator. outside: values that saturated or wrapped when it was quantized.
-    overflows: accumulator overflows while it was summed.
-    """
-
-    codes: np.ndarray
-    frac_bits: int
-    stored: TensorPlan | None = None
-    outside: int = 0
-    overflows: int = 0
-
-    def values(self) -> np.ndarray:
-        """Real values, float64."""
-        return np.ldexp(self.codes.astype(np.float64), -self.frac_bits)
-
-
-@dataclass(frozen=True)
-class IntegerLayer:
-    """A weighted layer's codes, aligned to the accumulator's fraction bits (contract section 3).
-
-    weight: int32 or int64, already shifted left where the bias is finer than the products;
-    bias: int64 (O,).
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray
-    frac_bits: int
-    accumulator: Accumulator
-
-
-IntegerWeights = Mapping[str, IntegerLayer]
 Observer = Callable[[Node | None, Any], None]
-
-
-def quantize_weights(
-    network: Network, weights: Weights, plan: Plan, ops: ModuleType = kernels
-) -> IntegerWeights:
-    """Codes of all weighted layers under a plan, ready for the engine."""
-    layers = {}
-    for node in network.weighted:
-        entry = plan.layers[node.name]
-        weight, _ = ops.quantize(weights.weight[node.name], entry.weight)
-        bias, _ = ops.quantize(weights.bias[node.name], entry.bias)
-        # products and bias meet at the larger number of fraction bits, by exact left shifts
-        product = plan.tensors[node.inputs[0]].format.frac_bits + entry.weight.frac_bits
-        frac_bits = max(product, entry.bias.frac_bits)
-        layers[node.name] = IntegerLayer(
-            _shifted_left(weight, frac_bits - product, node.name),
-            _shifted_left(bias, frac_bits - entry.bias.frac_bits, node.name).astype(np.int64),
-            frac_bits,
-            entry.accumulator,
-        )
-    return layers
-
-
-def _shifted_left(codes: np.ndarray, shift: int, name: str) -> np.ndarray:
-    if shift == 0:
-        return codes
-    if not codes.any():
-        return codes
-    peak = int(np.abs(codes.astype(np.int64)).max()).bit_length()
-    if peak + shift > 62:
-        raise FormatError(
-            f"layer {name}: codes of {peak} bits shifted by {shift}",
-            "63 bits",
-            "choose formats of weights, bias and activations closer to each other",
-        )
-    kind = np.int32 if peak + shift < 31 else np.int64
-    return np.left_shift(codes.astype(kind), kind(shift))
 
 
 def forward(
@@ -116,6 +50,7 @@ def forward(
     ops: ModuleType = kernels,
     observe: Observer | None = None,
     first_image: int = 0,
+    fused: bool = True,
 ) -> np.ndarray:
     """The network's output for a batch.
 
@@ -123,9 +58,12 @@ def forward(
     operations; otherwise every tensor is integer codes, from the quantized image to the output,
     which alone becomes real again: float32 or float64 (N, ...). weights may be the result of
     quantize_weights, to save work over many batches. ops is refq.kernels or refq.oracle.
-    observe(node, tensor) sees every tensor (node None for the input): an array in float, a Tensor
-    in integers. first_image numbers the images for stochastic rounding, so that a result does not
-    depend on the batch size. Raises ShapeError for images of another shape.
+    observe(node, tensor) sees every tensor (node None for the input): an array in float; in
+    integers a Tensor, or a Stored, which has the same attributes. fused joins a layer's sum with
+    its ReLU and requantization where ops is refq.kernels; the integers are the same, but sums
+    between them are never made, so observe does not see them. first_image numbers the images for
+    stochastic rounding, so that a result does not depend on the batch size.
+    Raises ShapeError for images of another shape.
     """
     if images.ndim != 4 or images.shape[1:] != network.input_shape:
         raise ShapeError(f"images of shape {images.shape}", f"(N, {network.input_shape})")
@@ -137,8 +75,11 @@ def forward(
     else:
         if isinstance(weights, Weights):
             weights = quantize_weights(network, weights, plan, ops)
-        integer = _IntegerSteps(weights, plan, ops, first_image)
-        step, start = integer, integer.image(images)
+        if fused and ops is kernels:
+            with FusedSteps(network, weights, plan, first_image, len(images)) as quick:
+                return _run(network, quick.image(images), quick, observe, quick.release)
+        plain = IntegerSteps(weights, plan, ops, first_image)
+        step, start = plain, plain.image(images)
     return _run(network, start, step, observe)
 
 
@@ -147,34 +88,24 @@ def _run(
     start: Any,
     step: Callable[[Node, Sequence[Any]], Any],
     observe: Observer | None,
+    release: Callable[[Any], None] = lambda tensor: None,
 ) -> np.ndarray:
-    """Computes node after node; a tensor is dropped after its last reader."""
+    """Computes node after node; a tensor is released after its last reader."""
     tensors = {INPUT: start}
     waiting = {name: len(readers) for name, readers in network.consumers.items()}
     if observe:
         observe(None, start)
     for node in network.nodes:
         result = step(node, [tensors[name] for name in node.inputs])
-        if observe:
+        if observe and not isinstance(result, Pending):
             observe(node, result)
         tensors[node.name] = result
         for name in node.inputs:
             waiting[name] -= 1
             if waiting[name] == 0:
-                del tensors[name]
+                release(tensors.pop(name))
     output = tensors[network.output]
-    return output.values() if isinstance(output, Tensor) else output
-
-
-def _window(layer: MaxPool | AvgPool) -> dict[str, Any]:
-    """A pooling layer's attributes under ONNX's names."""
-    attributes = dataclasses.asdict(layer)
-    attributes["kernel_shape"] = attributes.pop("kernel")
-    return attributes
-
-
-def _conv(layer: Conv) -> dict[str, Any]:
-    return {"strides": layer.strides, "pads": layer.pads, "group": layer.group}
+    return output.values() if isinstance(output, (Tensor, Stored)) else output
 
 
 @dataclass(frozen=True)
@@ -189,13 +120,13 @@ class _FloatSteps:
         match layer:
             case Conv():
                 w, b = self.weights.weight[node.name], self.weights.bias[node.name]
-                return ops.conv(x, w, b, **_conv(layer))
+                return ops.conv(x, w, b, **conv_attributes(layer))
             case Dense():
                 return ops.dense(x, self.weights.weight[node.name], self.weights.bias[node.name])
             case MaxPool():
-                return ops.max_pool(x, **_window(layer))
+                return ops.max_pool(x, **window_attributes(layer))
             case AvgPool():
-                return ops.avg_pool(x, **_window(layer))
+                return ops.avg_pool(x, **window_attributes(layer))
             case GlobalAvgPool():
                 return ops.global_avg_pool(x)
             case LRN():
@@ -209,105 +140,3 @@ class _FloatSteps:
             case Softmax():
                 return ops.softmax(x)
         raise OptionError(f"layer {node.name} of type {type(layer).__name__}", "a known layer")
-
-
-@dataclass(frozen=True)
-class _IntegerSteps:
-    """One layer in integers. Formats come from the plan alone."""
-
-    weights: IntegerWeights
-    plan: Plan
-    ops: ModuleType
-    first_image: int
-
-    def image(self, images: np.ndarray) -> Tensor:
-        """The preprocessed image as signed codes."""
-        entry = self.plan.tensors[INPUT]
-        codes, outside = self.ops.quantize(images, entry.format, *self._modes(INPUT, images))
-        return Tensor(codes, entry.format.frac_bits, entry, outside)
-
-    def __call__(self, node: Node, inputs: Sequence[Tensor]) -> Tensor:
-        ops, layer, x = self.ops, node.layer, inputs[0]
-        match layer:
-            case Conv() | Dense():
-                own = self.weights[node.name]
-                attributes = _conv(layer) if isinstance(layer, Conv) else {}
-                operation = ops.conv_integer if isinstance(layer, Conv) else ops.dense_integer
-                sums, overflows = operation(
-                    x.codes, own.weight, own.bias, accumulator=own.accumulator, **attributes
-                )
-                return self._stored(node, Tensor(sums, own.frac_bits, overflows=overflows))
-            case ReLU():
-                codes = ops.relu(x.codes)
-                return self._stored(node, dataclasses.replace(x, codes=codes, overflows=0))
-            case MaxPool():
-                codes = ops.max_pool(x.codes, **_window(layer))
-                return self._stored(node, Tensor(codes, x.frac_bits, x.stored))
-            case Concat():
-                # the plan keeps all operands in one format
-                codes = ops.concat([each.codes for each in inputs])
-                return self._stored(node, Tensor(codes, x.frac_bits, x.stored))
-            case Add():
-                return self._stored(node, self._sum(inputs))
-            case AvgPool() | GlobalAvgPool() | LRN():
-                return self._decoded(node, layer, x)
-            case Softmax():
-                entry = self.plan.tensors[node.name]
-                codes = ops.softmax_integer(x.codes, x.frac_bits, entry.format)
-                return Tensor(codes, entry.format.frac_bits, entry)
-        raise OptionError(f"layer {node.name} of type {type(layer).__name__}", "a known layer")
-
-    def _modes(self, name: str, like: np.ndarray) -> tuple[Any, ...]:
-        """Rounding, overflow, and the place in the stochastic sequence of a tensor's elements."""
-        per_image = like.size // max(1, like.shape[0])
-        seed = zlib.crc32(name.encode()) ^ (self.plan.seed << 32)
-        return (
-            self.plan.rounding, self.plan.overflow, seed % 2**64, self.first_image * per_image,
-        )  # fmt: skip
-
-    def _stored(self, node: Node, tensor: Tensor) -> Tensor:
-        """A tensor as the plan keeps it: requantized and encoded, unless it is so already."""
-        entry = self.plan.tensors.get(node.name)
-        if entry is None or entry == tensor.stored:
-            return tensor
-        codes, outside = self.ops.requantize(
-            tensor.codes, tensor.frac_bits, entry.format, *self._modes(node.name, tensor.codes)
-        )
-        return dataclasses.replace(
-            tensor, codes=self._encoded(codes, entry), frac_bits=entry.format.frac_bits,
-            stored=entry, outside=outside,
-        )  # fmt: skip
-
-    def _encoded(self, codes: np.ndarray, entry: TensorPlan) -> np.ndarray:
-        """Value codes after storage: encoded into the stored index and decoded again."""
-        if entry.code is None:
-            return codes
-        index = self.ops.shift_encode(codes, entry.code.bits, entry.code.drop, entry.code.nearest)
-        return self.ops.shift_decode(index, entry.code.drop)
-
-    def _sum(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Operands brought to the largest F by exact left shifts, then added (contract 4)."""
-        frac_bits = max(each.frac_bits for each in inputs)
-        aligned = [
-            np.left_shift(each.codes.astype(np.int64), frac_bits - each.frac_bits)
-            for each in inputs
-        ]
-        return Tensor(self.ops.add(aligned), frac_bits)
-
-    def _decoded(self, node: Node, layer: AvgPool | GlobalAvgPool | LRN, x: Tensor) -> Tensor:
-        """Layers that round on their own: computed on values, then quantized (contract 4)."""
-        entry = self.plan.tensors[node.name]
-        arguments: dict[str, Any] = {"frac_bits": x.frac_bits, "fmt": entry.format}
-        if isinstance(layer, LRN):
-            operation, attributes = self.ops.lrn_integer, dataclasses.asdict(layer)
-        elif isinstance(layer, AvgPool):
-            operation, attributes = self.ops.avg_pool_integer, _window(layer)
-        else:
-            operation, attributes = self.ops.global_avg_pool_integer, {}
-        rounding, overflow, seed, _ = self._modes(node.name, x.codes)
-        outputs = math.prod(output_shape(layer, (x.codes.shape[1:],)))
-        codes, outside = operation(
-            x.codes, **arguments, **attributes, rounding=rounding, overflow=overflow, seed=seed,
-            offset=self.first_image * outputs,
-        )  # fmt: skip
-        return Tensor(self._encoded(codes, entry), entry.format.frac_bits, entry, outside)

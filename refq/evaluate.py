@@ -17,13 +17,13 @@ from tqdm import tqdm
 
 from refq import bundled, console, kernels, networks, oracle, schemes, search
 from refq import plan as plans
+from refq.arguments import check_options, parser, scheme_options
 from refq.calibrate import Statistics
 from refq.cost import activation_memory
 from refq.data import Dataset, batches, check_labels, digest, open_dataset
 from refq.data import preprocessing as preparing
 from refq.data.preprocessing import Preprocessing
-from refq.errors import OptionError
-from refq.formats import Accumulator, parse_overflow, parse_rounding
+from refq.errors import DataError, OptionError
 from refq.measure import Batches, calibrate, measure, rank
 from refq.networks import Network
 from refq.plan import Plan, storage_points
@@ -35,45 +35,6 @@ BATCH_VALUES = 1 << 26
 DEFAULT_CALIBRATION = 100
 SEARCH_WIDTHS = range(16, 1, -1)
 ENQ_START = 8
-
-
-def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
-        "refq.evaluate",
-        description="Accuracy of a network in float and in integers, layer by layer.",
-    )
-    out.add_argument("network", help=f"one of {', '.join(networks.known())}")
-    out.add_argument("--scheme", default="float", help=f"one of {', '.join(schemes.known())}")
-    out.add_argument("--weights", help="HDF5 dump or random:SEED (default: the bundled weights)")
-    out.add_argument("--data", help="bundled, random:N, a folder or packed .h5 (docs/data.md)")
-    out.add_argument("--input-size", type=int, help="rows and columns, for random weights")
-    out.add_argument("--images", type=int, help="evaluate this many images (default: all)")
-    out.add_argument("--skip", type=int, default=0, help="images to pass over first")
-    out.add_argument("--calibrate", type=int, help="images for calibration (default 100)")
-    out.add_argument("--batch-size", type=int, help="images at a time (default: by memory)")
-    bits = out.add_argument_group("numbers")
-    bits.add_argument("--bits-act", help="bits of activations: 5, or 8,4,5,..., or fc6=6,fc7=3")
-    bits.add_argument("--frac-act", type=int, help="fraction bits F of the whole network")
-    bits.add_argument("--bits-wt", type=int, default=14, help="bits of weights and biases")
-    bits.add_argument("--bits-image", type=int, default=9, help="bits of the signed image")
-    bits.add_argument("--bits-acc", type=int, help="accumulator bits (default: exact)")
-    bits.add_argument("--acc-overflow", default="sat", help="sat, sat-sym or wrap")
-    bits.add_argument("--acc-every-mac", action="store_true", help="saturate after every MAC")
-    bits.add_argument("--rounding", default="ties-even", help="rounding of activations")
-    bits.add_argument("--overflow", default="sat", help="overflow of activations")
-    bits.add_argument("--assign", default="nearest", help="enq: nearest or floor")
-    bits.add_argument("--qm", default="layer", help="enq: q_m for each layer, or global")
-    bits.add_argument("--coverage", type=float, default=0.999, help="share that formats cover")
-    bits.add_argument("--delta", type=float, help="search the fewest bits within so many points")
-    bits.add_argument("--metric", default="top1", choices=("top1", "top5"), help="for --delta")
-    bits.add_argument("--seed", type=int, default=0, help="for stochastic rounding")
-    files = out.add_argument_group("files")
-    files.add_argument("--plan", help="use this plan instead of a scheme")
-    files.add_argument("--save-plan", help="write the plan as JSON")
-    files.add_argument("--save-outputs", help="write the final outputs as .npy")
-    files.add_argument("--json", help="write the report as JSON, - for stdout")
-    out.add_argument("--ops", default="kernels", choices=("kernels", "oracle"), help="arithmetic")
-    return out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +100,7 @@ def open_inputs(arguments: argparse.Namespace) -> Inputs:
 def _bundled_weights(name: str) -> Path:
     try:
         return bundled.path(f"{name}.h5")
-    except Exception:
+    except DataError:
         raise OptionError(
             f"no bundled weights for {name}", "--weights FILE or --weights random:SEED"
         ) from None
@@ -172,64 +133,6 @@ def _batch_size(arguments: argparse.Namespace, network: Network) -> int:
     return max(1, min(128, BATCH_VALUES // values))
 
 
-def scheme_options(arguments: argparse.Namespace, inputs: Inputs) -> schemes.Options:
-    """The options that the command line gives a scheme."""
-    bits, widths = parse_bits(arguments.bits_act, inputs.network)
-    accumulator = Accumulator(
-        arguments.bits_acc, parse_overflow(arguments.acc_overflow), arguments.acc_every_mac
-    )
-    if arguments.delta is not None and not 0 <= arguments.delta <= 100:
-        raise OptionError(f"--delta {arguments.delta}", "0 to 100 percentage points")
-    if not 0 <= arguments.seed < 2**31:
-        raise OptionError(f"--seed {arguments.seed}", "0 to 2147483647")
-    return schemes.Options(
-        bits_act=bits,
-        widths=widths,
-        frac_act=_frac_bits(arguments.frac_act),
-        bits_wt=arguments.bits_wt,
-        bits_image=arguments.bits_image,
-        accumulator=accumulator,
-        rounding=parse_rounding(arguments.rounding),
-        overflow=parse_overflow(arguments.overflow),
-        assign=arguments.assign,
-        qm=arguments.qm,
-        coverage=arguments.coverage,
-        seed=arguments.seed,
-        image_bounds=inputs.preprocessing.bounds,
-        image_integral=inputs.preprocessing.integral,
-    )
-
-
-def _frac_bits(given: int | None) -> int | None:
-    if given is not None and not -32 <= given <= 32:
-        raise OptionError(f"--frac-act {given}", "-32 to 32")
-    return given
-
-
-def parse_bits(text: str | None, network: Network) -> tuple[int | None, dict[str, int]]:
-    """`5`, or a list for all weighted layers in order `8,4,5,...`, or `fc6=6,fc7=3`."""
-    if text is None:
-        return None, {}
-    fields = [field.strip() for field in str(text).split(",")]
-    try:
-        if len(fields) == 1 and "=" not in fields[0]:
-            return int(fields[0]), {}
-        if all("=" in field for field in fields):
-            pairs = [field.split("=", 1) for field in fields]
-            return None, {name.strip(): int(bits) for name, bits in pairs}
-        bits = [int(field) for field in fields]
-    except ValueError:
-        raise OptionError(
-            f"--bits-act {text}", "a number, a comma-separated list, or layer=bits,..."
-        ) from None
-    names = list(dict.fromkeys(p.width_of for p in storage_points(network) if p.readers))
-    if len(bits) != len(names):
-        raise OptionError(
-            f"--bits-act with {len(bits)} widths", f"{len(names)}: {', '.join(names)}"
-        )
-    return None, dict(zip(names, bits, strict=True))
-
-
 def bar(total: int, label: str) -> tqdm[Any]:
     """A progress bar on stderr, quiet where that is no terminal."""
     return tqdm(total=total, desc=label, unit="img", leave=False, disable=None)
@@ -243,8 +146,9 @@ def choose_plan(
         loaded = plans.load(arguments.plan)
         plans.check(loaded, inputs.network)
         return loaded.scheme, loaded, None, None
-    scheme = schemes.find(arguments.scheme)
-    options = scheme_options(arguments, inputs)
+    name = arguments.scheme or "float"
+    scheme = schemes.find(name)
+    options = scheme_options(arguments, inputs.network, inputs.preprocessing)
     statistics, note = None, None
     if scheme.needs_statistics(options):
         with bar(inputs.calibration_images, "calibrate") as progress:
@@ -255,9 +159,9 @@ def choose_plan(
         note = f"{inputs.calibration_images} images of {inputs.calibration.name}"
     if arguments.delta is None:
         plan = scheme.plan(inputs.network, inputs.weights, statistics, options)
-        return arguments.scheme, plan, None, note
+        return name, plan, None, note
     found, trace = run_search(arguments, inputs, scheme, statistics, options)
-    return arguments.scheme, found, trace, note
+    return name, found, trace, note
 
 
 def run_search(
@@ -325,7 +229,7 @@ def _searched_layers(network: Network) -> list[str]:
 def evaluate(arguments: argparse.Namespace) -> Report:
     """Everything the command does, short of printing."""
     began = time.perf_counter()
-    console.check_writable(arguments.json, arguments.save_plan, arguments.save_outputs)
+    check_options(arguments)
     inputs = open_inputs(arguments)
     scheme, plan, trace, calibrated = choose_plan(arguments, inputs)
     keep: Callable[[Any], object] | None = None

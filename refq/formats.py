@@ -67,8 +67,8 @@ class FixedPointFormat:
     def __post_init__(self) -> None:
         least = 2 if self.signed else 1
         if not least <= self.bits <= MAX_BITS:
-            sign = "signed" if self.signed else "unsigned"
-            raise FormatError(f"a {sign} format of {self.bits} bits", f"{least} to {MAX_BITS} bits")
+            kind = "a signed" if self.signed else "an unsigned"
+            raise FormatError(f"{kind} format of {self.bits} bits", f"{least} to {MAX_BITS} bits")
         if abs(self.frac_bits) > MAX_FRAC_BITS:
             raise FormatError(
                 f"{self.frac_bits} fraction bits", f"-{MAX_FRAC_BITS} to {MAX_FRAC_BITS}"

@@ -120,7 +120,7 @@ def pool_size(
     if not ceil_mode:
         return room // stride + 1
     count = math.ceil(room / stride) + 1
-    if (before or after) and (count - 1) * stride >= length + before:
+    if (count - 1) * stride >= length + before:
         count -= 1
     return count
 

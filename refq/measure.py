@@ -132,6 +132,7 @@ def _one_batch(
 ) -> Measurement:
     makers = {name: point.name for point in storage_points(network) for name in point.makers}
     reference: dict[str, np.ndarray] = {}
+    last = network.nodes[-1]
 
     def remember(node: Node | None, tensor: Any) -> None:
         name = node.name if node else INPUT
@@ -145,8 +146,9 @@ def _one_batch(
 
         def compare(node: Node | None, tensor: Tensor) -> None:
             name = node.name if node else INPUT
-            if node is not None and isinstance(node.layer, WEIGHTED):
-                sums[name] = _range_with(sums.get(name, SumRange()), tensor)
+            if tensor.sums is not None and node is not None and (name in makers or node is last):
+                weighted = name if isinstance(node.layer, WEIGHTED) else node.inputs[0]
+                sums[weighted] = _range_with(sums.get(weighted, SumRange()), tensor)
             if name in makers:
                 before = points.get(makers[name], PointNoise())
                 points[makers[name]] = _noise_with(before, reference.pop(name), tensor)
@@ -175,10 +177,9 @@ def _one_batch(
 
 
 def _range_with(before: SumRange, tensor: Tensor) -> SumRange:
+    low, high = tensor.sums or (0, 0)
     return SumRange(
-        min(before.low, int(tensor.codes.min())),
-        max(before.high, int(tensor.codes.max())),
-        before.overflows + tensor.overflows,
+        min(before.low, low), max(before.high, high), before.overflows + tensor.overflows
     )
 
 

@@ -277,8 +277,8 @@ def _starts(length: int, k: int, stride: int, before: int, after: int, ceil: boo
         starts.append(starts[-1] + stride)
     if ceil and starts[-1] + k < length + after:
         following = starts[-1] + stride
-        # a window of padding alone is dropped
-        if following < length or not (before or after):
+        # a window without a cell of the image is dropped
+        if following < length:
             starts.append(following)
     return starts
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from refq.errors import OptionError, RefqError
+from refq.errors import FormatError, OptionError, RefqError
 from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.layers import WEIGHTED, Add, Concat, Conv, Dense, MaxPool, ReLU
 from refq.networks.graph import INPUT, Network, Node
@@ -27,6 +27,12 @@ class ShiftCode:
     drop: int
     nearest: bool
 
+    def __post_init__(self) -> None:
+        if self.bits < 1 or self.drop < 0:
+            raise FormatError(
+                f"{self.bits} bits kept after {self.drop}", "1 or more after 0 or more"
+            )
+
 
 @dataclass(frozen=True)
 class TensorPlan:
@@ -34,6 +40,13 @@ class TensorPlan:
 
     format: FixedPointFormat
     code: ShiftCode | None = None
+
+    def __post_init__(self) -> None:
+        if self.code and (self.format.signed or self.code.bits + self.code.drop > self.format.bits):
+            raise FormatError(
+                f"{self.code.bits} bits kept after {self.code.drop} of {self.format}",
+                "an unsigned format with at least so many bits",
+            )
 
     @property
     def stored_bits(self) -> int:
@@ -82,19 +95,19 @@ def from_json(stored: Mapping[str, Any]) -> Plan:
             raise OptionError(f"plan version {stored.get('refq_plan')!r}", "1")
         tensors = {
             name: TensorPlan(
-                FixedPointFormat(**entry["format"]),
-                ShiftCode(**entry["code"]) if entry["code"] else None,
+                _format(entry["format"]),
+                ShiftCode(**_whole(entry["code"])) if entry["code"] else None,
             )
             for name, entry in stored["tensors"].items()
         }
         layers = {
             name: LayerPlan(
-                FixedPointFormat(**entry["weight"]),
-                FixedPointFormat(**entry["bias"]),
-                _accumulator(entry["accumulator"]),
+                _format(entry["weight"]), _format(entry["bias"]), _accumulator(entry["accumulator"])
             )
             for name, entry in stored["layers"].items()
         }
+        if not 0 <= _whole(stored)["seed"] < 2**31:
+            raise OptionError(f"seed {stored['seed']}", "0 to 2147483647")
         return Plan(
             str(stored["network"]),
             dict(stored["parameters"]),
@@ -103,7 +116,7 @@ def from_json(stored: Mapping[str, Any]) -> Plan:
             layers,
             Rounding(stored["rounding"]),
             Overflow(stored["overflow"]),
-            int(stored["seed"]),
+            stored["seed"],
             dict(stored["options"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -112,8 +125,25 @@ def from_json(stored: Mapping[str, Any]) -> Plan:
         ) from None
 
 
+WHOLE = ("bits", "drop", "frac_bits", "seed")
+
+
+def _whole(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The same entries, once every count among them is known to be a whole number."""
+    for key in WHOLE:
+        value = stored.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise TypeError(f"{key} is {value!r}, not a whole number")
+    return dict(stored)
+
+
+def _format(stored: Mapping[str, Any]) -> FixedPointFormat:
+    return FixedPointFormat(**_whole(stored))
+
+
 def _accumulator(stored: Mapping[str, Any]) -> Accumulator:
-    return Accumulator(stored["bits"], Overflow(stored["overflow"]), bool(stored["every_mac"]))
+    entry = _whole(stored)
+    return Accumulator(entry["bits"], Overflow(entry["overflow"]), bool(entry["every_mac"]))
 
 
 def load(path: str | Path) -> Plan:
@@ -143,6 +173,13 @@ def check(plan: Plan, network: Network) -> None:
         )
     points = storage_points(network)
     tensors = {name for point in points for name in point.tensors}
+    for point in points:
+        entries = {plan.tensors[name] for name in point.tensors if name in plan.tensors}
+        if len(entries) > 1:
+            raise OptionError(
+                f"a plan with {len(entries)} formats for {', '.join(point.tensors)}",
+                "one common format",
+            )
     layers = {node.name for node in network.weighted}
     for kind, wanted, got in (
         ("tensor", tensors, set(plan.tensors)),
@@ -160,7 +197,8 @@ def check(plan: Plan, network: Network) -> None:
 class Point:
     """Tensors kept in one common format.
 
-    name: the first layer that computes with them, or `output`.
+    name: the first layer that computes with them, or `output`; of an addition's operands, which
+    share that layer, `layer.tensor`.
     width_of: the weighted layer downstream whose bit-width they follow, or the name.
     tensors: all tensors in this format. makers: those that are quantized; the others (max
     pools, concatenations) only move codes. producers: the weighted layers whose outputs are
@@ -250,7 +288,10 @@ def _point(network: Network, tensors: tuple[str, ...], signs: Mapping[str, bool]
             else:
                 # LRN, means and softmax keep the sign of what they read
                 signed = signed or signs[node.inputs[0]]
+    readers.sort(key=list(network.shapes).index)
     name = readers[0] if readers else "output"
+    if readers and isinstance(network.by_name[name].layer, Add):
+        name = f"{name}.{tensors[-1]}"
     width_of = _weighted_below(network, tensors) or name
     return Point(name, width_of, tensors, tuple(makers), tuple(producers), tuple(readers), signed)
 

@@ -102,6 +102,8 @@ def random_weights(network: Network, seed: int) -> Weights:
 def save(path: str | Path, network: Network, weights: Weights) -> None:
     """Writes refq's layout; the file appears only when it is complete."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise WeightsError(f"cannot write {path}", "a file in an existing folder")
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with h5py.File(partial, "w") as file:
@@ -149,10 +151,13 @@ def _read(path: Path) -> tuple[Raw, dict[str, Any]]:
                         f"{keys[0]} and {keys[1]} in each layer's group",
                         "see docs/weights.md for the layouts refq reads",
                     )
-                raw.setdefault(layer, {})["weight" if part == keys[0] else "bias"] = dataset[()]
+                array = np.asarray(dataset[()])
+                if array.ndim == 0:
+                    raise WeightsError(f"{path}: {layer}/{part} is a scalar", "an array")
+                raw.setdefault(layer, {})["weight" if part == keys[0] else "bias"] = array
     except RefqError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
             f"cannot read {path} as HDF5 ({reason})", "a complete HDF5 file", "fetch it again"
@@ -166,13 +171,16 @@ def _metadata(file: h5py.File, path: Path) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for key in TEXT_ATTRIBUTES:
         if key in file.attrs:
-            metadata[key] = str(file.attrs[key])
+            value = file.attrs[key]
+            metadata[key] = value.decode() if isinstance(value, bytes) else str(value)
     for key in JSON_ATTRIBUTES:
         if key in file.attrs:
             try:
                 metadata[key] = json.loads(file.attrs[key])
             except (TypeError, ValueError):
                 raise WeightsError(f"{path}: attribute {key!r}", "JSON text") from None
+            if not isinstance(metadata[key], dict):
+                raise WeightsError(f"{path}: attribute {key!r}", "a JSON object")
     return metadata
 
 
@@ -187,10 +195,14 @@ def _parts(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, str, h5py
 
 
 def _plain_shape(shape: Shape) -> Shape:
-    """Old Caffe blobs are always 4-D: (1, 1, O, K) is a dense weight, (1, 1, 1, O) a bias."""
-    while len(shape) in (3, 4) and shape[0] == 1 and shape[1] == 1:
-        shape = shape[2:] if shape[2] != 1 or len(shape) == 3 else shape[3:]
-    return tuple(shape)
+    """Old Caffe blobs are always 4-D: (1, 1, O, K) is a dense weight (O, K)."""
+    return tuple(shape[2:]) if len(shape) == 4 and shape[:2] == (1, 1) else tuple(shape)
+
+
+def _same(shape: Shape, want: Shape) -> bool:
+    """Equal but for the leading ones of old Caffe blobs."""
+    extra = len(shape) - len(want)
+    return extra >= 0 and shape[extra:] == want and all(size == 1 for size in shape[:extra])
 
 
 def _checked(network: Network, raw: Raw, metadata: dict[str, Any], source: str) -> Weights:
@@ -208,8 +220,7 @@ def _checked(network: Network, raw: Raw, metadata: dict[str, Any], source: str) 
             if array is None:
                 problems.append(f"{name}: {label} is missing")
                 continue
-            got = array.shape if array.shape == want else _plain_shape(array.shape)
-            if got != want:
+            if not _same(array.shape, want):
                 problems.append(f"{name}: {label} has shape {array.shape}, not {want}")
             elif array.dtype.kind != "f":
                 problems.append(f"{name}: {label} has dtype {array.dtype}, not a float")

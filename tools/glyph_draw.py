@@ -34,8 +34,8 @@ def _box(font: ImageFont.FreeTypeFont, text: str) -> tuple[float, float, float, 
 
 def draw(rng: Generator, families: Sequence[Sequence[Face]], label: int) -> np.ndarray:
     """uint8 (32, 32, 3). families: the faces of each family; every family is equally likely."""
-    family = families[rng.integers(len(families))]
-    face = family[rng.integers(len(family))]
+    family = families[int(rng.integers(len(families)))]
+    face = family[int(rng.integers(len(family)))]
     mask, neighbours = _masks(rng, face.path, CLASSES[label])
 
     back, ink = _colours(rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,29 +18,24 @@ from refq.errors import DataError
 CLASSES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 # Debian 12 packages, without their common "fonts-"; apt install brings the same faces back.
-PACKAGES = tuple(
-    "fonts-" + name
-    for name in """
-    adf-accanthis adf-baskervald adf-berenis adf-gillius adf-ikarius adf-irianis adf-libris
-    adf-mekanus adf-oldania adf-romande adf-solothurn adf-switzera adf-tribun adf-universalis
-    adf-verana agave allerta anonymous-pro arapey averia-sans-gwf averia-serif-gwf b612 beteckna
-    blankenburg breip bwht cabin cabinsketch cantarell cardo century-catalogue clear-sans cmu
-    comfortaa comic-neue compagnon courier-prime croscore crosextra-caladea crosextra-carlito
-    dancingscript dejavu-core dejavu-extra dkg-handwriting dosis dustin ebgaramond ecolier-court
-    elstob engadget essays1743 eurofurence fantasque-sans fanwood femkeklaver firacode
-    freefont-ttf georgewilliams gfs-artemisia gfs-didot gfs-neohellenic gnutypewriter go
-    gotico-antiqua goudybookletter hack havana hermit humor-sans inconsolata inter isabella
-    jetbrains-mono johnsmith-induni joscelyn junction junicode jura karla kaushanscript
-    klaudia-berenika kristi lato le-murmure league-mono league-spartan leckerli-one lemonada
-    levien-typoscript liberation2 libfinal lindenhill linuxlibertine lobster lobstertwo manrope
-    mmcedar monofur mononoki national-park ocr-a ocr-b okolaks oldstandard open-sans opendin
-    opendyslexic oxygen paratype play prociono quattrocento quicksand radisnoir roadgeek
-    roboto-slab roboto-unhinted routed-gothic rufscript sil-andika sil-gentiumplus sil-harmattan
-    sjfonts smc-chilanka smc-gayathri smc-manjari solide-mirage sora staypuft stix summersby
-    teluguvijayam texgyre tiresias tlwg-purisa-ttf tlwg-sawasdee-ttf tlwg-umpush-ttf tomsontalks
-    train tuffy ubuntu-title urw-base35 vollkorn yanone-kaffeesatz yrsa-rasa
-""".split()
-)
+_NAMES = """
+adf-accanthis adf-baskervald adf-berenis adf-gillius adf-ikarius adf-irianis adf-libris adf-mekanus
+adf-oldania adf-romande adf-switzera adf-tribun adf-universalis adf-verana agave allerta
+anonymous-pro arapey averia-sans-gwf averia-serif-gwf b612 beteckna breip cabin cabinsketch
+cantarell cardo century-catalogue clear-sans cmu comfortaa comic-neue compagnon courier-prime
+croscore crosextra-caladea crosextra-carlito dancingscript dejavu-core dejavu-extra dkg-handwriting
+dosis dustin ebgaramond ecolier-court elstob engadget essays1743 eurofurence fantasque-sans fanwood
+firacode freefont-ttf georgewilliams gfs-artemisia gfs-didot gfs-neohellenic gnutypewriter go
+gotico-antiqua goudybookletter hack havana hermit inconsolata inter isabella jetbrains-mono
+johnsmith-induni junction junicode jura karla kaushanscript kristi lato league-mono league-spartan
+leckerli-one lemonada liberation2 lindenhill linuxlibertine lobstertwo manrope mmcedar monofur
+mononoki national-park ocr-a ocr-b oldstandard open-sans opendin opendyslexic oxygen paratype play
+prociono quattrocento quicksand radisnoir roadgeek roboto-slab roboto-unhinted routed-gothic
+rufscript sil-andika sil-gentiumplus sil-harmattan sjfonts smc-chilanka smc-gayathri smc-manjari
+sora staypuft stix summersby teluguvijayam tiresias tlwg-purisa-ttf tlwg-umpush-ttf train tuffy
+urw-base35 vollkorn yanone-kaffeesatz yrsa-rasa
+"""
+PACKAGES = tuple(f"fonts-{name}" for name in _NAMES.split())
 
 # Faces that hold all characters but draw something else, or nobody could read.
 EXCLUDED = ("OCRBE", "OCRBX", "D050000L", "StandardSymbolsPS", "LinBiolinum_K", "Joscelyn",
@@ -88,6 +84,7 @@ def _look(path: Path) -> tuple[Face, np.ndarray] | None:
     """The face and its shapes, or None where it is of no use."""
     if path.name.startswith(EXCLUDED):
         return None
+    logging.getLogger("fontTools").setLevel(logging.CRITICAL)  # remarks on harmless blemishes
     try:
         with TTFont(path, lazy=True) as font:
             cmap, names = font.getBestCmap() or {}, font["name"]

@@ -83,7 +83,9 @@ def describe(command: str, seed: int, sides: Mapping[str, Sequence[Face]]) -> di
             "freetype": str(features.version("freetype2")),
             "libjpeg-turbo": str(features.version("libjpeg_turbo")),
         },
-        "families": {side: sorted({face.family for face in faces}) for side, faces in sides.items()},
+        "families": {
+            side: sorted({face.family for face in faces}) for side, faces in sides.items()
+        },
         "packages": {name: packages[name] for name in sorted(packages)},
     }
 

@@ -1,6 +1,6 @@
 """Makes the glyph images: 62 characters in many fonts, 32x32 RGB, in packed HDF5 files.
 
-    python tools/make_glyphs.py --train-file /tmp/glyphs_train.h5
+    python tools/make_glyphs.py --train-file glyphs_train.h5
 
 writes glyphs_test.h5, glyphs_calibration.h5 and their part of manifest.json into weights/, and
 the training images where --train-file says. The same fonts, library versions and seed give the

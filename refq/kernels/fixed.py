@@ -160,9 +160,16 @@ def _requantize(codes, out, shift, mode, low, high, overflow, bits, signed, seed
 @njit(cache=True, nogil=True)
 def _real_code(x, scale, mode, noise, low, high, overflow, bits, signed):
     """x * scale rounded and brought into range: (code, outside); exact in float64."""
-    value = x * scale
-    negative = value < 0
-    magnitude = -value if negative else value
+    negative = x < 0
+    magnitude = -x * scale if negative else x * scale
+    if magnitude >= 2.0**62:
+        # an integer beyond int64's safe range, or scaled to infinity: a multiple of 2**64 then
+        if overflow == WRAP:
+            kept = np.int64(0) if math.isinf(magnitude) else np.int64(magnitude % 2.0**bits)
+            return _limit(-kept if negative else kept, low, high, overflow, bits, signed), True
+        return _limit(low if negative else high, low, high, overflow, bits, signed), True
+    if magnitude == 0.0 and x != 0.0:
+        magnitude = 5e-324  # scaled below float64, and still no integer
     whole = math.floor(magnitude)
     rest = magnitude - whole  # exact: both have the same exponent range
     half = 0
@@ -174,11 +181,6 @@ def _real_code(x, scale, mode, noise, low, high, overflow, bits, signed):
     lucky = rest > float(noise >> np.uint64(11)) * 2.0**-53
     if _rounds_up(mode, negative, odd, half, rest > 0.0, lucky):
         whole += 1.0
-    if whole >= 2.0**62:
-        if overflow == WRAP:
-            kept = np.int64(whole % 2.0**bits)
-            return _limit(-kept if negative else kept, low, high, overflow, bits, signed), True
-        return _limit(low if negative else high, low, high, overflow, bits, signed), True
     code = -np.int64(whole) if negative else np.int64(whole)
     limited = _limit(code, low, high, overflow, bits, signed)
     return limited, limited != code
@@ -222,14 +224,14 @@ def quantize(
     seed and offset place the elements in the stochastic mode's random sequence.
     Raises FormatError for NaN, and for infinities that cannot wrap.
     """
-    x = np.ascontiguousarray(x)
+    x = np.asarray(x, order="C")
     if x.dtype not in (np.float32, np.float64):
         raise FormatError(f"values of dtype {x.dtype}", "float32 or float64")
     out = np.empty(x.shape, fmt.dtype)
     with np.errstate(over="ignore"):
         outside, unusable = _quantize(
             x.reshape(-1), out.reshape(-1), 2.0**fmt.frac_bits, MODE[rounding],
-            *_range(fmt, overflow), np.uint64(seed), offset,
+            *_range(fmt, overflow), np.uint64(seed % 2**64), offset,
         )  # fmt: skip
     if unusable:
         raise FormatError(f"{unusable} NaN or infinite values", "finite values to quantize")
@@ -256,13 +258,13 @@ def requantize(
     rounds, then brings into range (contract section 1).
     Returns (codes of fmt.dtype, how many lay outside the range).
     """
-    codes = np.ascontiguousarray(codes)
+    codes = np.asarray(codes, order="C")
     if codes.dtype not in (np.int32, np.int64):
         raise FormatError(f"codes of dtype {codes.dtype}", "int32 or int64")
     out = np.empty(codes.shape, fmt.dtype)
     with np.errstate(over="ignore"):
         outside = _requantize(
             codes.reshape(-1), out.reshape(-1), fmt.frac_bits - frac_bits, MODE[rounding],
-            *_range(fmt, overflow), np.uint64(seed), offset,
+            *_range(fmt, overflow), np.uint64(seed % 2**64), offset,
         )  # fmt: skip
     return out, int(outside)

@@ -45,10 +45,15 @@ def sum_bound(w: np.ndarray, x_largest: int, bias: np.ndarray | None = None) -> 
 
     Raises FormatError where that is beyond int64.
     """
-    sums = np.empty(w.shape[0], np.int64)
-    _absolute_row_sums(w, sums)
+    if w.dtype == np.int64 and largest(w) * w.shape[1] >= EXACT_INT64:
+        # the row sums themselves may leave int64
+        longest = max(sum(abs(int(value)) for value in row) for row in w)
+    else:
+        sums = np.empty(w.shape[0], np.int64)
+        _absolute_row_sums(w, sums)
+        longest = int(sums.max(initial=0))
     # Python integers: the product itself may leave int64
-    bound = int(sums.max(initial=0)) * x_largest + (largest(bias) if bias is not None else 0)
+    bound = longest * x_largest + (largest(bias) if bias is not None else 0)
     if bound >= EXACT_INT64:
         raise FormatError(
             f"sums of up to {bound.bit_length() + 1} bits",

@@ -156,7 +156,7 @@ def avg_pool_integer(
         outside = _mean_codes(
             sums.reshape(-1, area), counts.reshape(-1), out.reshape(-1, area), up, down,
             MODE[rounding], fmt.min_code, fmt.max_code, OVERFLOW[overflow], fmt.bits, fmt.signed,
-            np.uint64(seed), offset,
+            np.uint64(seed % 2**64), offset,
         )  # fmt: skip
     return out, int(outside)
 

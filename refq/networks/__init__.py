@@ -43,7 +43,7 @@ def build(name: str, parameters: Mapping[str, Any] | None = None) -> Network:
     builder: Callable[..., Network] = _family(name).NETWORKS[name]
     try:
         return builder(**dict(parameters or {}))
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise OptionError(f"parameters {dict(parameters or {})} for {name}: {error}") from None
 
 

@@ -46,13 +46,16 @@ def _within(frac_bits: int) -> int:
     return max(-50, min(50, frac_bits))
 
 
-def image_format(options: Options) -> FixedPointFormat:
-    """Signed codes of the preprocessed image that never saturate; F = 0 is exact for integers."""
-    peak = max(abs(bound) for bound in options.image_bounds)
-    frac_bits = options.bits_image - 1 - (math.floor(math.log2(peak)) + 1 if peak > 0 else 0)
-    return FixedPointFormat(
-        options.bits_image, min(frac_bits, 0) if options.image_integral else frac_bits
-    )
+def image_format(options: Options, bits: int) -> FixedPointFormat:
+    """Signed codes of the preprocessed image with the most fraction bits that never saturate;
+    F = 0 is exact for integers."""
+    low, high = options.image_bounds
+    for frac_bits in range(0 if options.image_integral else 32, -33, -1):
+        fmt = FixedPointFormat(bits, frac_bits)
+        scale = 2.0**frac_bits
+        if fmt.min_code <= round(low * scale) and round(high * scale) <= fmt.max_code:
+            return fmt
+    raise OptionError(f"an image from {low:g} to {high:g}", "values below 2**32")
 
 
 def network_frac_bits(
@@ -64,7 +67,7 @@ def network_frac_bits(
         return options.frac_act
     assert statistics is not None  # needs_statistics asked for them
     needed = [
-        covering_bits(statistics.joined(point.makers), options.coverage)
+        covering_bits(statistics.joined(point.makers), options.coverage) + int(point.signed)
         for point in points
         if (point.readers and INPUT not in point.makers) or point.producers
     ]

@@ -6,8 +6,6 @@ and comes back as a q_m-bit code by a left shift.
 
 from __future__ import annotations
 
-import dataclasses
-
 from refq.calibrate import Statistics, covering_bits
 from refq.formats import FixedPointFormat
 from refq.networks import Network
@@ -37,16 +35,15 @@ def plan(
     for point in points:
         if INPUT in point.makers:
             # the image keeps signed codes; a width asked for it replaces bits_image
-            image = dataclasses.replace(
-                options, bits_image=options.widths.get(point.name, options.bits_image)
-            )
-            chosen[point.name] = TensorPlan(choice.image_format(image))
+            own = choice.width(point, options.widths, options.bits_image)
+            chosen[point.name] = TensorPlan(choice.image_format(options, own))
             continue
         value_bits = choice.BASE_BITS
         if options.qm == "layer" and (point.readers or point.producers):
             assert statistics is not None  # needs_statistics asked for them
             covered = covering_bits(statistics.joined(point.makers), options.coverage)
-            value_bits = max(1, min(choice.BASE_BITS, covered + frac_bits))
+            sign = int(point.signed)
+            value_bits = max(1 + sign, min(choice.BASE_BITS, covered + frac_bits + sign))
         q_m[point.name] = value_bits
         kept = choice.width(point, options.widths, bits)
         code = None

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from refq.calibrate import Statistics
 from refq.formats import FixedPointFormat
 from refq.networks import Network
@@ -32,10 +30,9 @@ def plan(
     chosen = {}
     for point in points:
         if INPUT in point.makers:
-            image = dataclasses.replace(
-                options, bits_image=options.widths.get(point.name, options.bits_image)
-            )
-            chosen[point.name] = TensorPlan(choice.image_format(image))
+            # the image keeps signed codes; a width asked for it replaces bits_image
+            own = choice.width(point, options.widths, options.bits_image)
+            chosen[point.name] = TensorPlan(choice.image_format(options, own))
         else:
             q = choice.width(point, options.widths, bits)
             chosen[point.name] = TensorPlan(FixedPointFormat(q, frac_bits, point.signed))

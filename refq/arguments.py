@@ -1,0 +1,135 @@
+"""The command line of an evaluation: options, what contradicts what, and what schemes get."""
+
+from __future__ import annotations
+
+import argparse
+
+from refq import console, networks, schemes
+from refq.data.preprocessing import Preprocessing
+from refq.errors import OptionError
+from refq.formats import Accumulator, parse_overflow, parse_rounding
+from refq.networks import Network
+from refq.plan import storage_points
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        "refq.evaluate",
+        description="Accuracy of a network in float and in integers, layer by layer.",
+    )
+    out.add_argument("network", help=f"one of {', '.join(networks.known())}")
+    out.add_argument("--scheme", help=f"{', '.join(schemes.known())} (default: float)")
+    out.add_argument("--weights", help="HDF5 dump or random:SEED (default: the bundled weights)")
+    out.add_argument("--data", help="bundled, random:N, a folder or packed .h5 (docs/data.md)")
+    out.add_argument("--input-size", type=int, help="rows and columns, for random weights")
+    out.add_argument("--images", type=int, help="evaluate this many images (default: all)")
+    out.add_argument("--skip", type=int, default=0, help="images to pass over first")
+    out.add_argument("--calibrate", type=int, help="images for calibration (default 100)")
+    out.add_argument("--batch-size", type=int, help="images at a time (default: by memory)")
+    bits = out.add_argument_group("numbers")
+    bits.add_argument("--bits-act", help="bits of activations: 5, or 8,4,5,..., or fc6=6,fc7=3")
+    bits.add_argument("--frac-act", type=int, help="fraction bits F of the whole network")
+    bits.add_argument("--bits-wt", type=int, default=14, help="bits of weights and biases")
+    bits.add_argument("--bits-image", type=int, default=9, help="bits of the signed image")
+    bits.add_argument("--bits-acc", type=int, help="accumulator bits (default: exact)")
+    bits.add_argument("--acc-overflow", default="sat", help="sat, sat-sym or wrap")
+    bits.add_argument("--acc-every-mac", action="store_true", help="saturate after every MAC")
+    bits.add_argument("--rounding", default="ties-even", help="rounding of activations")
+    bits.add_argument("--overflow", default="sat", help="overflow of activations")
+    bits.add_argument("--assign", default="nearest", help="enq: nearest or floor")
+    bits.add_argument("--qm", default="layer", help="enq: q_m for each layer, or global")
+    bits.add_argument("--coverage", type=float, default=0.999, help="share that formats cover")
+    bits.add_argument("--delta", type=float, help="search the fewest bits within so many points")
+    bits.add_argument("--metric", default="top1", choices=("top1", "top5"), help="for --delta")
+    bits.add_argument("--seed", type=int, default=0, help="for stochastic rounding")
+    files = out.add_argument_group("files")
+    files.add_argument("--plan", help="use this plan instead of a scheme")
+    files.add_argument("--save-plan", help="write the plan as JSON")
+    files.add_argument("--save-outputs", help="write the final outputs as .npy")
+    files.add_argument("--json", help="write the report as JSON, - for stdout")
+    out.add_argument("--ops", default="kernels", choices=("kernels", "oracle"), help="arithmetic")
+    return out
+
+
+# options that a plan already answers
+IN_PLAN = (
+    "scheme", "bits_act", "frac_act", "bits_wt", "bits_image", "bits_acc", "acc_overflow",
+    "acc_every_mac", "rounding", "overflow", "assign", "qm", "coverage", "delta", "seed",
+)  # fmt: skip
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Raises OptionError for options that contradict each other, before any work is done."""
+    json_file = None if arguments.json == "-" else arguments.json
+    console.check_writable(json_file, arguments.save_plan, arguments.save_outputs)
+    schemes.find(arguments.scheme or "float")
+    defaults = parser()
+    if arguments.plan:
+        given = [key for key in IN_PLAN if getattr(arguments, key) != defaults.get_default(key)]
+        if given:
+            names = ", ".join("--" + key.replace("_", "-") for key in given)
+            raise OptionError(f"--plan with {names}", "one or the other: a plan fixes all numbers")
+    elif arguments.save_plan and (arguments.scheme or "float") == "float":
+        raise OptionError("--save-plan with scheme float", "a scheme that makes a plan")
+    if arguments.bits_acc is None and (arguments.acc_every_mac or arguments.acc_overflow != "sat"):
+        raise OptionError("--acc-every-mac or --acc-overflow alone", "--bits-acc with them")
+
+
+def scheme_options(
+    arguments: argparse.Namespace, network: Network, preprocessing: Preprocessing
+) -> schemes.Options:
+    """The options that the command line gives a scheme."""
+    bits, widths = parse_bits(arguments.bits_act, network)
+    accumulator = Accumulator(
+        arguments.bits_acc, parse_overflow(arguments.acc_overflow), arguments.acc_every_mac
+    )
+    if arguments.delta is not None and not 0 <= arguments.delta <= 100:
+        raise OptionError(f"--delta {arguments.delta}", "0 to 100 percentage points")
+    if not 0 <= arguments.seed < 2**31:
+        raise OptionError(f"--seed {arguments.seed}", "0 to 2147483647")
+    return schemes.Options(
+        bits_act=bits,
+        widths=widths,
+        frac_act=_frac_bits(arguments.frac_act),
+        bits_wt=arguments.bits_wt,
+        bits_image=arguments.bits_image,
+        accumulator=accumulator,
+        rounding=parse_rounding(arguments.rounding),
+        overflow=parse_overflow(arguments.overflow),
+        assign=arguments.assign,
+        qm=arguments.qm,
+        coverage=arguments.coverage,
+        seed=arguments.seed,
+        image_bounds=preprocessing.bounds,
+        image_integral=preprocessing.integral,
+    )
+
+
+def _frac_bits(given: int | None) -> int | None:
+    if given is not None and not -32 <= given <= 32:
+        raise OptionError(f"--frac-act {given}", "-32 to 32")
+    return given
+
+
+def parse_bits(text: str | None, network: Network) -> tuple[int | None, dict[str, int]]:
+    """`5`, or a list for all weighted layers in order `8,4,5,...`, or `fc6=6,fc7=3`."""
+    if text is None:
+        return None, {}
+    fields = [field.strip() for field in str(text).split(",")]
+    try:
+        if len(fields) == 1 and "=" not in fields[0]:
+            return int(fields[0]), {}
+        if all("=" in field for field in fields):
+            pairs = [field.split("=", 1) for field in fields]
+            return None, {name.strip(): int(bits) for name, bits in pairs}
+        bits = [int(field) for field in fields]
+    except ValueError:
+        raise OptionError(
+            f"--bits-act {text}", "a number, a comma-separated list, or layer=bits,..."
+        ) from None
+    names = list(dict.fromkeys(p.width_of for p in storage_points(network) if p.readers))
+    if len(bits) != len(names):
+        raise OptionError(
+            f"--bits-act with {len(bits)} widths", f"{len(names)}: {', '.join(names)}"
+        )
+    return None, dict(zip(names, bits, strict=True))

@@ -1,0 +1,299 @@
+"""Machine code for exact byte products: AMX tiles, AVX-512 VNNI, or any CPU.
+
+One microkernel with three bodies: four 16x16 tiles of int32 sums, C[g][h] = A_g . B_h, where A is
+unsigned bytes (16 pixels by 64 a step) and B signed bytes (64 by 16 channels a step, four rows
+interleaved as `vpdpbusd` and `tdpbusd` want them). Every product and sum is exact in int32 while
+K <= 65,793 (255 * 128 * K < 2**31).
+
+The body is chosen by the *type* of the first argument, so that Numba compiles, and caches, only
+what this CPU can run. docs/performance.md explains the design.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from refq.errors import OptionError, unknown
+
+VARIABLE = "REFQ_BACKEND"
+# backend -> the scalar whose type selects it
+TOKENS = {"amx": np.int8(0), "vnni": np.int16(0), "portable": np.int32(0)}
+STEP = 64  # bytes of K in one step
+TILE = 1024  # bytes of a tile
+ROWS = 16
+
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+VOID = ir.VoidType()
+
+
+def supported() -> list[str]:
+    """Backends that this machine can run, best first."""
+    found = ["portable"]
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        features = llvm.get_host_cpu_features()
+        if features.get("avx512vnni"):
+            found.insert(0, "vnni")
+            if features.get("amx-int8") and _amx_permitted():
+                found.insert(0, "amx")
+    return found
+
+
+@lru_cache(maxsize=1)
+def _amx_permitted() -> bool:
+    """Linux keeps the tile registers from a process until it asks once (arch_prctl)."""
+    if platform.system() != "Linux":
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return bool(ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0)
+
+
+def backend() -> str:
+    """The backend in use: the best supported one, or the one REFQ_BACKEND names."""
+    wanted = os.environ.get(VARIABLE)
+    if not wanted:
+        return supported()[0]
+    if wanted not in TOKENS:
+        raise unknown(f"backend in {VARIABLE}", wanted, list(TOKENS))
+    if wanted not in supported():
+        raise OptionError(
+            f"{VARIABLE}={wanted}", f"one of {', '.join(supported())} on this machine"
+        )
+    return wanted
+
+
+def _tile_config() -> np.ndarray:
+    """64 bytes for LDTILECFG: palette 1, eight tiles of 16 rows by 64 bytes."""
+    config = np.zeros(64, np.uint8)
+    config[0] = 1
+    config[16:32].view(np.uint16)[:] = STEP
+    config[48:56] = ROWS
+    return config
+
+
+CONFIG = _tile_config()
+
+
+class _Writer:
+    """Short words for the IR that the bodies below are written in."""
+
+    def __init__(self, builder: Any) -> None:
+        self.b = builder
+
+    def call(self, name: str, returns: Any, arguments: Sequence[Any]) -> Any:
+        module = self.b.module
+        kinds = [argument.type for argument in arguments]
+        function = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(returns, kinds), name
+        )
+        return self.b.call(function, arguments)
+
+    def at(self, address: Any, kind: Any) -> Any:
+        return self.b.inttoptr(address, kind.as_pointer())
+
+    def load(self, address: Any, kind: Any) -> Any:
+        value = self.b.load(self.at(address, kind))
+        value.align = 1
+        return value
+
+    def store(self, value: Any, address: Any) -> None:
+        self.b.store(value, self.at(address, value.type)).align = 1
+
+    def plus(self, address: Any, offset: int) -> Any:
+        return self.b.add(address, ir.Constant(I64, offset))
+
+    def splat(self, value: Any, lanes: int) -> Any:
+        kind = ir.VectorType(value.type, lanes)
+        one = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
+        zeros = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
+        return self.b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
+
+    def pick(self, vector: Any, lanes: Sequence[int]) -> Any:
+        order = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
+        return self.b.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), order)
+
+    def loop(self, steps: Any, carried: Sequence[Any], body: Any) -> list[Any]:
+        """body(step number, carried values) -> new carried values, `steps` >= 1 times."""
+        b = self.b
+        before = b.block
+        inside, after = b.append_basic_block("step"), b.append_basic_block("done")
+        b.branch(inside)
+        b.position_at_end(inside)
+        t = b.phi(I64)
+        t.add_incoming(ir.Constant(I64, 0), before)
+        values = [b.phi(value.type) for value in carried]
+        for phi, value in zip(values, carried):
+            phi.add_incoming(value, before)
+        results = body(t, values)
+        following = self.plus(t, 1)
+        t.add_incoming(following, b.block)
+        for phi, value in zip(values, results):
+            phi.add_incoming(value, b.block)
+        b.cbranch(b.icmp_signed("<", following, steps), inside, after)
+        b.position_at_end(after)
+        return results
+
+
+@intrinsic
+def _configure_tiles(typing_context, token, config):
+    """Loads the tile configuration into this thread; nothing to do without AMX."""
+
+    def generate(context, builder, signature, arguments):
+        if token == types.int8:
+            w = _Writer(builder)
+            w.call("llvm.x86.ldtilecfg", VOID, [w.at(arguments[1], I8)])
+        return context.get_dummy_value()
+
+    return types.void(token, types.intp), generate
+
+
+@intrinsic
+def _release_tiles(typing_context, token):
+    """Gives the tile registers back, so that the thread's context is small again."""
+
+    def generate(context, builder, signature, arguments):
+        if token == types.int8:
+            _Writer(builder).call("llvm.x86.tilerelease", VOID, [])
+        return context.get_dummy_value()
+
+    return types.void(token), generate
+
+
+@intrinsic
+def _tiles(typing_context, token, a0, a1, stride, offsets, b0, b1, c, steps):
+    """C[g][h] = sum over steps of A_g . B_h, four tiles of int32 (16, 16) one after the other at c.
+
+    a0, a1: addresses of the first bytes of two groups of 16 rows, `stride` bytes apart;
+    offsets: address of int64, what to add to them at each step; b0, b1: addresses of panels of
+    1024 bytes a step.
+    """
+    body = {types.int8: _amx, types.int16: _vnni, types.int32: _portable}[token]
+
+    def generate(context, builder, signature, arguments):
+        body(_Writer(builder), *arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(token, *[types.intp] * 8), generate
+
+
+def _amx(w, a0, a1, stride, offsets, b0, b1, c, steps):
+    """Four accumulating tiles, two of A, two of B: each loaded tile serves two products."""
+    b = w.b
+
+    def tile(n: int) -> Any:
+        return ir.Constant(I8, n)
+
+    def fetch(n: int, address: Any, step: Any) -> None:
+        w.call("llvm.x86.tileloadd64", VOID, [tile(n), w.at(address, I8), step])
+
+    def dot(into: int, left: int, right: int) -> None:
+        w.call("llvm.x86.tdpbusd", VOID, [tile(into), tile(left), tile(right)])
+
+    def step(t: Any, carried: list[Any]) -> list[Any]:
+        offset = w.load(b.add(offsets, b.shl(t, ir.Constant(I64, 3))), I64)
+        panel = b.shl(t, ir.Constant(I64, 10))
+        row = ir.Constant(I64, STEP)
+        fetch(4, b.add(a0, offset), stride)
+        fetch(6, b.add(b0, panel), row)
+        dot(0, 4, 6)
+        fetch(7, b.add(b1, panel), row)
+        dot(1, 4, 7)
+        fetch(5, b.add(a1, offset), stride)
+        dot(2, 5, 6)
+        dot(3, 5, 7)
+        return []
+
+    for n in range(4):
+        w.call("llvm.x86.tilezero", VOID, [tile(n)])
+    w.loop(steps, [], step)
+    for n in range(4):
+        address = w.at(w.plus(c, TILE * n), I8)
+        w.call("llvm.x86.tilestored64", VOID, [tile(n), address, ir.Constant(I64, STEP)])
+
+
+def _by_rows(w, a0, a1, stride, offsets, b0, b1, c, steps, rows, unroll, prepare, multiply):
+    """The tiles in blocks of `rows` rows by both B panels, their sums in vector registers.
+
+    prepare(panel row) -> operands; multiply(sum, four bytes of A, operands) -> sum. A pass of the
+    loop takes `unroll` of a step's 16 panel rows (a power of two).
+    """
+    b = w.b
+    kind = ir.VectorType(I32, 16)
+    passes = STEP // 4 // unroll
+    for g, a in enumerate((a0, a1)):
+        for first in range(0, ROWS, rows):
+            starts = [b.add(a, b.mul(stride, ir.Constant(I64, first + r))) for r in range(rows)]
+
+            def step(n: Any, sums: list[Any], starts: list[Any] = starts) -> list[Any]:
+                t = b.lshr(n, ir.Constant(I64, passes.bit_length() - 1))
+                # bytes of A, and of the panel, that earlier passes over this step have used
+                part = b.mul(b.and_(n, ir.Constant(I64, passes - 1)), ir.Constant(I64, 4 * unroll))
+                offset = b.add(w.load(b.add(offsets, b.shl(t, ir.Constant(I64, 3))), I64), part)
+                used = b.shl(part, ir.Constant(I64, 4))
+                panel = b.add(b.shl(t, ir.Constant(I64, 10)), used)
+                panels = [b.add(each, panel) for each in (b0, b1)]
+                lines = [b.add(start, offset) for start in starts]
+                sums = list(sums)
+                for k in range(unroll):
+                    operands = [prepare(w, w.plus(each, 64 * k)) for each in panels]
+                    for r in range(rows):
+                        four = w.load(w.plus(lines[r], 4 * k), I32)
+                        for h in range(2):
+                            sums[2 * r + h] = multiply(w, sums[2 * r + h], four, operands[h])
+                return sums
+
+            count = b.mul(steps, ir.Constant(I64, passes))
+            sums = w.loop(count, [ir.Constant(kind, [0] * 16)] * (2 * rows), step)
+            for r in range(rows):
+                for h in range(2):
+                    place = TILE * (2 * g + h) + 64 * (first + r)
+                    w.store(sums[2 * r + h], w.plus(c, place))
+
+
+def _vnni(w, *arguments):
+    """`vpdpbusd`: 64 byte products an instruction, four to a lane."""
+    kind = ir.VectorType(I32, 16)
+
+    def prepare(w: _Writer, address: Any) -> Any:
+        return w.load(address, kind)
+
+    def multiply(w: _Writer, total: Any, four: Any, operand: Any) -> Any:
+        name = "llvm.x86.avx512.vpdpbusd.512"
+        return w.call(name, kind, [total, w.splat(four, 16), operand])
+
+    _by_rows(w, *arguments, 8, 16, prepare, multiply)
+
+
+def _portable(w, *arguments):
+    """Plain vector IR: pairs of int16 products, which LLVM turns into what the CPU has
+    (`vpmaddwd` on x86)."""
+    wide, pairs = ir.VectorType(I32, 32), ir.VectorType(I16, 32)
+
+    def prepare(w: _Writer, address: Any) -> Any:
+        # bytes (16 channels, 4 rows) -> two vectors of int16 (16 channels, 2 rows)
+        both = w.b.sext(w.load(address, ir.VectorType(I8, 64)), ir.VectorType(I16, 64))
+        return [w.pick(both, [4 * n + q + i for n in range(16) for i in (0, 1)]) for q in (0, 2)]
+
+    def multiply(w: _Writer, total: Any, four: Any, operand: Any) -> Any:
+        b = w.b
+        values = b.zext(b.bitcast(four, ir.VectorType(I8, 4)), ir.VectorType(I16, 4))
+        for half, weights in enumerate(operand):
+            pair = b.bitcast(w.pick(values, [2 * half, 2 * half + 1]), I32)
+            spread = b.bitcast(w.splat(pair, 16), pairs)
+            products = b.mul(b.sext(spread, wide), b.sext(weights, wide))
+            even = w.pick(products, range(0, 32, 2))
+            odd = w.pick(products, range(1, 32, 2))
+            total = b.add(total, b.add(even, odd))
+        return total
+
+    _by_rows(w, *arguments, 4, 1, prepare, multiply)

@@ -1,0 +1,171 @@
+"""Whole networks: kernels equal the oracle bit for bit, fused or not, for every tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from shared_data import shared
+
+from refq import bundled, kernels, networks, oracle, schemes
+from refq.calibrate import Statistics
+from refq.data import batches, open_dataset
+from refq.data import preprocessing as preparing
+from refq.engine import forward, quantize_weights
+from refq.errors import OptionError, ShapeError
+from refq.formats import Accumulator, Overflow, Rounding
+from refq.layers import Add, AvgPool, Conv, Dense, GlobalAvgPool, ReLU, Softmax
+from refq.measure import calibrate
+from refq.networks import Network, Node
+from refq.plan import Plan
+from refq.weights import Weights, load, random_weights
+
+
+def every_tensor(
+    network: Network, weights: Weights, plan: Plan, images: np.ndarray, **how: Any
+) -> dict[str, tuple[np.ndarray, int, int]]:
+    """{name: (codes, fraction bits, outside)} and the output under "result"."""
+    seen: dict[str, tuple[np.ndarray, int, int]] = {}
+
+    def note(node: Node | None, tensor: Any) -> None:
+        name = node.name if node else "data"
+        seen[name] = (np.array(tensor.codes), tensor.frac_bits, tensor.outside)
+
+    result = forward(network, weights, plan, images, observe=note, **how)
+    return {**seen, "result": (result, 0, 0)}
+
+
+def assert_all_ways_agree(
+    network: Network, weights: Weights, plan: Plan, images: np.ndarray
+) -> None:
+    wanted = every_tensor(network, weights, plan, images, ops=oracle)
+    plain = every_tensor(network, weights, plan, images, fused=False)
+    quick = every_tensor(network, weights, plan, images)
+    assert set(plain) == set(wanted) and set(plan.tensors) <= set(quick)
+    for got in (plain, quick):
+        for name, (codes, frac_bits, outside) in got.items():
+            np.testing.assert_array_equal(codes, wanted[name][0], err_msg=name)
+            assert (frac_bits, outside) == wanted[name][1:], name
+
+
+def bundled_case(name: str) -> tuple[Network, Weights, np.ndarray, Statistics]:
+    network, weights = load(bundled.path(f"{name}.h5"), name)
+    preprocessing = preparing.from_json(weights.metadata["preprocessing"])
+    dataset = open_dataset("bundled", network.input_shape, "calibration")
+    statistics = calibrate(network, weights, batches(dataset, preprocessing, 64, 0, 64))
+    images, _ = next(iter(batches(dataset, preprocessing, 2, 70, 72)))
+    return network, weights, images, statistics
+
+
+@pytest.mark.parametrize("scheme", ["uniform", "enq"])
+@pytest.mark.parametrize("name", ["vgg16", "alexnet", "squeezenet1_1"])
+def test_bundled_networks(name: str, scheme: str) -> None:
+    network, weights, images, statistics = bundled_case(name)
+    plan = schemes.find(scheme).plan(network, weights, statistics, schemes.Options())
+    assert_all_ways_agree(network, weights, plan, images)
+
+
+def test_real_squeezenet() -> None:
+    path = shared("squeezenet_v1.1.caffemodel.h5")
+    network, weights = load(path, "squeezenet1_1", {"input_size": 67})
+    dataset = open_dataset(str(shared("ilsvrc2012_val")), network.input_shape)
+    prepared = batches(dataset, preparing.caffe(network.input_shape), 1, 0, 1)
+    images, _ = next(iter(prepared))
+    plan = schemes.find("uniform").plan(network, weights, None, schemes.Options(frac_act=0))
+    assert_all_ways_agree(network, weights, plan, images)
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {"rounding": Rounding.STOCHASTIC, "seed": 3},
+    {"rounding": Rounding.TO_ZERO, "overflow": Overflow.SAT_SYM},
+    {"overflow": Overflow.WRAP, "bits_act": 6},
+    {"accumulator": Accumulator(16, Overflow.SAT, every_mac=True)},
+    {"accumulator": Accumulator(18, Overflow.WRAP)},
+    {"bits_act": 20, "frac_act": 9},
+    {"bits_act": 8, "bits_wt": 20},
+    {"bits_act": 8, "bits_wt": 16},
+    {"bits_image": 14, "bits_act": 3, "frac_act": -2},
+    {"bits_image": 20},
+]
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_0"])
+def test_every_number_format(name: str, options: dict[str, Any]) -> None:
+    sizes = {"input_size": 33, "classes": 5, "width": 0.07}
+    if name == "alexnet":
+        sizes |= {"hidden": 9, "stem_stride": 1}
+    network = networks.build(name, sizes)
+    weights = random_weights(network, 1)
+    rng = np.random.default_rng(2)
+    images = rng.integers(-128, 128, (3, *network.input_shape)).astype(np.float32)
+    chosen = schemes.Options(**{"frac_act": 2, **options})
+    plan = schemes.find("uniform").plan(network, weights, None, chosen)
+    assert_all_ways_agree(network, weights, plan, images)
+
+
+def residual() -> Network:
+    """Add, average pools and softmax, which the paper's first networks do not have."""
+    nodes = (
+        Node("stem", Conv(6, (3, 3), pads=(1, 1, 1, 1)), ("data",)),
+        Node("stem_relu", ReLU(), ("stem",)),
+        Node("left", Conv(6, (3, 3), pads=(1, 1, 1, 1)), ("stem_relu",)),
+        Node("join", Add(), ("left", "stem_relu")),
+        Node("join_relu", ReLU(), ("join",)),
+        Node("mean", AvgPool((3, 2), (2, 1), (1, 0, 1, 1), ceil_mode=True), ("join_relu",)),
+        Node("last", Conv(7, (1, 1)), ("mean",)),
+        Node("last_relu", ReLU(), ("last",)),
+        Node("pool", GlobalAvgPool(), ("last_relu",)),
+        Node("fc", Dense(4), ("pool",)),
+        Node("fc_relu", ReLU(), ("fc",)),
+        Node("prob", Softmax(), ("fc_relu",)),
+    )
+    return Network("residual", (3, 9, 8), nodes)
+
+
+@pytest.mark.parametrize("options", [{}, {"rounding": Rounding.STOCHASTIC}], ids=str)
+def test_residual_network(options: dict[str, Any]) -> None:
+    network = residual()
+    weights = random_weights(network, 3)
+    images = np.random.default_rng(4).integers(-99, 99, (2, 3, 9, 8)).astype(np.float32)
+    chosen = schemes.Options(frac_act=3, bits_act=10, **options)
+    plan = schemes.find("uniform").plan(network, weights, None, chosen)
+    assert_all_ways_agree(network, weights, plan, images)
+
+
+@pytest.mark.parametrize("rounding", [Rounding.TIES_EVEN, Rounding.STOCHASTIC])
+def test_batch_size_changes_nothing(rounding: Rounding) -> None:
+    network = networks.build("squeezenet1_1", {"input_size": 33, "width": 0.1, "classes": 7})
+    weights = random_weights(network, 1)
+    images = np.random.default_rng(2).integers(-99, 99, (5, 3, 33, 33)).astype(np.float32)
+    options = schemes.Options(frac_act=1, rounding=rounding, seed=9)
+    plan = schemes.find("uniform").plan(network, weights, None, options)
+    integer = quantize_weights(network, weights, plan)
+    whole = forward(network, integer, plan, images)
+    parts = [
+        forward(network, integer, plan, images[i : i + 2], first_image=i) for i in range(0, 5, 2)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    # buffers are reused: a second run, other images in between, gives the same
+    np.testing.assert_array_equal(forward(network, integer, plan, images), whole)
+
+
+def test_images_of_another_shape_are_refused() -> None:
+    network = networks.build("vgg16", {"input_size": 32, "width": 0.05, "hidden": 4})
+    weights = random_weights(network, 0)
+    with pytest.raises(ShapeError, match=r"images of shape \(1, 3, 31, 32\); expected \(N, "):
+        forward(network, weights, None, np.zeros((1, 3, 31, 32), np.float32))
+    with pytest.raises(OptionError, match="integer weights without a plan"):
+        plan = schemes.find("uniform").plan(network, weights, None, schemes.Options(frac_act=0))
+        integer = quantize_weights(network, weights, plan)
+        forward(network, integer, None, np.zeros((1, 3, 32, 32), np.float32))
+
+
+def test_float_kernels_equal_float_oracle() -> None:
+    network = networks.build("alexnet", {"input_size": 67, "width": 0.1, "hidden": 20})
+    weights = random_weights(network, 5)
+    images = np.random.default_rng(6).normal(0, 50, (2, *network.input_shape)).astype(np.float32)
+    got = forward(network, weights, None, images, kernels)
+    wanted = forward(network, weights, None, images, oracle)
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())

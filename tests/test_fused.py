@@ -1,0 +1,206 @@
+"""The fused convolutions equal the oracle, on every backend, at every tail and width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from refq import oracle
+from refq.errors import OptionError
+from refq.formats import FixedPointFormat, Rounding
+from refq.kernels import fused, maps, rows, tiles
+from refq.layers import NO_PADS, Conv, Pads, output_shape
+
+
+@dataclass(frozen=True)
+class Shape:
+    images: int
+    channels: int
+    height: int
+    width: int
+    outputs: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    pads: Pads = NO_PADS
+    group: int = 1
+
+
+# tails of every block: pixels (16, 32), channels (16, 32), steps (64 bytes), few-channel images
+SHAPES = [
+    Shape(2, 64, 9, 11, 32, (3, 3), pads=(1, 1, 1, 1)),
+    Shape(3, 5, 13, 7, 19, (3, 2), pads=(1, 0, 1, 1)),
+    Shape(2, 24, 15, 10, 36, (5, 3), (2, 2), (2, 1, 2, 1), 2),
+    Shape(2, 6, 7, 9, 33, (2, 4), (3, 2), (0, 2, 1, 1), 3),
+    Shape(1, 3, 23, 21, 17, (11, 11), (4, 4)),
+    Shape(2, 3, 10, 12, 40, (3, 3), pads=(1, 1, 1, 1)),
+    Shape(2, 16, 9, 5, 65, (3, 3), pads=(1, 1, 1, 1)),
+    Shape(5, 96, 3, 1, 70, (1, 1)),
+    Shape(1, 65, 4, 4, 15, (4, 4)),
+    Shape(1, 2, 1, 40, 3, (1, 7), pads=(0, 3, 0, 3)),
+    Shape(1, 8, 5, 6, 16, (1, 1), pads=(2, 2, 2, 2)),
+]
+# (activation bits, signed, weight bits)
+WIDTHS = [
+    (2, False, 2), (5, False, 14), (8, False, 8), (9, True, 14), (12, False, 14), (16, False, 15),
+    (16, True, 8), (4, True, 9),
+]  # fmt: skip
+OUT = FixedPointFormat(12, -9, signed=False)
+
+
+@pytest.fixture(params=list(tiles.TOKENS))
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param not in tiles.supported():
+        pytest.skip(f"this CPU has no {request.param}")
+    monkeypatch.setenv(tiles.VARIABLE, request.param)
+    return str(request.param)
+
+
+def random_codes(
+    rng: np.random.Generator, bits: int, signed: bool, shape: tuple[int, ...]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    values = rng.integers(low, high + 1, shape).astype(np.int32)
+    values.reshape(-1)[[0, -1]] = low, high
+    return values, (low, high)
+
+
+def run(
+    x: np.ndarray,
+    span: tuple[int, int],
+    w: np.ndarray,
+    b: np.ndarray,
+    shape: Shape,
+    fmt: FixedPointFormat = OUT,
+    shift: int = 9,
+    rounding: Rounding = Rounding.TIES_EVEN,
+    relu: bool = True,
+    width: int | None = None,
+) -> tuple[np.ndarray, fused.Result, np.ndarray]:
+    """(codes, what was seen, exact sums) of the fused convolution."""
+    layout = maps.Layout(*x.shape, shape.pads)
+    bits = max(span[1] - span[0], 1).bit_length()
+    source = maps.new_map(layout, bits, 0, -span[0])
+    maps.pack(x, source)
+    kernel = fused.prepare(w, b, layout, span, -span[0], 0, shape.strides, shape.pads, shape.group)
+    assert kernel is not None
+    assert width != 32 or kernel.largest + (1 << shift) < 2**31
+    width = width or (32 if kernel.largest + (1 << shift) < 2**31 else 64)
+    conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
+    target_layout = maps.Layout(x.shape[0], *output_shape(conv, (x.shape[1:],)), (1, 1, 0, 2))
+    target = maps.new_map(target_layout, fmt.bits, fmt.frac_bits, -fmt.min_code)
+    parameters = rows.parameters(0, relu, shift, rounding, fmt, False, None, target.offset, width)
+    assert parameters is not None
+    seen = fused.convolve(source, kernel, target, parameters, width=width)
+    sums = np.zeros(target_layout.size, np.int64)
+    fused.convolve(source, kernel, None, parameters, (target_layout, sums))
+    t = target_layout
+    grid = sums[t.first * t.channels :][: t.images * t.rows * t.pitch * t.channels]
+    grid = grid.reshape(t.images, t.rows, t.pitch, t.channels)[:, : t.height, : t.width]
+    return maps.unpack(target), seen, grid.transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_oracle(backend: str, shape: Shape, widths: tuple[int, bool, int]) -> None:
+    rng = np.random.default_rng(5)
+    bits, signed, weight_bits = widths
+    size = (shape.images, shape.channels, shape.height, shape.width)
+    x, span = random_codes(rng, bits, signed, size)
+    inputs = shape.channels // shape.group
+    w, _ = random_codes(rng, weight_bits, True, (shape.outputs, inputs, *shape.kernel))
+    b = rng.integers(-5000, 5000, shape.outputs)
+    sums, _ = oracle.conv_integer(x, w, b, shape.strides, shape.pads, shape.group)
+    wanted, outside = oracle.requantize(oracle.relu(sums), 0, OUT)
+    got, seen, exact = run(x, span, w, b, shape)
+    np.testing.assert_array_equal(exact, sums)
+    np.testing.assert_array_equal(got, wanted)
+    assert seen.outside == outside
+    assert min(seen.low, 0) == min(sums.min(), 0) and max(seen.high, 0) == max(sums.max(), 0)
+
+
+@pytest.mark.parametrize("rounding", [r for r in Rounding if r is not Rounding.STOCHASTIC])
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("relu", [True, False])
+def test_every_rounding(backend: str, rounding: Rounding, width: int, relu: bool) -> None:
+    rng = np.random.default_rng(6)
+    shape = Shape(1, 7, 6, 5, 21, (2, 3))
+    x, span = random_codes(rng, 5, False, (1, 7, 6, 5))
+    w, _ = random_codes(rng, 4, True, (21, 7, 2, 3))
+    b = rng.integers(-9, 9, 21)
+    for shift in (0, 1, 2, 5):
+        fmt = FixedPointFormat(9, -shift, signed=not relu)
+        sums, _ = oracle.conv_integer(x, w, b)
+        values = oracle.relu(sums) if relu else sums
+        wanted, outside = oracle.requantize(values, 0, fmt, rounding)
+        got, seen, _ = run(x, span, w, b, shape, fmt, shift, rounding, relu, width)
+        np.testing.assert_array_equal(got, wanted)
+        assert seen.outside == outside
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_extremes_at_the_deepest_layer(backend: str, sign: int) -> None:
+    """All operands at the ends of their range, K = 25,088 as in VGG's fc6."""
+    depth = 25088
+    x = np.full((2, depth, 1, 1), 4095, np.int32)
+    w = np.full((3, depth, 1, 1), 8191 if sign > 0 else -8192, np.int32)
+    w[1] = np.arange(depth).reshape(-1, 1, 1) % 16384 - 8192
+    b = np.array([1, -1, 0])
+    shape = Shape(2, depth, 1, 1, 3, (1, 1))
+    _, seen, exact = run(x, (0, 4095), w, b, shape, FixedPointFormat(16, -30, False), 30)
+    wanted = (x[:, :, 0, 0].astype(object) @ w[:, :, 0, 0].T.astype(object)) + b
+    np.testing.assert_array_equal(exact[:, :, 0, 0], wanted.astype(np.int64))
+    assert seen.high == max(0, wanted.max()) and seen.low == min(0, wanted.min())
+
+
+@pytest.mark.parametrize("bits", range(2, 23))
+def test_weight_planes_add_up(bits: int) -> None:
+    codes = np.arange(-(1 << (bits - 1)), 1 << (bits - 1), max(1, (1 << bits) // 65536))
+    planes = fused.weight_planes(codes)
+    total = sum(plane.astype(np.int64) << (7 * i) for i, plane in enumerate(planes))
+    np.testing.assert_array_equal(total, codes)
+    assert len(planes) == max(1, -(-(bits - 1) // 7))
+
+
+def test_what_needs_more_than_two_planes_is_left_to_others() -> None:
+    layout = maps.Layout(1, 4, 5, 6, NO_PADS)
+    wide = np.full((3, 4, 1, 1), 1 << 20)
+    arguments = (np.zeros(3, np.int64), layout, (0, 255), 0, 0, (1, 1), NO_PADS, 1)
+    assert fused.prepare(wide, *arguments) is None
+
+
+def test_maps_keep_codes_and_padding() -> None:
+    rng = np.random.default_rng(7)
+    codes = rng.integers(-256, 256, (3, 5, 4, 7)).astype(np.int32)
+    target = maps.new_map(maps.Layout(3, 5, 4, 7, (2, 1, 0, 3)), 9, 0, 256)
+    maps.pack(codes, target)
+    np.testing.assert_array_equal(maps.unpack(target), codes)
+    np.testing.assert_array_equal(maps.unpack(target, slice(1, 3)), codes[:, 1:3])
+    layout = target.layout
+    assert target.high is not None
+    values = target.low.astype(np.int64) + 256 * target.high.astype(np.int64) - 256
+    # all that is no pixel is zero
+    assert np.count_nonzero(values) == np.count_nonzero(codes)
+    assert layout.first == 2 * layout.pitch + 3
+
+
+@pytest.mark.parametrize("bits", [5, 12])
+def test_max_pool_on_maps(bits: int) -> None:
+    rng = np.random.default_rng(8)
+    codes = rng.integers(0, 1 << bits, (2, 19, 9, 8)).astype(np.int32)
+    source = maps.new_map(maps.Layout(2, 19, 9, 8, (1, 1, 1, 1)), bits, 0)
+    maps.pack(codes, source)
+    for attributes in (((2, 2), (2, 2), NO_PADS), ((3, 2), (2, 1), (1, 0, 1, 1))):
+        wanted = oracle.max_pool(codes, *attributes)
+        layout = maps.Layout(2, 30, *wanted.shape[2:], (0, 2, 1, 0))
+        target = maps.new_map(layout, bits, 0)
+        maps.max_pool(source, target, 4, *attributes)
+        np.testing.assert_array_equal(maps.unpack(target, slice(4, 23)), wanted)
+        assert not maps.unpack(target, slice(0, 4)).any()
+
+
+def test_unknown_backend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tiles.VARIABLE, "gpu")
+    with pytest.raises(OptionError, match="unknown backend in REFQ_BACKEND 'gpu'; expected one of"):
+        tiles.backend()
