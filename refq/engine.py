@@ -13,6 +13,7 @@ import numpy as np
 from refq import kernels
 from refq.errors import OptionError, ShapeError
 from refq.fused import FusedSteps, Pending, Stored
+from refq.fused_float import FusedFloatSteps, Mapped, PendingFloat
 from refq.integer import (
     IntegerSteps,
     IntegerWeights,
@@ -33,6 +34,7 @@ from refq.layers import (
     ReLU,
     Softmax,
 )
+from refq.memory import MapMemory
 from refq.networks.graph import INPUT, Network, Node
 from refq.plan import Plan
 from refq.weights import Weights
@@ -72,11 +74,18 @@ def forward(
             raise OptionError("integer weights without a plan", "a plan, or float weights")
         step: Callable[[Node, Sequence[Any]], Any] = _FloatSteps(weights, ops)
         start: Any = images.astype(np.float32, copy=False)
+        if fused and ops is kernels:
+            idle = weights.workspace.setdefault("maps", {})
+            with MapMemory(network, len(images), idle) as memory:
+                swift = FusedFloatSteps(memory, weights, step)
+                return _run(network, swift.image(start), swift, observe, swift.release)
     else:
         if isinstance(weights, Weights):
             weights = quantize_weights(network, weights, plan, ops)
         if fused and ops is kernels:
-            with FusedSteps(network, weights, plan, first_image, len(images)) as quick:
+            idle = weights.workspace.setdefault("maps", {})
+            with MapMemory(network, len(images), idle) as memory:
+                quick = FusedSteps(memory, weights, plan, first_image)
                 return _run(network, quick.image(images), quick, observe, quick.release)
         plain = IntegerSteps(weights, plan, ops, first_image)
         step, start = plain, plain.image(images)
@@ -93,19 +102,25 @@ def _run(
     """Computes node after node; a tensor is released after its last reader."""
     tensors = {INPUT: start}
     waiting = {name: len(readers) for name, readers in network.consumers.items()}
-    if observe:
-        observe(None, start)
+    _show(observe, None, start)
     for node in network.nodes:
         result = step(node, [tensors[name] for name in node.inputs])
-        if observe and not isinstance(result, Pending):
-            observe(node, result)
+        _show(observe, node, result)
         tensors[node.name] = result
         for name in node.inputs:
             waiting[name] -= 1
             if waiting[name] == 0:
                 release(tensors.pop(name))
     output = tensors[network.output]
+    if isinstance(output, Mapped):
+        return output.array
     return output.values() if isinstance(output, (Tensor, Stored)) else output
+
+
+def _show(observe: Observer | None, node: Node | None, tensor: Any) -> None:
+    """Observers see arrays, Tensors and Stored; sums that are still to be made stay unseen."""
+    if observe and not isinstance(tensor, (Pending, PendingFloat)):
+        observe(node, tensor.array if isinstance(tensor, Mapped) else tensor)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from refq.formats import Overflow
 from refq.integer import IntegerLayer, IntegerSteps, IntegerWeights, Tensor
 from refq.kernels import fused, maps, rows
 from refq.kernels.maps import Layout, Map
-from refq.layers import NO_PADS, WEIGHTED, Concat, Conv, Dense, MaxPool, Pads, ReLU
-from refq.networks.graph import INPUT, Network, Node
+from refq.layers import NO_PADS, WEIGHTED, Concat, Conv, Dense, MaxPool, ReLU
+from refq.memory import MapMemory, Place
+from refq.networks.graph import INPUT, Node
 from refq.plan import Plan, TensorPlan, is_wide
 
 MAX_BITS = 16
@@ -39,23 +39,26 @@ class Pending:
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor in some channels of a map; reads like a Tensor, whose array is made when asked for.
+    """A tensor in a map; reads like a Tensor, whose array is made when asked for.
 
-    shape: (N, C, H, W) or (N, K). whole: it owns the map's memory.
+    shape: (N, C, H, W) or (N, K).
     """
 
-    map: Map
-    channels: slice
+    place: Place
     shape: tuple[int, ...]
     stored: TensorPlan
     outside: int = 0
     sums: tuple[int, int] | None = None
     overflows: int = 0
-    whole: bool = True
+
+    @property
+    def map(self) -> Map:
+        found: Map = self.place.map
+        return found
 
     @cached_property
     def codes(self) -> np.ndarray:
-        return maps.unpack(self.map, self.channels).reshape(self.shape)
+        return maps.unpack(self.map, self.place.channels).reshape(self.shape)
 
     @property
     def frac_bits(self) -> int:
@@ -71,45 +74,18 @@ class Stored:
 
 
 class FusedSteps:
-    """One layer on maps. Use as a context: leaving it gives all buffers back."""
+    """One layer on maps that `memory` lends."""
 
     def __init__(
-        self, network: Network, weights: IntegerWeights, plan: Plan, first_image: int, images: int
+        self, memory: MapMemory, weights: IntegerWeights, plan: Plan, first_image: int
     ) -> None:
-        self.network, self.weights, self.plan, self.images = network, weights, plan, images
+        self.memory, self.network = memory, memory.network
+        self.weights, self.plan = weights, plan
         self.plain = IntegerSteps(weights, plan, kernels, first_image)
-        self.shared: dict[str, Map] = {}  # maps of concatenations that operands write into
-        self.lent: dict[int, tuple[Any, Map]] = {}
-        self.pending: dict[int, int] = {}  # sums that still read a map, by the map's id
-        self.unread: set[int] = set()  # maps that no later node reads
-        self.idle: dict[Any, list[Map]] = weights.workspace.setdefault("maps", {})
-
-    def __enter__(self) -> FusedSteps:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for key, lent in self.lent.values():
-            self.idle.setdefault(key, []).append(lent)
-        self.lent.clear()
 
     def release(self, tensor: Any) -> None:
-        """Takes a tensor's memory back for the next layers, unless a pending sum still reads it:
-        then when that sum is made."""
-        if isinstance(tensor, Stored) and tensor.whole:
-            self.unread.add(id(tensor.map))
-            self._reclaim(tensor.map)
-
-    def _reclaim(self, read: Map) -> None:
-        place = id(read)
-        if place in self.unread and not self.pending.get(place) and place in self.lent:
-            self.unread.discard(place)
-            key, lent = self.lent.pop(place)
-            self.idle.setdefault(key, []).append(lent)
+        if isinstance(tensor, Stored):
+            self.memory.drop(tensor.place)
 
     def image(self, images: np.ndarray) -> Any:
         return self._packed(INPUT, self.plain.image(images))
@@ -118,20 +94,19 @@ class FusedSteps:
         layer, x = node.layer, inputs[0]
         if isinstance(layer, WEIGHTED) and isinstance(x, Stored):
             if is_wide(self.network, node) and self.network.consumers[node.name]:
-                self.pending[id(x.map)] = self.pending.get(id(x.map), 0) + 1
+                self.memory.hold(x.map)
                 return Pending(node, x)
             return self._weighted(node, x, node, relu=False)
         if isinstance(layer, ReLU) and isinstance(x, Pending):
             result = self._weighted(x.node, x.source, node, relu=True)
-            self.pending[id(x.source.map)] -= 1
-            self._reclaim(x.source.map)
+            self.memory.unhold(x.source.map)
             return result
-        if isinstance(layer, MaxPool) and isinstance(x, Stored) and x.channels == slice(None):
+        if isinstance(layer, MaxPool) and isinstance(x, Stored) and x.place.whole:
             return self._max_pool(node, layer, x)
-        if isinstance(layer, Concat) and node.name in self.shared:
-            shared = self.shared[node.name]
-            if all(isinstance(each, Stored) and each.map is shared for each in inputs):
-                return Stored(shared, slice(None), self._shape(node.name), x.stored)
+        if isinstance(layer, Concat) and all(isinstance(each, Stored) for each in inputs):
+            joined = self.memory.concatenated(node.name, [each.map for each in inputs])
+            if joined:
+                return Stored(joined, self.memory.shape(node.name), x.stored)
         plain = [each.tensor() if isinstance(each, Stored) else each for each in inputs]
         return self._packed(node.name, self.plain(node, plain))
 
@@ -143,7 +118,7 @@ class FusedSteps:
         target = self._target(name, entry)
         drop = target.map.scale
         codes = tensor.codes >> drop if drop else tensor.codes
-        maps.pack(codes, target.map, target.channels.start or 0)
+        maps.pack(codes, target.map, target.place.first)
         return replace(target, outside=tensor.outside, sums=tensor.sums)
 
     def _weighted(self, node: Node, source: Stored, result: Node, relu: bool) -> Any:
@@ -173,9 +148,8 @@ class FusedSteps:
             (code.bits, code.drop, code.nearest) if code else None, target.map.offset, width,
         )  # fmt: skip
         assert parameters is not None  # _fuses has asked
-        first = target.channels.start or 0
         seen = fused.convolve(
-            read, kernel, target.map, parameters, None, first, width, self._scratch
+            read, kernel, target.map, parameters, None, target.place.first, width, self._scratch
         )
         return replace(target, outside=seen.outside, sums=(seen.low, seen.high))
 
@@ -191,7 +165,7 @@ class FusedSteps:
 
     def _sums(self, node: Node, source: Map, kernel: fused.Kernel, own: IntegerLayer) -> Tensor:
         """Exact sums of the network's output, as a plain tensor."""
-        layout = self._layout(node.name, NO_PADS)
+        layout = self.memory.layout(node.name, NO_PADS)
         out = np.zeros(layout.size, np.int64)
         parameters = np.zeros(12, np.int64)
         parameters[rows.SCALE] = source.scale + own.align
@@ -200,7 +174,7 @@ class FusedSteps:
         first = layout.first * layout.channels
         flat = out[first : first + count * layout.channels]
         codes = flat.reshape(layout.images, layout.height, layout.width, -1).transpose(0, 3, 1, 2)
-        codes = np.ascontiguousarray(codes).reshape(self._shape(node.name))
+        codes = np.ascontiguousarray(codes).reshape(self.memory.shape(node.name))
         return Tensor(codes, own.frac_bits, sums=(int(codes.min()), int(codes.max())))
 
     def _kernel(self, node: Node, source: Stored, read: Map) -> fused.Kernel | None:
@@ -249,54 +223,30 @@ class FusedSteps:
 
     def _max_pool(self, node: Node, layer: MaxPool, x: Stored) -> Stored:
         target = self._target(node.name, x.stored)
-        first = target.channels.start or 0
-        maps.max_pool(x.map, target.map, first, layer.kernel, layer.strides, layer.pads)
+        maps.max_pool(
+            x.map, target.map, target.place.first, layer.kernel, layer.strides, layer.pads
+        )
         return target
 
-    def _layout(self, name: str, pads: Pads) -> Layout:
-        shape = self.network.shapes[name]
-        channels, height, width = shape if len(shape) == 3 else (*shape, 1, 1)
-        return Layout(self.images, channels, height, width, pads)
-
     def _target(self, name: str, entry: TensorPlan) -> Stored:
-        """Where a tensor is to be written: a map of its own, or channels of its only reader, a
-        concatenation."""
-        readers = self.network.consumers[name]
-        if len(readers) == 1 and isinstance(readers[0].layer, Concat):
-            joined = readers[0]
-            if joined.name not in self.shared:
-                self.shared[joined.name] = self._target(joined.name, entry).map
-            first = 0
-            for operand in joined.inputs:
-                count = self.network.shapes[operand][0]
-                if operand == name:
-                    break
-                first += count
-            shared = self.shared[joined.name]
-            part = slice(first, first + count)
-            return Stored(shared, part, self._shape(name), entry, whole=False)
-        pads = [reader.layer.pads for reader in readers if isinstance(reader.layer, Conv)]
-        widest = tuple(max((each[i] for each in pads), default=0) for i in range(4))
-        layout = self._layout(name, widest)  # type: ignore[arg-type]
-        return Stored(self._borrow(layout, entry), slice(None), self._shape(name), entry)
+        """Where a tensor is to be written."""
 
-    def _shape(self, name: str) -> tuple[int, ...]:
-        return (self.images, *self.network.shapes[name])
+        def lend(layout: Layout) -> Map:
+            return self._lend(layout, entry)
 
-    def _borrow(self, layout: Layout, entry: TensorPlan) -> Map:
-        """An idle or new map; only real pixels are ever written, so the padding keeps its value."""
+        return Stored(self.memory.place(name, lend), self.memory.shape(name), entry)
+
+    def _lend(self, layout: Layout, entry: TensorPlan) -> Map:
         bits, scale = entry.format.bits, 0
         if entry.code:
             bits, scale = entry.code.bits, entry.code.drop
         offset = -entry.format.min_code
-        key = (layout, bits > 8, offset)
-        idle = self.idle.get(key)
-        if idle:
-            found = idle.pop()
-            lent = Map(layout, found.low, found.high, entry.format.frac_bits, offset, scale)
-        else:
-            lent = maps.new_map(layout, bits, entry.format.frac_bits, offset, scale)
-        self.lent[id(lent)] = (key, lent)
+
+        def make(idle: Map | None) -> Map:
+            found = idle or maps.new_map(layout, bits, 0, offset)
+            return replace(found, frac_bits=entry.format.frac_bits, scale=scale)
+
+        lent: Map = self.memory.borrow((layout, bits > 8, offset), make)
         return lent
 
     def _scratch(self, size: int, plane: int) -> np.ndarray:

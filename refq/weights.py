@@ -32,11 +32,13 @@ class Weights:
 
     weight[layer]: (O, I/group, rows, columns) or (O, inputs); bias[layer]: (O,).
     metadata keys: network, parameters, preprocessing, data_set, source, licence, training.
+    workspace: panels and buffers that the engine reuses; it makes results no different.
     """
 
     weight: Mapping[str, np.ndarray]
     bias: Mapping[str, np.ndarray]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    workspace: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def sha256(self) -> str:

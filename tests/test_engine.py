@@ -162,10 +162,37 @@ def test_images_of_another_shape_are_refused() -> None:
         forward(network, integer, None, np.zeros((1, 3, 32, 32), np.float32))
 
 
-def test_float_kernels_equal_float_oracle() -> None:
-    network = networks.build("alexnet", {"input_size": 67, "width": 0.1, "hidden": 20})
+FLOAT_NETWORKS = [
+    ("alexnet", {"input_size": 67, "width": 0.1, "hidden": 20}),
+    ("squeezenet1_0", {"input_size": 45, "width": 0.2, "classes": 11}),
+    ("vgg16", {"input_size": 32, "width": 0.1, "hidden": 9}),
+]
+
+
+@pytest.mark.parametrize(("name", "sizes"), FLOAT_NETWORKS, ids=str)
+def test_float_kernels_equal_float_oracle(name: str, sizes: dict[str, Any]) -> None:
+    network = networks.build(name, sizes)
     weights = random_weights(network, 5)
     images = np.random.default_rng(6).normal(0, 50, (2, *network.input_shape)).astype(np.float32)
-    got = forward(network, weights, None, images, kernels)
+
+    def tensors(**how: Any) -> dict[str, np.ndarray]:
+        seen: dict[str, np.ndarray] = {}
+        result = forward(
+            network, weights, None, images,
+            observe=lambda node, array: seen.update({node.name if node else "data": array}), **how,
+        )  # fmt: skip
+        return {**seen, "result": result}
+
+    wanted = tensors(ops=oracle)
+    for got in (tensors(ops=kernels), tensors(ops=kernels), tensors(ops=kernels, fused=False)):
+        for key, array in got.items():
+            scale = np.abs(wanted[key]).max()
+            np.testing.assert_allclose(array, wanted[key], rtol=1e-4, atol=1e-5 * scale)
+
+
+def test_float_residual_network() -> None:
+    network = residual()
+    weights = random_weights(network, 3)
+    images = np.random.default_rng(4).normal(0, 9, (2, 3, 9, 8)).astype(np.float32)
     wanted = forward(network, weights, None, images, oracle)
-    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    np.testing.assert_allclose(forward(network, weights, None, images), wanted, rtol=1e-4)

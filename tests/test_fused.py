@@ -40,6 +40,7 @@ SHAPES = [
     Shape(1, 65, 4, 4, 15, (4, 4)),
     Shape(1, 2, 1, 40, 3, (1, 7), pads=(0, 3, 0, 3)),
     Shape(1, 8, 5, 6, 16, (1, 1), pads=(2, 2, 2, 2)),
+    Shape(1, 130, 15, 16, 18, (1, 2), (7, 7)),
 ]
 # (activation bits, signed, weight bits)
 WIDTHS = [

@@ -18,7 +18,7 @@ from numba import njit, prange
 
 from refq.kernels import rows as ending
 from refq.kernels import tiles
-from refq.kernels.maps import SLACK, Layout, Map
+from refq.kernels.maps import SLACK, STRIDE, Layout, Map
 from refq.kernels.rows import _finish_row, _keep_row
 from refq.kernels.tiles import ROWS, STEP, TILE, _configure_tiles, _release_tiles, _tiles
 from refq.layers import Pads, Pair
@@ -88,14 +88,14 @@ def prepare(
     group: int,
 ) -> Kernel | None:
     """Panels for weights (O, C/group, kh, kw) of integer codes on maps of a layout whose codes lie
-    in code_range, are stored with an offset and count 2**scale each; None where planes or depth
-    are too many.
+    in code_range, are stored with an offset and count 2**scale each; None where planes, depth or
+    stride are too large.
 
     bias: int64 (O,). The offset is taken back through the bias: sum w (x + offset).
     """
     outputs, inputs, kh, kw = codes.shape
     planes = weight_planes(codes)
-    if len(planes) > 2 or inputs * kh * kw > MAX_DEPTH:
+    if len(planes) > 2 or inputs * kh * kw > MAX_DEPTH or max(strides) > STRIDE:
         return None
     wide = codes.reshape(outputs, -1).astype(np.int64)
     stored = max(abs(code_range[0] + offset), abs(code_range[1] + offset))
@@ -172,8 +172,9 @@ def _panels(plane: np.ndarray, order: np.ndarray, channels: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Groups of 16 output pixels: byte offset of each group's first window, and each pixel's
-    number in the output (-1: none), int64 (groups,) and int32 (groups, 16)."""
+    """Groups of output pixels: element offset of each group's first window, and each pixel's
+    number in the output (-1: none), int64 (groups,) and int32 (groups, size); elements from
+    one pixel of a group to the next."""
 
     starts: np.ndarray
     numbers: np.ndarray
@@ -181,7 +182,7 @@ class Pixels:
 
 
 @lru_cache(maxsize=512)
-def pixels(source: Layout, target: Layout, strides: Pair, pads: Pads) -> Pixels:
+def pixels(source: Layout, target: Layout, strides: Pair, pads: Pads, group: int = ROWS) -> Pixels:
     """How a convolution walks over its output: straight on over rows and images where the stride
     is 1 (padding between them is computed and dropped), else row by row."""
     start = source.first - pads[0] * source.pitch - pads[1]
@@ -192,17 +193,17 @@ def pixels(source: Layout, target: Layout, strides: Pair, pads: Pads) -> Pixels:
     fits = target.height <= source.rows and target.width <= source.pitch
     if strides == (1, 1) and fits:
         flat = (n * source.rows + y) * source.pitch + x
-        count = math.ceil((int(flat.max()) + 1) / ROWS)
-        table: np.ndarray = np.full((count, ROWS), -1, np.int32)
+        count = math.ceil((int(flat.max()) + 1) / group)
+        table: np.ndarray = np.full((count, group), -1, np.int32)
         table.reshape(-1)[flat.reshape(-1)] = numbers.reshape(-1)
-        starts = start + np.arange(count, dtype=np.int64) * ROWS
+        starts = start + np.arange(count, dtype=np.int64) * group
     else:
-        across = math.ceil(target.width / ROWS)
-        table = np.full((target.images * target.height, across * ROWS), -1, np.int32)
+        across = math.ceil(target.width / group)
+        table = np.full((target.images * target.height, across * group), -1, np.int32)
         table[:, : target.width] = numbers.reshape(-1, target.width)
-        table = table.reshape(-1, ROWS)
+        table = table.reshape(-1, group)
         rows = start + (n[:, :, 0] * source.rows + y[:, :, 0] * strides[0]) * source.pitch
-        columns = np.arange(across, dtype=np.int64) * ROWS * strides[1]
+        columns = np.arange(across, dtype=np.int64) * group * strides[1]
         starts = (rows.reshape(-1, 1) + columns).reshape(-1)
     used = (table >= 0).any(axis=1)
     return Pixels(

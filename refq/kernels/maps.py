@@ -14,7 +14,8 @@ from numba import njit, prange
 
 from refq.layers import Pads
 
-# bytes that a microkernel may read beyond the last pixel
+# what a microkernel may read beyond the last pixel: 16 pixels at the widest stride, and a step
+STRIDE = 7
 SLACK = 4096
 
 
@@ -50,8 +51,8 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """Array length: all pixels, and what 32 rows of a microkernel may read beyond."""
-        return (self.pixels + 32) * self.channels + SLACK
+        """Array length: all pixels, and what a microkernel may read beyond them."""
+        return (self.pixels + 16 * (STRIDE + 1)) * self.channels + SLACK
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,244 @@
+"""Whole networks side by side: refq in float and in integers, ONNX Runtime, OpenVINO.
+
+    pip install '.[benchmark]' && python benchmarks/bench_engine.py vgg16 --batch-size 8
+
+All contenders take turns in one run, with the same threads, weights and images; figures are
+medians over the rounds. REFQ_BACKEND=vnni (or portable) forces refq's integer backend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).parent))
+import peers
+
+from refq import networks, schemes
+from refq.calibrate import Statistics, add_batch
+from refq.engine import forward, quantize_weights
+from refq.kernels import tiles
+from refq.layers import Conv, Dense
+from refq.networks import Network, Node
+from refq.plan import Plan
+from refq.weights import Weights, random_weights
+
+# label -> (scheme, bits of activations, bits of weights)
+INTEGERS = {
+    "refq 8b x 8b": ("uniform", 8, 8),
+    "refq 12b x 14b": ("uniform", 12, 14),
+    "refq ENQ 5b x 14b": ("enq", 5, 14),
+}
+FEATURES = ("amx-int8", "amx-bf16", "avx512vnni", "avx512bf16", "avx512f", "avx2", "neon")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    features = llvm.get_host_cpu_features()
+    return {
+        "cpu": llvm.get_host_cpu_name(),
+        "features": [name for name in FEATURES if features.get(name)],
+        "backend": tiles.backend(),
+        "threads": numba.get_num_threads(),
+    }
+
+
+@numba.njit(nogil=True, parallel=True)
+def _spin(token, a, b, c, offsets, config, steps, repeats, threads):
+    for thread in numba.prange(threads):
+        tiles._configure_tiles(token, config.ctypes.data)
+        at, panel = a[thread].ctypes.data, b[thread].ctypes.data
+        for _ in range(repeats):
+            tiles._tiles(
+                token, at, at + 1024, 64, offsets.ctypes.data, panel, panel + 1024 * steps,
+                c[thread].ctypes.data, steps,
+            )  # fmt: skip
+        tiles._release_tiles(token)
+
+
+def integer_peak(seconds: float = 1.0) -> float:
+    """GOP/s of the backend's microkernel on data in the first cache: this machine's peak."""
+    threads, steps = numba.get_num_threads(), 8
+    a = np.ones((threads, steps * 2048), np.uint8)
+    b = np.ones((threads, steps * 2048), np.uint8)
+    c = np.zeros((threads, 1024), np.int32)
+    offsets = np.arange(steps, dtype=np.int64) * 2048
+    token, repeats = tiles.TOKENS[tiles.backend()], 100
+    best = 0.0
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        _spin(token, a, b, c, offsets, tiles.CONFIG, steps, repeats, threads)
+        taken = time.perf_counter() - began
+        best = max(best, 2 * threads * repeats * steps * 64 * 1024 / taken / 1e9)
+        repeats = min(100_000, max(repeats, int(repeats * 0.1 / taken)))
+    return best
+
+
+def make_plan(
+    network: Network, weights: Weights, images: np.ndarray, how: tuple[str, int, int]
+) -> Plan:
+    """A plan of the scheme, calibrated on the images."""
+    seen: dict[str, np.ndarray] = {}
+    forward(
+        network, weights, None, images[:2],
+        observe=lambda node, x: seen.update({node.name if node else "data": x}),
+    )  # fmt: skip
+    scheme, bits, bits_wt = how
+    options = schemes.Options(bits_act=bits, bits_wt=bits_wt, bits_image=min(9, max(8, bits)))
+    made: Plan = schemes.find(scheme).plan(
+        network, weights, add_batch(Statistics(), seen, 2), options
+    )
+    return made
+
+
+def contenders(
+    network: Network, weights: Weights, images: np.ndarray, threads: int, ours_only: bool
+) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
+    """{label: run one batch}, and refq's integer cases for the table by layer."""
+    out: dict[str, Callable[[], Any]] = {}
+    out["refq float32"] = lambda: forward(network, weights, None, images)
+    cases = {}
+    for label, how in INTEGERS.items():
+        plan = make_plan(network, weights, images, how)
+        integer = quantize_weights(network, weights, plan)
+        cases[label] = (plan, integer)
+        out[label] = lambda plan=plan, integer=integer: forward(network, integer, plan, images)
+    if not ours_only:
+        model = peers.to_onnx(network, weights)
+        quantized = peers.to_int8(model, images[:2])
+        for label, each in (("float32", model), ("int8", quantized)):
+            ort = peers.with_onnxruntime(each, threads)
+            out[f"onnxruntime {label}"] = lambda run=ort: run(images)
+            vino = peers.with_openvino(each, threads, images)
+            if vino is None:
+                print(f"OpenVINO is not installed: no OpenVINO {label}", file=sys.stderr)
+            else:
+                out[f"OpenVINO {label}"] = lambda run=vino: run(images)
+    return out, cases
+
+
+def by_layer(
+    network: Network, plan: Plan, integer: Any, images: np.ndarray, rounds: int
+) -> list[dict[str, Any]]:
+    """Median milliseconds of each weighted layer with what is fused to it, and GOP/s."""
+    taken: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        last = time.perf_counter()
+        layer = "data"
+
+        def note(node: Node | None, _: Any) -> None:
+            nonlocal last, layer
+            now = time.perf_counter()
+            name = node.name if node else "data"
+            if node is not None and isinstance(node.layer, (Conv, Dense)):
+                layer = name
+            taken.setdefault(name, []).append(now - last)
+            last = time.perf_counter()
+
+        forward(network, integer, plan, images, observe=note)
+    macs = network.macs()
+    producers = {
+        node.name: node.inputs[0] if node.inputs[0] in macs else node.name for node in network.nodes
+    }
+    rows = []
+    for name, times in taken.items():
+        seconds = statistics.median(times)
+        operations = 2 * macs.get(producers.get(name, name), 0) * len(images)
+        rows.append({"layer": name, "ms": 1e3 * seconds, "gops": operations / seconds / 1e9})
+    return rows
+
+
+def bench(name: str, arguments: argparse.Namespace, peak: float) -> dict[str, Any]:
+    network = networks.build(name)
+    weights = random_weights(network, 0)
+    rng = np.random.default_rng(1)
+    shape = (arguments.batch_size, *network.input_shape)
+    images = rng.integers(-128, 128, shape).astype(np.float32)
+    runs, cases = contenders(network, weights, images, numba.get_num_threads(), arguments.ours_only)
+    taken: dict[str, list[float]] = {label: [] for label in runs}
+    for run in runs.values():
+        run()  # compiles, warms up
+    for _ in tqdm(range(arguments.rounds), desc=name, disable=None, leave=False):
+        for label, run in runs.items():
+            began = time.perf_counter()
+            run()
+            taken[label].append(time.perf_counter() - began)
+    operations = 2 * sum(network.macs().values())
+    rates = {
+        label: arguments.batch_size / statistics.median(times) for label, times in taken.items()
+    }
+    layers = {
+        label: by_layer(network, plan, integer, images, max(3, arguments.rounds // 2))
+        for label, (plan, integer) in cases.items()
+    }
+    return {
+        "network": name,
+        "batch_size": arguments.batch_size,
+        "rounds": arguments.rounds,
+        "images_per_second": rates,
+        "gops": {label: rate * operations / 1e9 for label, rate in rates.items()},
+        "seconds": taken,
+        "integer_peak_gops": peak,
+        "layers": layers,
+    }
+
+
+def show(result: dict[str, Any]) -> str:
+    rates, gops = result["images_per_second"], result["gops"]
+    others = [label for label in rates if not label.startswith("refq")]
+    lines = [
+        f"{result['network']}, batch {result['batch_size']}, medians of {result['rounds']} rounds",
+        f"{'':<22}{'images/s':>10}{'GOP/s':>9}"
+        + "".join(f"{'/ ' + label:>22}" for label in others),
+    ]
+    for label, rate in rates.items():
+        ratios = "".join(f"{rate / rates[other]:>21.2f}x" for other in others)
+        lines.append(f"{label:<22}{rate:>10.2f}{gops[label]:>9.0f}{ratios}")
+    for label, rows in result["layers"].items():
+        lines.append(f"{label}: layers (share of the microkernel's peak of one plane)")
+        for row in rows:
+            share = 100 * row["gops"] / result["integer_peak_gops"]
+            work = f"{row['gops']:>9.0f} GOP/s{share:>7.1f} %" if row["gops"] else ""
+            lines.append(f"  {row['layer']:<28}{row['ms']:>9.2f} ms{work}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("networks", nargs="*", default=["vgg16", "alexnet", "squeezenet1_1"])
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--ours-only", action="store_true", help="leave the peers out")
+    parser.add_argument("--json", help="also write the figures to this file")
+    given = parser.parse_args(arguments)
+    peak = integer_peak()
+    about = machine()
+    print(
+        f"{about['cpu']} ({', '.join(about['features'])}), {about['threads']} threads, backend "
+        f"{about['backend']}, microkernel peak {peak:.0f} GOP/s"
+    )
+    results = []
+    for name in given.networks:
+        results.append(bench(name, given, peak))
+        print(show(results[-1]), flush=True)
+    if given.json:
+        Path(given.json).write_text(json.dumps({"machine": about, "results": results}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
