@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from refq import __version__
+
 COMMANDS = {"evaluate": "accuracy of a network in float and in integers, layer by layer"}
 
 
@@ -15,6 +17,9 @@ def main() -> int:
         for name, purpose in COMMANDS.items():
             print(f"  {name:<12}{purpose}")
         print("\nrefq COMMAND --help tells a command's options")
+        return 0
+    if sys.argv[1] == "--version":
+        print(f"refq {__version__}")
         return 0
     name = sys.argv[1]
     if name not in COMMANDS:

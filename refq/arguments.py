@@ -15,6 +15,7 @@ from refq.plan import storage_points
 def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(
         "refq.evaluate",
+        allow_abbrev=False,
         description="Accuracy of a network in float and in integers, layer by layer.",
     )
     out.add_argument("network", help=f"one of {', '.join(networks.known())}")
@@ -58,6 +59,10 @@ IN_PLAN = (
 )  # fmt: skip
 
 
+# options of numbers that a scheme does not read
+UNREAD = {"float": IN_PLAN[1:], "uniform": ("assign", "qm")}
+
+
 def check_options(arguments: argparse.Namespace) -> None:
     """Raises OptionError for options that contradict each other, before any work is done."""
     json_file = None if arguments.json == "-" else arguments.json
@@ -69,8 +74,19 @@ def check_options(arguments: argparse.Namespace) -> None:
         if given:
             names = ", ".join("--" + key.replace("_", "-") for key in given)
             raise OptionError(f"--plan with {names}", "one or the other: a plan fixes all numbers")
-    elif arguments.save_plan and (arguments.scheme or "float") == "float":
-        raise OptionError("--save-plan with scheme float", "a scheme that makes a plan")
+    else:
+        name = arguments.scheme or "float"
+        if arguments.save_plan and name == "float":
+            raise OptionError("--save-plan with scheme float", "a scheme that makes a plan")
+        unread = UNREAD.get(name, ())
+        given = [key for key in unread if getattr(arguments, key) != defaults.get_default(key)]
+        if given:
+            names = ", ".join("--" + key.replace("_", "-") for key in given)
+            raise OptionError(f"{names} with scheme {name}", "a scheme that reads them")
+        if arguments.delta is not None and arguments.bits_act is not None:
+            raise OptionError(
+                "--delta with --bits-act", "one or the other: a search finds the bits"
+            )
     if arguments.bits_acc is None and (arguments.acc_every_mac or arguments.acc_overflow != "sat"):
         raise OptionError("--acc-every-mac or --acc-overflow alone", "--bits-acc with them")
 
@@ -121,7 +137,10 @@ def parse_bits(text: str | None, network: Network) -> tuple[int | None, dict[str
             return int(fields[0]), {}
         if all("=" in field for field in fields):
             pairs = [field.split("=", 1) for field in fields]
-            return None, {name.strip(): int(bits) for name, bits in pairs}
+            named = {name.strip(): int(bits) for name, bits in pairs}
+            if len(named) < len(pairs):
+                raise OptionError(f"--bits-act {text}", "each layer once")
+            return None, named
         bits = [int(field) for field in fields]
     except ValueError:
         raise OptionError(

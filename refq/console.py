@@ -32,6 +32,12 @@ def run(
     except RefqError as error:
         print(f"refq: {error}", file=sys.stderr)
         return BAD_INPUT
+    except MemoryError:
+        print(
+            "refq: out of memory; expected more of it, or a smaller --batch-size or --input-size",
+            file=sys.stderr,
+        )
+        return BAD_INPUT
     except KeyboardInterrupt:
         print("refq: interrupted before the first batch was done", file=sys.stderr)
         return INTERRUPTED
@@ -72,7 +78,7 @@ def write_text(path: str, text: str) -> None:
 
 
 def write_json(path: str, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_array(path: str, parts: Sequence[np.ndarray]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numba.core import config
 
 from refq import kernels
 from refq.errors import OptionError, ShapeError
@@ -53,6 +54,7 @@ def forward(
     observe: Observer | None = None,
     first_image: int = 0,
     fused: bool = True,
+    watch: Container[str] | None = None,
 ) -> np.ndarray:
     """The network's output for a batch.
 
@@ -60,8 +62,8 @@ def forward(
     operations; otherwise every tensor is integer codes, from the quantized image to the output,
     which alone becomes real again: float32 or float64 (N, ...). weights may be the result of
     quantize_weights, to save work over many batches. ops is refq.kernels or refq.oracle.
-    observe(node, tensor) sees every tensor (node None for the input): an array in float; in
-    integers a Tensor, or a Stored, which has the same attributes. fused joins a layer's sum with
+    observe(node, tensor) sees every tensor (node None for the input), or those that watch names:
+    an array in float, a Tensor in integers. fused joins a layer's sum with
     its ReLU and requantization where ops is refq.kernels; the integers are the same, but sums
     between them are never made, so observe does not see them. first_image numbers the images for
     stochastic rounding, so that a result does not depend on the batch size.
@@ -69,27 +71,34 @@ def forward(
     """
     if images.ndim != 4 or images.shape[1:] != network.input_shape:
         raise ShapeError(f"images of shape {images.shape}", f"(N, {network.input_shape})")
+    if len(images) == 0:
+        raise ShapeError("a batch of 0 images", "1 or more")
+    seen = _watching(observe, watch)
+    # without compiled code there is no machine code to fuse into
+    fused = fused and ops is kernels and not getattr(config, "DISABLE_JIT", False)
     if plan is None:
         if not isinstance(weights, Weights):
             raise OptionError("integer weights without a plan", "a plan, or float weights")
         step: Callable[[Node, Sequence[Any]], Any] = _FloatSteps(weights, ops)
         start: Any = images.astype(np.float32, copy=False)
-        if fused and ops is kernels:
+        if fused:
             idle = weights.workspace.setdefault("maps", {})
-            with MapMemory(network, len(images), idle) as memory:
+            with weights.lock, MapMemory(network, len(images), idle) as memory:
                 swift = FusedFloatSteps(memory, weights, step)
-                return _run(network, swift.image(start), swift, observe, swift.release)
+                return _run(network, swift.image(start), swift, seen, swift.release)
     else:
         if isinstance(weights, Weights):
             weights = quantize_weights(network, weights, plan, ops)
-        if fused and ops is kernels:
+        elif weights.plan is not plan and weights.plan != plan:
+            raise OptionError("integer weights of another plan", "those of this plan")
+        if fused:
             idle = weights.workspace.setdefault("maps", {})
-            with MapMemory(network, len(images), idle) as memory:
+            with weights.lock, MapMemory(network, len(images), idle) as memory:
                 quick = FusedSteps(memory, weights, plan, first_image)
-                return _run(network, quick.image(images), quick, observe, quick.release)
+                return _run(network, quick.image(images), quick, seen, quick.release)
         plain = IntegerSteps(weights, plan, ops, first_image)
         step, start = plain, plain.image(images)
-    return _run(network, start, step, observe)
+    return _run(network, start, step, seen)
 
 
 def _run(
@@ -102,10 +111,12 @@ def _run(
     """Computes node after node; a tensor is released after its last reader."""
     tensors = {INPUT: start}
     waiting = {name: len(readers) for name, readers in network.consumers.items()}
-    _show(observe, None, start)
+    if observe:
+        observe(None, start)
     for node in network.nodes:
         result = step(node, [tensors[name] for name in node.inputs])
-        _show(observe, node, result)
+        if observe:
+            observe(node, result)
         tensors[node.name] = result
         for name in node.inputs:
             waiting[name] -= 1
@@ -117,10 +128,21 @@ def _run(
     return output.values() if isinstance(output, (Tensor, Stored)) else output
 
 
-def _show(observe: Observer | None, node: Node | None, tensor: Any) -> None:
-    """Observers see arrays, Tensors and Stored; sums that are still to be made stay unseen."""
-    if observe and not isinstance(tensor, (Pending, PendingFloat)):
+def _watching(observe: Observer | None, watch: Container[str] | None) -> Observer | None:
+    """An observer of the watched tensors alone, as plain arrays of their own; sums that are still
+    to be made stay unseen."""
+    if observe is None:
+        return None
+
+    def show(node: Node | None, tensor: Any) -> None:
+        name = node.name if node else INPUT
+        if isinstance(tensor, (Pending, PendingFloat)) or (watch is not None and name not in watch):
+            return
+        if isinstance(tensor, Stored):
+            tensor = tensor.tensor()
         observe(node, tensor.array if isinstance(tensor, Mapped) else tensor)
+
+    return show
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from refq import bundled, console, kernels, networks, oracle, schemes, search
 from refq import plan as plans
-from refq.arguments import check_options, parser, scheme_options
+from refq.arguments import IN_PLAN, check_options, parser, scheme_options
 from refq.calibrate import Statistics
 from refq.cost import activation_memory
 from refq.data import Dataset, batches, check_labels, digest, open_dataset
@@ -78,7 +78,9 @@ def open_inputs(arguments: argparse.Namespace) -> Inputs:
         raise OptionError(
             f"preprocessing to {preprocessing.crop}", f"the network's {network.input_shape[1:]}"
         )
-    spec = arguments.data or _default_data(weights, arguments.weights)
+    spec = arguments.data
+    if spec is None:
+        spec = _default_data(weights, arguments.weights)
     dataset = open_dataset(spec, network.input_shape)
     calibration = open_dataset(spec, network.input_shape, "calibration")
     if network.has_classifier:
@@ -240,7 +242,7 @@ def evaluate(arguments: argparse.Namespace) -> Report:
     with bar(total, "evaluate") as progress:
         measurement = measure(
             inputs.network, inputs.weights, plan, inputs.test_batches(), inputs.ops,
-            progress.update, keep,
+            progress.update, keep, inputs.start,
         )  # fmt: skip
     if measurement.images == 0:
         raise KeyboardInterrupt
@@ -266,7 +268,11 @@ def evaluate(arguments: argparse.Namespace) -> Report:
             "preprocessing": str(inputs.preprocessing),
             "calibration": calibrated,
         },
-        {key: value for key, value in vars(arguments).items() if value is not None},
+        {
+            key: value
+            for key, value in vars(arguments).items()
+            if value is not None and not (arguments.plan and key in IN_PLAN)
+        },
         time.perf_counter() - began,
         trace,
     )
@@ -278,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: argparse.Namespace) -> int:
     report = evaluate(arguments)
-    content = json.dumps(report.to_json(), indent=1) if arguments.json else ""
+    content = json.dumps(report.to_json(), indent=1, allow_nan=False) if arguments.json else ""
     if arguments.json == "-":
         print(content)
     else:

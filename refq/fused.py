@@ -66,7 +66,9 @@ class Stored:
 
     def tensor(self) -> Tensor:
         """The same tensor as a plain array."""
-        return Tensor(self.codes, self.frac_bits, self.stored, self.outside, self.sums)
+        return Tensor(
+            self.codes, self.frac_bits, self.stored, self.outside, self.sums, self.overflows
+        )
 
     def values(self) -> np.ndarray:
         """Real values, float64."""
@@ -119,7 +121,7 @@ class FusedSteps:
         drop = target.map.scale
         codes = tensor.codes >> drop if drop else tensor.codes
         maps.pack(codes, target.map, target.place.first)
-        return replace(target, outside=tensor.outside, sums=tensor.sums)
+        return replace(target, outside=tensor.outside, sums=tensor.sums, overflows=tensor.overflows)
 
     def _weighted(self, node: Node, source: Stored, result: Node, relu: bool) -> Any:
         """A weighted layer and what follows it, in one pass; on plain arrays where it must be."""
@@ -138,8 +140,9 @@ class FusedSteps:
         if entry is None:
             return self._sums(node, read, kernel, own)
         shift = own.frac_bits - entry.format.frac_bits
-        # in 32 bits where sums and what rounding adds to them stay below 2**31
-        width = 32 if kernel.largest + (1 << shift) < 2**31 else 64
+        # in 32 bits where sums, codes and what rounding adds to them stay below 2**31
+        most = max(kernel.largest + (1 << shift), 2 * entry.format.max_code)
+        width = 32 if most < 2**31 else 64
         target = self._target(result.name, entry)
         symmetric = self.plan.overflow is Overflow.SAT_SYM
         code = entry.code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,10 +75,13 @@ class IntegerLayer:
 class IntegerWeights:
     """Integer layers of a network under a plan, and what steps keep between batches.
 
-    workspace: panels and buffers that the fused steps reuse; it makes results no different.
+    workspace: panels and buffers that the fused steps reuse, one batch at a time under the lock;
+    it makes results no different.
     """
 
     layers: Mapping[str, IntegerLayer]
+    plan: Plan
+    lock: Any = field(default_factory=threading.RLock, compare=False, repr=False)
     workspace: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -100,7 +104,7 @@ def quantize_weights(
             frac_bits - product,
             entry.accumulator,
         )
-    return IntegerWeights(layers)
+    return IntegerWeights(layers, plan)
 
 
 def _shifted_left(codes: np.ndarray, shift: int, name: str) -> np.ndarray:
@@ -159,7 +163,11 @@ class IntegerSteps:
                 sums, overflows = operation(
                     x.codes, weight, own.bias, accumulator=own.accumulator, **attributes
                 )
-                seen = (int(sums.min()), int(sums.max())) if sums.size else (0, 0)
+                exact = sums
+                if own.accumulator.bits is not None:
+                    # what the sums need is told by sums that nothing has limited
+                    exact, _ = operation(x.codes, weight, own.bias, **attributes)
+                seen = (int(exact.min()), int(exact.max()))
                 return self._stored(
                     node, Tensor(sums, own.frac_bits, sums=seen, overflows=overflows)
                 )

@@ -13,6 +13,7 @@ import numpy as np
 from refq import kernels
 from refq.calibrate import Statistics, add_batch
 from refq.engine import IntegerWeights, Tensor, forward, quantize_weights
+from refq.errors import FormatError
 from refq.layers import WEIGHTED
 from refq.networks.graph import INPUT, Network, Node
 from refq.plan import Plan, storage_points
@@ -20,6 +21,7 @@ from refq.weights import Weights
 
 Batches = Iterable[tuple[np.ndarray, "np.ndarray | None"]]
 Progress = Callable[[int], object]
+HISTOGRAM_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,16 @@ class Ranking:
         return {"top1": 100 * self.top1 / self.images, "top5": 100 * self.top5 / self.images}
 
     def plus(self, outputs: np.ndarray, classes: np.ndarray) -> Ranking:
-        """Outputs (N, classes) against the right classes (N,); of equals, the lower class wins."""
+        """Outputs (N, classes) against the right classes (N,); of equals, the lower class wins.
+
+        Raises FormatError for outputs that cannot be ranked.
+        """
+        unusable = int((~np.isfinite(outputs)).sum())
+        if unusable:
+            raise FormatError(
+                f"{unusable} NaN or infinite outputs", "finite ones",
+                "check the weights and the preprocessing",
+            )  # fmt: skip
         own = outputs[np.arange(len(classes)), classes][:, None]
         lower = np.arange(outputs.shape[1])[None, :] < classes[:, None]
         place = ((outputs > own) | ((outputs == own) & lower)).sum(axis=1)
@@ -49,19 +60,38 @@ class Ranking:
 
 @dataclass(frozen=True)
 class PointNoise:
-    """A point's energies and saturation over all images."""
+    """A point's energies, saturation and stored codes over all images.
+
+    histogram: how often each stored code occurs, int64 (2**bits,), from the least code up; None
+    for codes of more than 16 bits.
+    """
 
     signal: float = 0.0
     noise: float = 0.0
     values: int = 0
     outside: int = 0
+    histogram: np.ndarray | None = field(default=None, compare=False)
+    zero: int = 0
 
     @property
     def sqnr_db(self) -> float | None:
         """10 log10(signal / noise); None where there is no noise, or no signal."""
-        if self.noise == 0.0 or self.signal == 0.0:
+        if not (0.0 < self.noise < math.inf and 0.0 < self.signal < math.inf):
             return None
         return 10 * math.log10(self.signal / self.noise)
+
+    @property
+    def zero_share(self) -> float | None:
+        """Share of values that are stored as zero."""
+        return self.zero / self.values if self.values else None
+
+    @property
+    def entropy_bits(self) -> float | None:
+        """Bits a value that no code of single values can go below: -sum p log2 p."""
+        if self.histogram is None:
+            return None
+        shares = self.histogram[self.histogram > 0] / self.histogram.sum()
+        return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
 @dataclass(frozen=True)
@@ -100,19 +130,22 @@ def measure(
     ops: ModuleType = kernels,
     progress: Progress = lambda images: None,
     keep_output: Callable[[np.ndarray], object] | None = None,
+    first_image: int = 0,
 ) -> Measurement:
     """Runs float and, under a plan, integers side by side over batches (images, labels).
 
     progress is told the size of each finished batch; keep_output gets each batch's final output
-    (integers' under a plan). Ctrl-C ends the stream and returns what was measured so far.
+    (integers' under a plan). first_image is the first batch's place in the data set, for
+    stochastic rounding. Ctrl-C ends the stream and returns what was measured so far.
     """
     integer = quantize_weights(network, weights, plan, ops) if plan else None
     result = Measurement()
     try:
         for images, labels in batches:
             result = _one_batch(
-                network, weights, integer, plan, images, labels, ops, result, keep_output
-            )
+                network, weights, integer, plan, images, labels, ops, result, keep_output,
+                first_image + result.images,
+            )  # fmt: skip
             progress(len(images))
     except KeyboardInterrupt:
         return replace(result, interrupted=True)
@@ -129,17 +162,19 @@ def _one_batch(
     ops: ModuleType,
     so_far: Measurement,
     keep_output: Callable[[np.ndarray], object] | None,
+    first_image: int,
 ) -> Measurement:
     makers = {name: point.name for point in storage_points(network) for name in point.makers}
     reference: dict[str, np.ndarray] = {}
     last = network.nodes[-1]
+    watched = {*makers, last.name}
 
     def remember(node: Node | None, tensor: Any) -> None:
         name = node.name if node else INPUT
         if name in makers:
             reference[name] = tensor
 
-    wanted = forward(network, weights, None, images, ops, remember if plan else None)
+    wanted = forward(network, weights, None, images, ops, remember if plan else None, watch=watched)
     points, sums = dict(so_far.points), dict(so_far.sums)
     got = wanted
     if plan is not None and integer is not None:
@@ -153,7 +188,7 @@ def _one_batch(
                 before = points.get(makers[name], PointNoise())
                 points[makers[name]] = _noise_with(before, reference.pop(name), tensor)
 
-        got = forward(network, integer, plan, images, ops, compare, so_far.images)
+        got = forward(network, integer, plan, images, ops, compare, first_image, watch=watched)
     if keep_output:
         keep_output(got)
     output = so_far.output
@@ -190,7 +225,22 @@ def _noise_with(before: PointNoise, reference: np.ndarray, tensor: Tensor) -> Po
         before.noise + noise,
         before.values + reference.size,
         before.outside + tensor.outside,
+        _histogram_with(before.histogram, tensor),
+        before.zero + tensor.codes.size - int(np.count_nonzero(tensor.codes)),
     )
+
+
+def _histogram_with(before: np.ndarray | None, tensor: Tensor) -> np.ndarray | None:
+    entry = tensor.stored
+    if entry is None or entry.stored_bits > HISTOGRAM_BITS:
+        return None
+    index = tensor.codes.reshape(-1)
+    if entry.code:
+        index = index >> entry.code.drop
+    elif entry.format.min_code:
+        index = index - entry.format.min_code
+    counts = np.bincount(index, minlength=1 << entry.stored_bits)
+    return counts if before is None else before + counts
 
 
 def rank(
@@ -231,7 +281,7 @@ def calibrate(
             if node is not None and node.name in makers:
                 into[node.name] = tensor
 
-        forward(network, weights, None, images, ops, remember)
+        forward(network, weights, None, images, ops, remember, watch=makers)
         statistics = add_batch(statistics, tensors, len(images))
         progress(len(images))
     return statistics

@@ -34,7 +34,7 @@ class MapMemory:
 
     def __init__(self, network: Network, images: int, idle: dict[Any, list[Any]]) -> None:
         self.network, self.images, self.idle = network, images, idle
-        self.joined: dict[str, Any] = {}  # maps that operands of a concatenation write into
+        self.joined: dict[str, Place] = {}  # where operands of a concatenation write
         self.lent: dict[int, tuple[Any, Any]] = {}
         self.readers: dict[int, int] = {}  # pending sums that still read a map, by its id
         self.dropped: set[int] = set()  # maps whose tensor no later node reads
@@ -97,18 +97,19 @@ class MapMemory:
         if len(readers) == 1 and isinstance(readers[0].layer, Concat):
             reader = readers[0]
             if reader.name not in self.joined:
-                self.joined[reader.name] = self.place(reader.name, make).map
+                self.joined[reader.name] = self.place(reader.name, make)
+            whole = self.joined[reader.name]
             sizes = [self.network.shapes[operand][0] for operand in reader.inputs]
             index = reader.inputs.index(name)
-            part = slice(sum(sizes[:index]), sum(sizes[: index + 1]))
-            return Place(self.joined[reader.name], part, whole=False)
+            first = whole.first + sum(sizes[:index])
+            return Place(whole.map, slice(first, first + sizes[index]), whole=False)
         pads = [reader.layer.pads for reader in readers if isinstance(reader.layer, Conv)]
         top, left, bottom, right = (max((each[i] for each in pads), default=0) for i in range(4))
         return Place(make(self.layout(name, (top, left, bottom, right))), slice(None))
 
     def concatenated(self, name: str, operands: list[Any]) -> Place | None:
-        """The joined map, where all operands have been written into it."""
-        shared = self.joined.get(name)
-        if shared is None or any(each is not shared for each in operands):
+        """Where the joined tensor lies, if all operands have been written there."""
+        joined = self.joined.get(name)
+        if joined is None or any(each is not joined.map for each in operands):
             return None
-        return Place(shared, slice(None))
+        return joined

@@ -15,7 +15,7 @@ from typing import Any
 
 from refq.errors import FormatError, OptionError, RefqError
 from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
-from refq.layers import WEIGHTED, Add, Concat, Conv, Dense, MaxPool, ReLU
+from refq.layers import WEIGHTED, Add, Concat, Conv, Dense, MaxPool, ReLU, Softmax
 from refq.networks.graph import INPUT, Network, Node
 
 
@@ -126,10 +126,14 @@ def from_json(stored: Mapping[str, Any]) -> Plan:
 
 
 WHOLE = ("bits", "drop", "frac_bits", "seed")
+FLAGS = ("signed", "nearest", "every_mac")
 
 
 def _whole(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The same entries, once every count among them is known to be a whole number."""
+    """The same entries, once counts are known to be whole numbers and flags true or false."""
+    for key in FLAGS:
+        if not isinstance(stored.get(key, False), bool):
+            raise TypeError(f"{key} is {stored[key]!r}, not true or false")
     for key in WHOLE:
         value = stored.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
@@ -143,7 +147,7 @@ def _format(stored: Mapping[str, Any]) -> FixedPointFormat:
 
 def _accumulator(stored: Mapping[str, Any]) -> Accumulator:
     entry = _whole(stored)
-    return Accumulator(entry["bits"], Overflow(entry["overflow"]), bool(entry["every_mac"]))
+    return Accumulator(entry["bits"], Overflow(entry["overflow"]), entry["every_mac"])
 
 
 def load(path: str | Path) -> Plan:
@@ -173,6 +177,9 @@ def check(plan: Plan, network: Network) -> None:
         )
     points = storage_points(network)
     tensors = {name for point in points for name in point.tensors}
+    image = plan.tensors.get(INPUT)
+    if image is not None and not image.format.signed:
+        raise OptionError(f"a plan with an unsigned image, {image.format}", "a signed format")
     for point in points:
         entries = {plan.tensors[name] for name in point.tensors if name in plan.tensors}
         if len(entries) > 1:
@@ -254,18 +261,28 @@ def storage_points(network: Network) -> tuple[Point, ...]:
             groups[name] = group
     order = {name: index for index, name in enumerate(network.shapes)}
     unique = {id(group): sorted(group, key=order.__getitem__) for group in groups.values()}
-    signs: dict[str, bool] = {}
-    points = []
-    for tensors in sorted(unique.values(), key=lambda names: order[names[0]]):
-        point = _point(network, tuple(tensors), signs)
-        signs.update(dict.fromkeys(tensors, point.signed))
-        points.append(point)
-    return tuple(points)
+    signs = _signs(network)
+    return tuple(
+        _point(network, tuple(tensors), signs)
+        for tensors in sorted(unique.values(), key=lambda names: order[names[0]])
+    )
+
+
+def _signs(network: Network) -> dict[str, bool]:
+    """Whether each tensor can be negative: sums can, ReLU and softmax end it, others keep it."""
+    signs = {INPUT: True}
+    for node in network.nodes:
+        if isinstance(node.layer, (ReLU, Softmax)):
+            signs[node.name] = False
+        elif isinstance(node.layer, WEIGHTED):
+            signs[node.name] = True
+        else:
+            signs[node.name] = any(signs[name] for name in node.inputs)
+    return signs
 
 
 def _point(network: Network, tensors: tuple[str, ...], signs: Mapping[str, bool]) -> Point:
     makers, producers, readers = [], [], []
-    signed = False
     for name in tensors:
         node = network.by_name.get(name)
         readers += [
@@ -273,21 +290,14 @@ def _point(network: Network, tensors: tuple[str, ...], signs: Mapping[str, bool]
             for reader in network.consumers[name]
             if reader.name not in tensors and reader.name not in readers
         ]
-        if node is None:
-            makers.append(name)
-            signed = True
-        elif not _moves_codes(network, node):
-            makers.append(name)
-            source = network.by_name.get(node.inputs[0])
-            if isinstance(node.layer, ReLU):
-                assert source is not None  # it reads a wide node
-                producers += [source.name] if isinstance(source.layer, WEIGHTED) else []
-            elif isinstance(node.layer, (*WEIGHTED, Add)):
-                producers += [name] if isinstance(node.layer, WEIGHTED) else []
-                signed = True
-            else:
-                # LRN, means and softmax keep the sign of what they read
-                signed = signed or signs[node.inputs[0]]
+        if node is not None and _moves_codes(network, node):
+            continue
+        makers.append(name)
+        # a ReLU stores the sum that it reads
+        source = network.by_name[node.inputs[0]] if node and isinstance(node.layer, ReLU) else node
+        if source is not None and isinstance(source.layer, WEIGHTED):
+            producers.append(source.name)
+    signed = any(signs[name] for name in makers)
     readers.sort(key=list(network.shapes).index)
     name = readers[0] if readers else "output"
     if readers and isinstance(network.by_name[name].layer, Add):

@@ -11,7 +11,7 @@ from typing import Any
 from refq import __version__
 from refq.cost import Memory
 from refq.measure import Measurement
-from refq.networks.graph import Network
+from refq.networks.graph import INPUT, Network
 from refq.plan import Plan, Point, storage_points, stored_counts
 
 PACKAGES = ("numpy", "numba", "scipy", "h5py")
@@ -21,9 +21,11 @@ PACKAGES = ("numpy", "numba", "scipy", "h5py")
 class LayerRow:
     """One layer's input and arithmetic; fields that do not apply are None.
 
-    input_bits: bits of the stored input. accumulator_bits: signed bits that hold every sum seen.
-    saturated_percent: share of the input's values beyond its format. megabytes: what the input
-    takes in memory, 0 where it is no convolution's output or is listed with another layer.
+    input_bits: bits of the stored input. accumulator_bits: signed bits that hold every exact sum.
+    saturated_percent: share of the input's values beyond its format. zero_percent, entropy_bits:
+    share of its values that are zero, and the bits a value that no lossless code of single values
+    goes below. megabytes: what the input takes in memory, 0 where it is no convolution's output or
+    is listed with another layer.
     """
 
     name: str
@@ -36,6 +38,8 @@ class LayerRow:
     accumulator_overflows: int | None = None
     saturated_percent: float | None = None
     sqnr_db: float | None = None
+    zero_percent: float | None = None
+    entropy_bits: float | None = None
     megabytes: float = 0.0
 
 
@@ -54,6 +58,23 @@ class Report:
     seconds: float
     search: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def entropy_megabytes(self) -> float | None:
+        """Activation memory if every stored value took its entropy; None where it is unknown."""
+        total = 0.0
+        for name, bits in self.memory.points.items():
+            if bits and self.plan:
+                entropy = self.measurement.points[name].entropy_bits
+                if entropy is None:
+                    return None
+                total += bits / self.plan_bits(name) * entropy / 8e6
+        return total if self.plan else None
+
+    def plan_bits(self, point: str) -> int:
+        """Bits of a point's stored values."""
+        assert self.plan is not None
+        makers = next(p.makers for p in storage_points(self.network) if p.name == point)
+        return self.plan.tensors[makers[0]].stored_bits
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only; percentages are of labelled images, None where there are none."""
@@ -74,6 +95,7 @@ class Report:
             "memory": {
                 "megabytes": self.memory.megabytes,
                 "normalized": self.memory.normalized,
+                "entropy_bound_megabytes": self.entropy_megabytes(),
                 "layers": {name: bits / 8e6 for name, bits in self.memory.points.items() if bits},
             },
             "weights": dict(self.weights),
@@ -113,15 +135,17 @@ def _row(report: Report, point: Point, name: str, first: bool) -> LayerRow:
     layer, sums = plan.layers.get(name), measured.sums.get(name)
     return LayerRow(
         name,
-        stored.format.short,
+        str(stored.format),
         stored.stored_bits,
-        layer.weight.short if layer else None,
-        layer.bias.short if layer else None,
+        str(layer.weight) if layer else None,
+        str(layer.bias) if layer else None,
         str(layer.accumulator) if layer else None,
         sums.bits if sums else None,
         sums.overflows if sums else None,
         100 * noise.outside / noise.values,
         noise.sqnr_db,
+        None if noise.zero_share is None else 100 * noise.zero_share,
+        noise.entropy_bits,
         megabytes,
     )
 
@@ -148,13 +172,18 @@ def as_text(report: Report) -> str:
         lines += ["", *_table(layer_rows(report))]
         if any(row.name == "output" for row in layer_rows(report)):
             lines.append("output: what the last layer leaves behind, stored like an input")
-        lines += ["", _rules(report.plan)]
+        example = report.plan.tensors[INPUT].format
+        lines += ["", f"formats: {example}, bits/fraction bits; entropy in bits a value"]
+        lines.append(_rules(report.plan))
     counts = stored_counts(report.network, storage_points(report.network))
     lines.append(
         f"activation memory {report.memory.megabytes:.4g} MB for one image, "
         f"{report.memory.normalized:.3f} of half precision ({sum(counts.values()):,} stored "
         "layer outputs; convolutions' counted)"
     )
+    bound = report.entropy_megabytes()
+    if bound is not None:
+        lines.append(f"entropy bound of these values {bound:.4g} MB")
     lines.append(f"{report.seconds:.1f} s")
     if report.measurement.interrupted:
         lines.append(f"INTERRUPTED: the figures cover {content['images']} images only")
@@ -211,20 +240,22 @@ def _rules(plan: Plan) -> str:
 def _table(rows: Sequence[LayerRow]) -> list[str]:
     head = (
         "layer", "input", "bits", "weight", "bias", "accumulator", "needs", "overflows",
-        "saturated %", "SQNR dB", "MB",
+        "saturated %", "SQNR dB", "zero %", "entropy", "MB",
     )  # fmt: skip
     cells = [
         (
             row.name,
-            row.input_format or "",
+            _short(row.input_format),
             _cell(row.input_bits),
-            row.weight_format or "",
-            row.bias_format or "",
+            _short(row.weight_format),
+            _short(row.bias_format),
             row.accumulator or "",
             _cell(row.accumulator_bits),
             _cell(row.accumulator_overflows),
             f"{row.saturated_percent:.4f}",
             _db(row.sqnr_db),
+            "" if row.zero_percent is None else f"{row.zero_percent:.1f}",
+            "" if row.entropy_bits is None else f"{row.entropy_bits:.2f}",
             f"{row.megabytes:.4g}" if row.megabytes else "",
         )
         for row in rows
@@ -238,6 +269,11 @@ def _table(rows: Sequence[LayerRow]) -> list[str]:
         ).rstrip()
         for line in (head, *cells)
     ]
+
+
+def _short(spellings: str | None) -> str:
+    """The first of a format's two spellings."""
+    return (spellings or "").partition(" = ")[0]
 
 
 def _cell(value: int | None) -> str:

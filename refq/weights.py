@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,12 +33,14 @@ class Weights:
 
     weight[layer]: (O, I/group, rows, columns) or (O, inputs); bias[layer]: (O,).
     metadata keys: network, parameters, preprocessing, data_set, source, licence, training.
-    workspace: panels and buffers that the engine reuses; it makes results no different.
+    workspace: panels and buffers that the engine reuses, one batch at a time under the lock; it
+    makes results no different.
     """
 
     weight: Mapping[str, np.ndarray]
     bias: Mapping[str, np.ndarray]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.RLock, compare=False, repr=False)
     workspace: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -226,11 +229,13 @@ def _checked(network: Network, raw: Raw, metadata: dict[str, Any], source: str) 
                 problems.append(f"{name}: {label} has shape {array.shape}, not {want}")
             elif array.dtype.kind != "f":
                 problems.append(f"{name}: {label} has dtype {array.dtype}, not a float")
-            elif not np.isfinite(array).all():
-                count = int((~np.isfinite(array)).sum())
-                problems.append(f"{name}: {label} has {count} NaN or infinite values")
             else:
-                target[name] = np.ascontiguousarray(array.reshape(want), np.float32)
+                with np.errstate(over="ignore"):
+                    values = np.ascontiguousarray(array.reshape(want), np.float32)
+                unusable = int((~np.isfinite(values)).sum())
+                if unusable:
+                    problems.append(f"{name}: {label} has {unusable} NaN or infinite values")
+                target[name] = values
     if problems:
         raise WeightsError(
             f"{source}: {len(problems)} problem(s): {'; '.join(problems)}",

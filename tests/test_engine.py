@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from refq import bundled, kernels, networks, oracle, schemes
 from refq.calibrate import Statistics
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
-from refq.engine import forward, quantize_weights
+from refq.engine import Tensor, forward, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.formats import Accumulator, Overflow, Rounding
-from refq.layers import Add, AvgPool, Conv, Dense, GlobalAvgPool, ReLU, Softmax
+from refq.layers import LRN, Add, AvgPool, Concat, Conv, Dense, GlobalAvgPool, ReLU, Softmax
 from refq.measure import calibrate
 from refq.networks import Network, Node
 from refq.plan import Plan
@@ -24,16 +25,20 @@ from refq.weights import Weights, load, random_weights
 
 def every_tensor(
     network: Network, weights: Weights, plan: Plan, images: np.ndarray, **how: Any
-) -> dict[str, tuple[np.ndarray, int, int]]:
-    """{name: (codes, fraction bits, outside)} and the output under "result"."""
-    seen: dict[str, tuple[np.ndarray, int, int]] = {}
+) -> dict[str, tuple[np.ndarray, int, int, int]]:
+    """{name: (codes, fraction bits, outside, overflows)} and the output under "result"."""
+    seen: dict[str, Tensor] = {}
 
     def note(node: Node | None, tensor: Any) -> None:
         name = node.name if node else "data"
-        seen[name] = (np.array(tensor.codes), tensor.frac_bits, tensor.outside)
+        # kept as it came: a tensor stays what it was when the network goes on
+        seen[name] = tensor
 
     result = forward(network, weights, plan, images, observe=note, **how)
-    return {**seen, "result": (result, 0, 0)}
+    return {
+        name: (tensor.codes, tensor.frac_bits, tensor.outside, tensor.overflows)
+        for name, tensor in seen.items()
+    } | {"result": (result, 0, 0, 0)}
 
 
 def assert_all_ways_agree(
@@ -44,9 +49,9 @@ def assert_all_ways_agree(
     quick = every_tensor(network, weights, plan, images)
     assert set(plain) == set(wanted) and set(plan.tensors) <= set(quick)
     for got in (plain, quick):
-        for name, (codes, frac_bits, outside) in got.items():
+        for name, (codes, *rest) in got.items():
             np.testing.assert_array_equal(codes, wanted[name][0], err_msg=name)
-            assert (frac_bits, outside) == wanted[name][1:], name
+            assert rest == list(wanted[name][1:]), name
 
 
 def bundled_case(name: str) -> tuple[Network, Weights, np.ndarray, Statistics]:
@@ -196,3 +201,65 @@ def test_float_residual_network() -> None:
     images = np.random.default_rng(4).normal(0, 9, (2, 3, 9, 8)).astype(np.float32)
     wanted = forward(network, weights, None, images, oracle)
     np.testing.assert_allclose(forward(network, weights, None, images), wanted, rtol=1e-4)
+
+
+def nested() -> Network:
+    """A concatenation of a concatenation, one with an LRN of its own input, and a wide stride."""
+
+    def pair(name: str, source: str, channels: int) -> list[Node]:
+        conv = Conv(channels, (3, 3), pads=(1, 1, 1, 1))
+        return [Node(name, conv, (source,)), Node(f"{name}_relu", ReLU(), (name,))]
+
+    nodes = (
+        *pair("a", "data", 5),
+        *pair("b", "a_relu", 7),
+        *pair("c", "a_relu", 18),
+        *pair("d", "a_relu", 3),
+        Node("inner", Concat(), ("b_relu", "c_relu")),
+        Node("outer", Concat(), ("d_relu", "inner")),
+        *pair("e", "outer", 6),
+        Node("norm", LRN(3), ("e_relu",)),
+        Node("both", Concat(), ("e_relu", "norm")),
+        Node("last", Conv(4, (2, 2), (3, 2)), ("both",)),
+    )
+    return Network("nested", (3, 9, 8), nodes)
+
+
+@pytest.mark.parametrize("scheme", ["uniform", "enq"])
+def test_nested_concatenations(scheme: str) -> None:
+    network = nested()
+    weights = random_weights(network, 3)
+    images = np.random.default_rng(4).integers(-99, 99, (2, 3, 9, 8)).astype(np.float32)
+    chosen = schemes.Options(frac_act=2, qm="global")
+    plan = schemes.find(scheme).plan(network, weights, None, chosen)
+    assert_all_ways_agree(network, weights, plan, images)
+    wanted = forward(network, weights, None, images, oracle)
+    np.testing.assert_allclose(forward(network, weights, None, images), wanted, rtol=1e-4)
+
+
+def test_threads_may_share_weights() -> None:
+    network = networks.build("squeezenet1_1", {"input_size": 33, "width": 0.1, "classes": 7})
+    weights = random_weights(network, 1)
+    images = np.random.default_rng(2).integers(-99, 99, (6, 3, 33, 33)).astype(np.float32)
+    plan = schemes.find("uniform").plan(network, weights, None, schemes.Options(frac_act=1))
+    integer = quantize_weights(network, weights, plan)
+    wanted = forward(network, integer, plan, images)
+    with ThreadPoolExecutor(3) as pool:
+        got = list(
+            pool.map(lambda i: forward(network, integer, plan, images[i % 6 :][:1]), range(24))
+        )
+    for i, each in enumerate(got):
+        np.testing.assert_array_equal(each[0], wanted[i % 6])
+
+
+def test_what_does_not_belong_together_is_refused() -> None:
+    network = networks.build("squeezenet1_1", {"input_size": 33, "width": 0.1, "classes": 7})
+    weights = random_weights(network, 1)
+    make = schemes.find("uniform").plan
+    plans = [make(network, weights, None, schemes.Options(frac_act=f)) for f in (1, 2)]
+    integer = quantize_weights(network, weights, plans[0])
+    images = np.zeros((1, 3, 33, 33), np.float32)
+    with pytest.raises(OptionError, match="integer weights of another plan"):
+        forward(network, integer, plans[1], images)
+    with pytest.raises(ShapeError, match="a batch of 0 images; expected 1 or more"):
+        forward(network, integer, plans[0], images[:0])

@@ -41,6 +41,7 @@ SHAPES = [
     Shape(1, 2, 1, 40, 3, (1, 7), pads=(0, 3, 0, 3)),
     Shape(1, 8, 5, 6, 16, (1, 1), pads=(2, 2, 2, 2)),
     Shape(1, 130, 15, 16, 18, (1, 2), (7, 7)),
+    Shape(1, 300, 3, 3, 17, (3, 3), (4, 4), (1, 1, 1, 1)),
 ]
 # (activation bits, signed, weight bits)
 WIDTHS = [
@@ -205,3 +206,29 @@ def test_unknown_backend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tiles.VARIABLE, "gpu")
     with pytest.raises(OptionError, match="unknown backend in REFQ_BACKEND 'gpu'; expected one of"):
         tiles.backend()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_microkernels_read_inside_their_map(shape: Shape) -> None:
+    conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
+    source = maps.Layout(shape.images, shape.channels, shape.height, shape.width, shape.pads)
+    inputs = (shape.channels, shape.height, shape.width)
+    target = maps.Layout(shape.images, *output_shape(conv, (inputs,)), NO_PADS)
+    where = fused.pixels(source, target, shape.strides, shape.pads)
+    weights = np.ones((shape.outputs, shape.channels // shape.group, *shape.kernel), np.int32)
+    kernel = fused.prepare(
+        weights, np.zeros(shape.outputs, np.int64), source, (0, 255), 0, 0, shape.strides,
+        shape.pads, shape.group,
+    )  # fmt: skip
+    assert kernel is not None and where.starts.min() >= 0
+    if not kernel.gathered:
+        last = int(where.starts.max() + 15 * where.stride + kernel.offsets.max())
+        assert last + tiles.STEP <= source.size
+
+
+def test_sums_beyond_64_bits_are_left_to_the_definition() -> None:
+    layout = maps.Layout(1, 4, 5, 6, NO_PADS)
+    weights, bias = np.full((3, 4, 1, 1), 8191), np.zeros(3, np.int64)
+    arguments = (weights, bias, layout, (0, 4095), 0)
+    assert fused.prepare(*arguments, 20, (1, 1), NO_PADS, 1) is not None
+    assert fused.prepare(*arguments, 45, (1, 1), NO_PADS, 1) is None

@@ -88,8 +88,8 @@ def prepare(
     group: int,
 ) -> Kernel | None:
     """Panels for weights (O, C/group, kh, kw) of integer codes on maps of a layout whose codes lie
-    in code_range, are stored with an offset and count 2**scale each; None where planes, depth or
-    stride are too large.
+    in code_range, are stored with an offset and count 2**scale each; None where planes, depth,
+    stride or sums are too large.
 
     bias: int64 (O,). The offset is taken back through the bias: sum w (x + offset).
     """
@@ -97,17 +97,18 @@ def prepare(
     planes = weight_planes(codes)
     if len(planes) > 2 or inputs * kh * kw > MAX_DEPTH or max(strides) > STRIDE:
         return None
-    wide = codes.reshape(outputs, -1).astype(np.int64)
-    stored = max(abs(code_range[0] + offset), abs(code_range[1] + offset))
-    positive = (np.maximum(wide, 0).sum(1) * stored) << scale
-    negative = (np.minimum(wide, 0).sum(1) * stored) << scale
-    shifted = bias - ((wide.sum(1) * offset) << scale)
-    largest = max(
-        int(np.maximum(positive, -negative).max(initial=0)),
-        int(np.abs(positive + shifted).max(initial=0)),
-        int(np.abs(negative + shifted).max(initial=0)),
-        int(np.abs(shifted).max(initial=0)),
-    )
+    wide = codes.reshape(outputs, -1)
+    stored = max(code_range[0] + offset, code_range[1] + offset)
+    positive = np.maximum(wide, 0).sum(1, dtype=np.int64)
+    negative = np.minimum(wide, 0).sum(1, dtype=np.int64)
+    total = positive + negative
+    # in Python integers: the bound must not wrap where the sums would
+    most = int(np.maximum(positive, -negative).max(initial=0)) * stored << scale
+    moved = int(np.abs(total).max(initial=0)) * offset << scale
+    largest = most + moved + max(int(bias.max(initial=0)), -int(bias.min(initial=0)))
+    if largest >= 2**62:
+        return None
+    shifted = bias - ((total * offset) << scale)
     gathered = group == 1 and gathers(layout.channels, (kh, kw))
     offsets, order = _steps(layout, inputs, (kh, kw), group, gathered)
     per_group = outputs // group
@@ -295,8 +296,9 @@ def _convolve(
                                     out_low[place + k] = spare[k]
                                     if out_high.size:
                                         out_high[place + k] = spare[16 + k]
-        outside[task] += clipped
         _release_tiles(backend)
+        # read here, so that the scratch arrays live as long as their addresses are in use
+        outside[task] += clipped + (scratch.size - 4 * TILE - 64) + (spare.size - 128)
 
 
 @njit(cache=True, nogil=True, parallel=True)

@@ -123,5 +123,7 @@ def chain(first: str, *steps: tuple[str, Layer]) -> list[Node]:
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channel count at a width multiplier, at least 1."""
+    """Channel count at a width multiplier, at least 1. Raises ShapeError for absurd widths."""
+    if not 0 < width <= 64:
+        raise ShapeError(f"width {width:g}", "above 0 and up to 64")
     return max(1, round(channels * width))

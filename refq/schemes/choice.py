@@ -98,7 +98,9 @@ def wide_output(network: Network, point: Point, source: FixedPointFormat) -> Ten
         return TensorPlan(FixedPointFormat(OUTPUT_BITS, OUTPUT_BITS - 2))
     if isinstance(layer, (AvgPool, GlobalAvgPool)):
         room = OUTPUT_BITS - source.bits
-        return TensorPlan(FixedPointFormat(OUTPUT_BITS, source.frac_bits + room, source.signed))
+        return TensorPlan(
+            FixedPointFormat(OUTPUT_BITS, _within(source.frac_bits + room), source.signed)
+        )
     return None
 
 
