@@ -130,26 +130,29 @@ def _convolve(
     tasks = (starts.size + per_task - 1) // per_task
     for task in prange(tasks):
         block = np.empty((PIXELS, CHANNELS), np.float32)
+        # addresses are taken once: taking one counts a reference
+        block_at, values_at = block.ctypes.data, values.ctypes.data
+        offsets_at, lengths_at = offsets.ctypes.data, lengths.ctypes.data
+        panels_at = panels.ctypes.data
+        runs, depth = lengths.size, panels.shape[1]
         for unit in range(panels.shape[0]):
             first = unit * CHANNELS
             count = min(CHANNELS, outputs - first)
+            start = bias[first : first + count]
+            panel = panels_at + 4 * unit * depth * CHANNELS
             for m in range(task * per_task, min(starts.size, (task + 1) * per_task)):
                 for part in range(0, GROUP, PIXELS):
-                    _multiply(
-                        values.ctypes.data + 4 * starts[m] + part * stride, stride,
-                        offsets.ctypes.data, lengths.ctypes.data, lengths.size,
-                        panels[unit].ctypes.data, block.ctypes.data,
-                    )  # fmt: skip
+                    a = values_at + 4 * starts[m] + part * stride
+                    _multiply(a, stride, offsets_at, lengths_at, runs, panel, block_at)
                     for r in range(PIXELS):
                         number = numbers[m, part + r]
                         if number < 0:
                             continue
                         to = np.int64(number) * pitch + channel + first
+                        line, sums = out[to : to + count], block[r]
                         for k in range(count):
-                            value = block[r, k] + bias[first + k]
-                            if relu and not value > 0:
-                                value = np.float32(0)
-                            out[to + k] = value
+                            value = sums[k] + start[k]
+                            line[k] = np.float32(0) if relu and not value > 0 else value
 
 
 def convolve(

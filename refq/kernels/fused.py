@@ -214,12 +214,6 @@ def pixels(source: Layout, target: Layout, strides: Pair, pads: Pads, group: int
     )
 
 
-@njit(cache=True, nogil=True)
-def _aligned(array):
-    """Address of the first multiple of 64 in a scratch array."""
-    return (array.ctypes.data + 63) // 64 * 64
-
-
 @njit(cache=True, nogil=True, parallel=True)
 def _convolve(
     backend, mode, width, paired, halves, low, high, starts, numbers, stride, offsets, panels,
@@ -232,61 +226,62 @@ def _convolve(
     units = panels.shape[0]
     steps = offsets.size
     advance = 2 if paired else 1
+    two = out_high.size > 0
     for task in prange(tasks):
-        _configure_tiles(backend, config.ctypes.data)
         scratch = np.empty(4 * TILE + 64, np.uint8)
         spare = np.empty(16 * 8, np.uint8)
-        c = _aligned(scratch)
-        spare_at = spare.ctypes.data
+        kept = spare.view(np.int64)
+        # addresses are taken once: taking one counts a reference, which costs more than a row
+        c = (scratch.ctypes.data + 63) // 64 * 64
+        spare_at, seen_at = spare.ctypes.data, seen[task].ctypes.data
+        low_at, high_at, offsets_at = low.ctypes.data, high.ctypes.data, offsets.ctypes.data
+        bias_at, parameters_at, sums_at = (
+            bias.ctypes.data, parameters.ctypes.data, sums.ctypes.data
+        )  # fmt: skip
+        out_low_at, out_high_at = out_low.ctypes.data, out_high.ctypes.data
+        panels_at = panels.ctypes.data
+        _configure_tiles(backend, config.ctypes.data)
         first, end = task * per_task, min(starts.size, (task + 1) * per_task)
-        seen_at = seen[task].ctypes.data
         clipped = 0
         for unit in range(units):
-            b0 = panels[unit, 0].ctypes.data
-            b1 = panels[unit, 1].ctypes.data
+            b0 = panels_at + 2 * unit * steps * TILE
+            b1 = b0 + steps * TILE
             for m in range(first, end, advance):
-                a0 = low.ctypes.data + starts[m]
-                if paired:
-                    a1 = low.ctypes.data + starts[min(m + 1, end - 1)]
-                else:
-                    a1 = high.ctypes.data + starts[m]
-                _tiles(backend, a0, a1, stride, offsets.ctypes.data, b0, b1, c, steps)
+                a0 = low_at + starts[m]
+                a1 = low_at + starts[min(m + 1, end - 1)] if paired else high_at + starts[m]
+                _tiles(backend, a0, a1, stride, offsets_at, b0, b1, c, steps)
                 for g in range(min(advance, end - m)):
-                    for r in range(ROWS):
-                        number = numbers[m + g, r]
-                        if number < 0:
+                    for h in range(halves):
+                        block = (unit * halves + h) * ROWS
+                        if block >= outputs:
                             continue
-                        for h in range(halves):
-                            block = (unit * halves + h) * ROWS
-                            if block >= outputs:
+                        whole = block + ROWS <= outputs
+                        bias_here = bias_at + block * 8
+                        for r in range(ROWS):
+                            number = numbers[m + g, r]
+                            if number < 0:
                                 continue
                             row = c + r * 64
-                            bias_at = bias.ctypes.data + block * 8
                             place = np.int64(number) * pitch + channel + block
-                            whole = block + ROWS <= outputs
                             if keep:
-                                to = sums.ctypes.data + place * 8 if whole else spare_at
-                                _keep_row(
-                                    width, mode, g, h, row, bias_at, parameters.ctypes.data, to
-                                )
+                                to = sums_at + place * 8 if whole else spare_at
+                                _keep_row(width, mode, g, h, row, bias_here, parameters_at, to)
                                 if not whole:
-                                    kept = spare.view(np.int64)
                                     for k in range(outputs - block):
                                         sums[place + k] = kept[k]
                                 continue
-                            to_low = out_low.ctypes.data + place
-                            to_high = out_high.ctypes.data + place if out_high.size else 0
-                            if not whole:
-                                to_low = spare_at
-                                to_high = spare_at + 16 if out_high.size else 0
+                            to_low = out_low_at + place if whole else spare_at
+                            to_high = 0
+                            if two:
+                                to_high = out_high_at + place if whole else spare_at + 16
                             clipped += _finish_row(
                                 width,
                                 mode,
                                 g,
                                 h,
                                 row,
-                                bias_at,
-                                parameters.ctypes.data,
+                                bias_here,
+                                parameters_at,
                                 to_low,
                                 to_high,
                                 seen_at,
@@ -294,7 +289,7 @@ def _convolve(
                             if not whole:
                                 for k in range(outputs - block):
                                     out_low[place + k] = spare[k]
-                                    if out_high.size:
+                                    if two:
                                         out_high[place + k] = spare[16 + k]
         _release_tiles(backend)
         # read here, so that the scratch arrays live as long as their addresses are in use
@@ -312,8 +307,9 @@ def _gather(plane, starts, numbers, pitch, channels, kh, kw, stride, out):
                 at = starts[m] + r * stride
                 to = np.int64(number) * kh * run
                 for _ in range(kh):
+                    line, pixels_of = out[to : to + run], plane[at : at + run]
                     for k in range(run):
-                        out[to + k] = plane[at + k]
+                        line[k] = pixels_of[k]
                     at += pitch * channels
                     to += run
 
