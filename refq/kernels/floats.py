@@ -28,7 +28,7 @@ PIXELS, VECTORS = (12, 2) if WIDE else (4, 1)
 GROUP = 12
 CHANNELS = LANES * VECTORS
 # floats of activations that a task works on, panel after panel of weights: well inside L2
-TASK_FLOATS = 1 << 17
+TASK_FLOATS = 1 << 16
 FUSE = ("contract",)
 
 

@@ -25,6 +25,8 @@ from refq.layers import Pads, Pair
 
 # bytes of activations that a task works on, panel after panel of weights: well inside L2
 TASK_BYTES = 1 << 19
+# bytes of panels that stay in L2 while a task's pixels pass
+PANEL_BYTES = 1 << 20
 # sums beyond this depth could leave int32
 MAX_DEPTH = (2**31 - 1) // (255 * 128)
 
@@ -227,6 +229,7 @@ def _convolve(
     steps = offsets.size
     advance = 2 if paired else 1
     two = out_high.size > 0
+    unit_block = max(1, PANEL_BYTES // (2 * steps * TILE))
     for task in prange(tasks):
         scratch = np.empty(4 * TILE + 64, np.uint8)
         spare = np.empty(16 * 8, np.uint8)
@@ -242,13 +245,17 @@ def _convolve(
         panels_at = panels.ctypes.data
         _configure_tiles(backend, config.ctypes.data)
         first, end = task * per_task, min(starts.size, (task + 1) * per_task)
+        count = (end - first + advance - 1) // advance
         clipped = 0
-        for unit in range(units):
-            b0 = panels_at + 2 * unit * steps * TILE
-            b1 = b0 + steps * TILE
-            for m in range(first, end, advance):
-                a0 = low_at + starts[m]
-                a1 = low_at + starts[min(m + 1, end - 1)] if paired else high_at + starts[m]
+        # pixels stay in the first cache while the panels of a block of units pass by in the second
+        for job in range((units + unit_block - 1) // unit_block * count):
+            m = first + job % count * advance
+            a0 = low_at + starts[m]
+            a1 = low_at + starts[min(m + 1, end - 1)] if paired else high_at + starts[m]
+            ahead = job // count * unit_block
+            for unit in range(ahead, min(units, ahead + unit_block)):
+                b0 = panels_at + 2 * unit * steps * TILE
+                b1 = b0 + steps * TILE
                 _tiles(backend, a0, a1, stride, offsets_at, b0, b1, c, steps)
                 for g in range(min(advance, end - m)):
                     for h in range(halves):
