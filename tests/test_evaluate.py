@@ -371,7 +371,7 @@ def test_ctrl_c_reports_what_was_measured(
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_sigint_ends_a_process_without_a_traceback() -> None:
     command = [sys.executable, "-m", "refq.evaluate", "vgg16", "--weights", "random:0",
-               "--data", "random:500", "--input-size", "96", "--batch-size", "1"]  # fmt: skip
+               "--data", "random:100000", "--input-size", "96", "--batch-size", "1"]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(12)
     for _ in range(10):

@@ -10,7 +10,7 @@ import pytest
 from refq import oracle
 from refq.errors import OptionError
 from refq.formats import FixedPointFormat, Rounding
-from refq.kernels import fused, maps, rows, tiles
+from refq.kernels import fused, maps, rows, tiles, walk
 from refq.layers import NO_PADS, Conv, Pads, output_shape
 
 
@@ -214,7 +214,7 @@ def test_microkernels_read_inside_their_map(shape: Shape) -> None:
     source = maps.Layout(shape.images, shape.channels, shape.height, shape.width, shape.pads)
     inputs = (shape.channels, shape.height, shape.width)
     target = maps.Layout(shape.images, *output_shape(conv, (inputs,)), NO_PADS)
-    where = fused.pixels(source, target, shape.strides, shape.pads)
+    where = walk.pixels(source, target, shape.strides, shape.pads)
     weights = np.ones((shape.outputs, shape.channels // shape.group, *shape.kernel), np.int32)
     kernel = fused.prepare(
         weights, np.zeros(shape.outputs, np.int64), source, (0, 255), 0, 0, shape.strides,

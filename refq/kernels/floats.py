@@ -16,9 +16,9 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
-from refq.kernels.fused import pixels
 from refq.kernels.maps import Layout
 from refq.kernels.tiles import I64, _Writer
+from refq.kernels.walk import pixels
 from refq.layers import Pads, Pair
 
 LANES = 16

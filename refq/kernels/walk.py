@@ -1,0 +1,56 @@
+"""How a convolution walks over the pixels of its output, group after group."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from refq.kernels.maps import Layout
+from refq.kernels.tiles import ROWS
+from refq.layers import Pads, Pair
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Groups of output pixels: element offset of each group's first window, and each pixel's
+    number in the output (-1: none), int64 (groups,) and int32 (groups, size); elements from
+    one pixel of a group to the next."""
+
+    starts: np.ndarray
+    numbers: np.ndarray
+    stride: int
+
+
+@lru_cache(maxsize=512)
+def pixels(source: Layout, target: Layout, strides: Pair, pads: Pads, group: int = ROWS) -> Pixels:
+    """How a convolution walks over its output: straight on over rows and images where the stride
+    is 1 (padding between them is computed and dropped), else row by row."""
+    start = source.first - pads[0] * source.pitch - pads[1]
+    n, y, x = np.meshgrid(
+        np.arange(target.images), np.arange(target.height), np.arange(target.width), indexing="ij"
+    )
+    numbers = target.first + (n * target.rows + y) * target.pitch + x
+    fits = target.height <= source.rows and target.width <= source.pitch
+    if strides == (1, 1) and fits:
+        flat = (n * source.rows + y) * source.pitch + x
+        count = math.ceil((int(flat.max()) + 1) / group)
+        table: np.ndarray = np.full((count, group), -1, np.int32)
+        table.reshape(-1)[flat.reshape(-1)] = numbers.reshape(-1)
+        starts = start + np.arange(count, dtype=np.int64) * group
+    else:
+        across = math.ceil(target.width / group)
+        table = np.full((target.images * target.height, across * group), -1, np.int32)
+        table[:, : target.width] = numbers.reshape(-1, target.width)
+        table = table.reshape(-1, group)
+        rows = start + (n[:, :, 0] * source.rows + y[:, :, 0] * strides[0]) * source.pitch
+        columns = np.arange(across, dtype=np.int64) * group * strides[1]
+        starts = (rows.reshape(-1, 1) + columns).reshape(-1)
+    used = (table >= 0).any(axis=1)
+    return Pixels(
+        np.ascontiguousarray(starts[used]) * source.channels,
+        np.ascontiguousarray(table[used]),
+        strides[1] * source.channels,
+    )
