@@ -372,7 +372,11 @@ def test_ctrl_c_reports_what_was_measured(
 def test_sigint_ends_a_process_without_a_traceback() -> None:
     command = [sys.executable, "-m", "refq.evaluate", "vgg16", "--weights", "random:0",
                "--data", "random:100000", "--input-size", "96", "--batch-size", "1"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # a background job's children inherit an ignored SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     time.sleep(12)
     for _ in range(10):
         process.send_signal(signal.SIGINT)
