@@ -78,6 +78,7 @@ def integer_peak(seconds: float = 1.0) -> float:
     offsets = np.arange(steps, dtype=np.int64) * 2048
     token, repeats = tiles.TOKENS[tiles.backend()], 100
     best = 0.0
+    _spin(token, a, b, c, offsets, tiles.CONFIG, steps, 1, threads)  # compiles
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         began = time.perf_counter()
