@@ -55,12 +55,3 @@ def covering_bits(magnitudes: np.ndarray, share: float) -> int:
         if below[edge] >= share * total:
             return bits
     return 128
-
-
-def largest(magnitudes: np.ndarray) -> float:
-    """Upper edge of the highest bin in use: the greatest magnitude, at most 1/128 too large."""
-    used = np.flatnonzero(magnitudes)
-    if used.size == 0 or used[-1] == 0:
-        return 0.0
-    pattern = np.array([int(used[-1]) + 1], np.uint32) << 16
-    return float(pattern.view(np.float32)[0])

@@ -14,14 +14,14 @@ HALF_BITS = 16
 
 @dataclass(frozen=True)
 class Memory:
-    """Bits that one image's activations take, and what they would take in half precision.
+    """Bits that one image's activations take.
 
     points: {point: bits} over convolution outputs, each stored at the width of the layer that
-    reads it, which is how the paper's figures come out.
+    reads it, which is how the paper's figures come out. values: {point: how many they are}.
     """
 
     points: dict[str, int]
-    half_bits: int
+    values: dict[str, int]
 
     @property
     def bits(self) -> int:
@@ -35,13 +35,14 @@ class Memory:
     @property
     def normalized(self) -> float:
         """Share of what half precision takes."""
-        return self.bits / self.half_bits if self.half_bits else 0.0
+        half = HALF_BITS * sum(self.values.values())
+        return self.bits / half if half else 0.0
 
 
 def activation_memory(network: Network, plan: Plan | None) -> Memory:
     """Memory of all convolution outputs under a plan; without one, in float32."""
     counts = network.activation_counts()
-    points, values = {}, 0
+    points, values = {}, {}
     for point in storage_points(network):
         stored = sum(
             counts[name]
@@ -50,5 +51,5 @@ def activation_memory(network: Network, plan: Plan | None) -> Memory:
         )
         width = plan.tensors[point.makers[0]].stored_bits if plan else 32
         points[point.name] = stored * width
-        values += stored
-    return Memory(points, values * HALF_BITS)
+        values[point.name] = stored
+    return Memory(points, values)

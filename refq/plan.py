@@ -317,11 +317,6 @@ def _weighted_below(network: Network, tensors: tuple[str, ...]) -> str | None:
     return None
 
 
-def point_of(points: tuple[Point, ...], tensor: str) -> Point:
-    """The point that holds a tensor."""
-    return next(point for point in points if tensor in point.tensors)
-
-
 def stored_counts(network: Network, points: tuple[Point, ...]) -> dict[str, int]:
     """Weighted-layer outputs of one image that each point stores: the papers' activations."""
     return {

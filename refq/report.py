@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -57,24 +57,19 @@ class Report:
     settings: Mapping[str, Any]
     seconds: float
     search: Mapping[str, Any] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def entropy_megabytes(self) -> float | None:
         """Activation memory if every stored value took its entropy; None where it is unknown."""
+        if self.plan is None:
+            return None
         total = 0.0
-        for name, bits in self.memory.points.items():
-            if bits and self.plan:
+        for name, values in self.memory.values.items():
+            if values:
                 entropy = self.measurement.points[name].entropy_bits
                 if entropy is None:
                     return None
-                total += bits / self.plan_bits(name) * entropy / 8e6
-        return total if self.plan else None
-
-    def plan_bits(self, point: str) -> int:
-        """Bits of a point's stored values."""
-        assert self.plan is not None
-        makers = next(p.makers for p in storage_points(self.network) if p.name == point)
-        return self.plan.tensors[makers[0]].stored_bits
+                total += values * entropy / 8e6
+        return total
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only; percentages are of labelled images, None where there are none."""
