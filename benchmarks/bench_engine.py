@@ -30,7 +30,7 @@ from refq.calibrate import Statistics, add_batch
 from refq.engine import forward, quantize_weights
 from refq.fused import FusedSteps
 from refq.fused_float import FusedFloatSteps
-from refq.kernels import tiles
+from refq.kernels import aligned, tiles
 from refq.layers import ReLU
 from refq.networks import Network, Node
 from refq.plan import Plan
@@ -57,14 +57,14 @@ def machine() -> dict[str, Any]:
 
 
 @numba.njit(nogil=True, parallel=True)
-def _spin(token, a, b, c, offsets, config, steps, repeats, threads):
+def _spin(token, a, b, c, offsets, parts, config, steps, repeats, threads):
     for thread in numba.prange(threads):
         tiles._configure_tiles(token, config.ctypes.data)
         at, panel = a[thread].ctypes.data, b[thread].ctypes.data
         for _ in range(repeats):
             tiles._tiles(
-                token, at, at + 1024, 64, offsets.ctypes.data, panel, panel + 1024 * steps,
-                c[thread].ctypes.data, steps,
+                token, at, at + 1024, 64, offsets.ctypes.data, parts.ctypes.data, panel,
+                panel + 1024 * steps, c[thread].ctypes.data, steps,
             )  # fmt: skip
         tiles._release_tiles(token)
 
@@ -72,17 +72,18 @@ def _spin(token, a, b, c, offsets, config, steps, repeats, threads):
 def integer_peak(seconds: float = 1.0) -> float:
     """GOP/s of the backend's microkernel on data in the first cache: this machine's peak."""
     threads, steps = numba.get_num_threads(), 8
-    a = np.ones((threads, steps * 2048), np.uint8)
-    b = np.ones((threads, steps * 2048), np.uint8)
-    c = np.zeros((threads, 1024), np.int32)
+    a = aligned.zeros((threads, steps * 2048), np.uint8)
+    b = aligned.zeros((threads, steps * 2048), np.uint8)
+    c = aligned.zeros((threads, 1024), np.int32)
+    parts = np.full(steps, 4)
     offsets = np.arange(steps, dtype=np.int64) * 2048
     token, repeats = tiles.TOKENS[tiles.backend()], 100
     best = 0.0
-    _spin(token, a, b, c, offsets, tiles.CONFIG, steps, 1, threads)  # compiles
+    _spin(token, a, b, c, offsets, parts, tiles.CONFIG, steps, 1, threads)  # compiles
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         began = time.perf_counter()
-        _spin(token, a, b, c, offsets, tiles.CONFIG, steps, repeats, threads)
+        _spin(token, a, b, c, offsets, parts, tiles.CONFIG, steps, repeats, threads)
         taken = time.perf_counter() - began
         best = max(best, 2 * threads * repeats * steps * 64 * 1024 / taken / 1e9)
         repeats = min(100_000, max(repeats, int(repeats * 0.1 / taken)))

@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.formats import Overflow
+from refq.formats import Overflow, Rounding
 from refq.integer import IntegerLayer, IntegerSteps, IntegerWeights, Tensor
-from refq.kernels import fused, maps, rows
+from refq.kernels import aligned, fused, maps, rows
 from refq.kernels.maps import Layout, Map
+from refq.kernels.planes import MAX_BITS, activation_planes
 from refq.layers import NO_PADS, WEIGHTED, Concat, Conv, Dense, MaxPool, ReLU
 from refq.memory import MapMemory, Place
 from refq.networks.graph import INPUT, Node
 from refq.plan import Plan, TensorPlan, is_wide
-
-MAX_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -146,14 +145,13 @@ class FusedSteps:
         target = self._target(result.name, entry)
         symmetric = self.plan.overflow is Overflow.SAT_SYM
         code = entry.code
-        parameters = rows.parameters(
+        ending = rows.ending(
             source.map.scale + own.align, relu, shift, self.plan.rounding, entry.format, symmetric,
-            (code.bits, code.drop, code.nearest) if code else None, target.map.offset, width,
+            (code.bits, code.drop, code.nearest) if code else None, target.map.offset,
+            len(target.map.planes), width,
         )  # fmt: skip
-        assert parameters is not None  # _fuses has asked
-        seen = fused.convolve(
-            read, kernel, target.map, parameters, None, target.place.first, width, self._scratch
-        )
+        assert ending is not None  # _fuses has asked
+        seen = fused.convolve(read, kernel, target.map, ending, target.place.first)
         return replace(target, outside=seen.outside, sums=(seen.low, seen.high))
 
     def _fuses(self, entry: TensorPlan, frac_bits: int) -> bool:
@@ -163,16 +161,14 @@ class FusedSteps:
             _fits(entry)
             and 0 <= shift <= 48
             and self.plan.overflow is not Overflow.WRAP
-            and rows.rounding_terms(self.plan.rounding, shift) is not None
+            and self.plan.rounding is not Rounding.STOCHASTIC
         )
 
     def _sums(self, node: Node, source: Map, kernel: fused.Kernel, own: IntegerLayer) -> Tensor:
         """Exact sums of the network's output, as a plain tensor."""
         layout = self.memory.layout(node.name, NO_PADS)
         out = np.zeros(layout.size, np.int64)
-        parameters = np.zeros(12, np.int64)
-        parameters[rows.SCALE] = source.scale + own.align
-        fused.convolve(source, kernel, None, parameters, (layout, out), scratch=self._scratch)
+        fused.convolve(source, kernel, (layout, out), rows.exact_sums(source.scale + own.align))
         count = layout.images * layout.height * layout.width
         first = layout.first * layout.channels
         flat = out[first : first + count * layout.channels]
@@ -198,8 +194,8 @@ class FusedSteps:
                 # channels last, as the map's bytes lie
                 codes = codes.reshape(shape).transpose(0, 2, 3, 1).reshape(*codes.shape, 1, 1)
             self.weights.workspace[key] = fused.prepare(
-                codes, own.bias, read.layout, (low, high), read.offset, read.scale + own.align,
-                strides, pads, group,
+                codes, own.bias, read.layout, len(read.planes), (low, high),
+                read.offset, read.scale + own.align, strides, pads, group,
             )  # fmt: skip
         found: fused.Kernel | None = self.weights.workspace[key]
         return found
@@ -211,18 +207,14 @@ class FusedSteps:
         flat = Layout(layout.images, depth, 1, 1, NO_PADS)
         grid = (layout.images, layout.rows, layout.pitch, layout.channels)
         start = layout.first * layout.channels
-        planes: list[np.ndarray | None] = []
-        for index, plane in enumerate((source.low, source.high)):
-            if plane is None:
-                planes.append(None)
-                continue
+        planes = []
+        for index, plane in enumerate(source.planes):
             out = self._scratch(flat.size, index)
             real = plane[start : start + math.prod(grid)].reshape(grid)
             real = real[:, : layout.height, : layout.width]
             out[: real.size] = real.reshape(-1)
             planes.append(out)
-        assert planes[0] is not None
-        return replace(source, layout=flat, low=planes[0], high=planes[1])
+        return replace(source, layout=flat, planes=tuple(planes))
 
     def _max_pool(self, node: Node, layer: MaxPool, x: Stored) -> Stored:
         target = self._target(node.name, x.stored)
@@ -249,14 +241,14 @@ class FusedSteps:
             found = idle or maps.new_map(layout, bits, 0, offset)
             return replace(found, frac_bits=entry.format.frac_bits, scale=scale)
 
-        lent: Map = self.memory.borrow((layout, bits > 8, offset), make)
+        lent: Map = self.memory.borrow((layout, activation_planes(bits), offset), make)
         return lent
 
     def _scratch(self, size: int, plane: int) -> np.ndarray:
         """A byte array that no step relies on between layers."""
         key = ("scratch", size, plane)
         if key not in self.weights.workspace:
-            self.weights.workspace[key] = np.zeros(size, np.uint8)
+            self.weights.workspace[key] = aligned.zeros((size,), np.uint8)
         found: np.ndarray = self.weights.workspace[key]
         return found
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refq.kernels import floats
+from refq.kernels import aligned, floats
 from refq.kernels.floats import FloatMap
 from refq.kernels.maps import STRIDE, Layout
 from refq.layers import Concat, Conv, MaxPool, ReLU
@@ -118,7 +118,7 @@ class FusedFloatSteps:
 
     def _lend(self, layout: Layout) -> FloatMap:
         def make(idle: FloatMap | None) -> FloatMap:
-            return idle or FloatMap(layout, np.zeros(layout.size, np.float32))
+            return idle or FloatMap(layout, aligned.zeros((layout.size,), np.float32))
 
         lent: FloatMap = self.memory.borrow(layout, make)
         return lent

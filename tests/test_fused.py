@@ -10,7 +10,7 @@ import pytest
 from refq import oracle
 from refq.errors import OptionError
 from refq.formats import FixedPointFormat, Rounding
-from refq.kernels import fused, maps, rows, tiles, walk
+from refq.kernels import fused, maps, planes, rows, tiles, walk
 from refq.layers import NO_PADS, Conv, Pads, output_shape
 
 
@@ -46,7 +46,8 @@ SHAPES = [
 # (activation bits, signed, weight bits)
 WIDTHS = [
     (2, False, 2), (5, False, 14), (8, False, 8), (9, True, 14), (12, False, 14), (16, False, 15),
-    (16, True, 8), (4, True, 9),
+    (16, True, 8), (4, True, 9), (14, True, 14), (13, False, 16), (16, False, 16), (7, False, 16),
+    (14, False, 15), (10, True, 7),
 ]  # fmt: skip
 OUT = FixedPointFormat(12, -9, signed=False)
 
@@ -85,18 +86,21 @@ def run(
     bits = max(span[1] - span[0], 1).bit_length()
     source = maps.new_map(layout, bits, 0, -span[0])
     maps.pack(x, source)
-    kernel = fused.prepare(w, b, layout, span, -span[0], 0, shape.strides, shape.pads, shape.group)
+    kernel = fused.prepare(
+        w, b, layout, len(source.planes), span, -span[0], 0, shape.strides, shape.pads, shape.group
+    )
     assert kernel is not None
     assert width != 32 or kernel.largest + (1 << shift) < 2**31
     width = width or (32 if kernel.largest + (1 << shift) < 2**31 else 64)
     conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
     target_layout = maps.Layout(x.shape[0], *output_shape(conv, (x.shape[1:],)), (1, 1, 0, 2))
     target = maps.new_map(target_layout, fmt.bits, fmt.frac_bits, -fmt.min_code)
-    parameters = rows.parameters(0, relu, shift, rounding, fmt, False, None, target.offset, width)
-    assert parameters is not None
-    seen = fused.convolve(source, kernel, target, parameters, width=width)
+    planes = len(target.planes)
+    ending = rows.ending(0, relu, shift, rounding, fmt, False, None, target.offset, planes, width)
+    assert ending is not None
+    seen = fused.convolve(source, kernel, target, ending)
     sums = np.zeros(target_layout.size, np.int64)
-    fused.convolve(source, kernel, None, parameters, (target_layout, sums))
+    fused.convolve(source, kernel, (target_layout, sums), rows.exact_sums(0))
     t = target_layout
     grid = sums[t.first * t.channels :][: t.images * t.rows * t.pitch * t.channels]
     grid = grid.reshape(t.images, t.rows, t.pitch, t.channels)[:, : t.height, : t.width]
@@ -119,7 +123,7 @@ def test_equals_oracle(backend: str, shape: Shape, widths: tuple[int, bool, int]
     np.testing.assert_array_equal(exact, sums)
     np.testing.assert_array_equal(got, wanted)
     assert seen.outside == outside
-    assert min(seen.low, 0) == min(sums.min(), 0) and max(seen.high, 0) == max(sums.max(), 0)
+    assert (seen.low, seen.high) == (sums.min(), sums.max())
 
 
 @pytest.mark.parametrize("rounding", [r for r in Rounding if r is not Rounding.STOCHASTIC])
@@ -153,23 +157,31 @@ def test_extremes_at_the_deepest_layer(backend: str, sign: int) -> None:
     _, seen, exact = run(x, (0, 4095), w, b, shape, FixedPointFormat(16, -30, False), 30)
     wanted = (x[:, :, 0, 0].astype(object) @ w[:, :, 0, 0].T.astype(object)) + b
     np.testing.assert_array_equal(exact[:, :, 0, 0], wanted.astype(np.int64))
-    assert seen.high == max(0, wanted.max()) and seen.low == min(0, wanted.min())
+    assert (seen.low, seen.high) == (wanted.min(), wanted.max())
 
 
+@pytest.mark.parametrize("activations", [1, 2, 3])
 @pytest.mark.parametrize("bits", range(2, 23))
-def test_weight_planes_add_up(bits: int) -> None:
+def test_weight_planes_add_up(bits: int, activations: int) -> None:
     codes = np.arange(-(1 << (bits - 1)), 1 << (bits - 1), max(1, (1 << bits) // 65536))
-    planes = fused.weight_planes(codes)
-    total = sum(plane.astype(np.int64) << (7 * i) for i, plane in enumerate(planes))
-    np.testing.assert_array_equal(total, codes)
-    assert len(planes) == max(1, -(-(bits - 1) // 7))
+    split = planes.weight_planes(codes, activations)
+    assert split is not None
+    parts, recipe = [each.astype(np.int64) for each in split[0]], split[1]
+    if recipe == planes.KARATSUBA:
+        assert activations == 3 and 8 < bits <= 14
+        np.testing.assert_array_equal(parts[2], parts[0] + parts[1])
+        parts = parts[:2]
+    else:
+        assert len(parts) == max(1, -(-(bits - 1) // 7))
+        assert all(a < activations and w < len(parts) for a, w in recipe.passes)
+    np.testing.assert_array_equal(sum(each << (7 * i) for i, each in enumerate(parts)), codes)
 
 
-def test_what_needs_more_than_two_planes_is_left_to_others() -> None:
+def test_weights_of_more_than_three_planes_are_left_to_others() -> None:
     layout = maps.Layout(1, 4, 5, 6, NO_PADS)
-    wide = np.full((3, 4, 1, 1), 1 << 20)
-    arguments = (np.zeros(3, np.int64), layout, (0, 255), 0, 0, (1, 1), NO_PADS, 1)
-    assert fused.prepare(wide, *arguments) is None
+    arguments = (np.zeros(3, np.int64), layout, 1, (0, 255), 0, 0, (1, 1), NO_PADS, 1)
+    assert fused.prepare(np.full((3, 4, 1, 1), 1 << 20), *arguments) is not None
+    assert fused.prepare(np.full((3, 4, 1, 1), 1 << 21), *arguments) is None
 
 
 def test_maps_keep_codes_and_padding() -> None:
@@ -180,8 +192,9 @@ def test_maps_keep_codes_and_padding() -> None:
     np.testing.assert_array_equal(maps.unpack(target), codes)
     np.testing.assert_array_equal(maps.unpack(target, slice(1, 3)), codes[:, 1:3])
     layout = target.layout
-    assert target.high is not None
-    values = target.low.astype(np.int64) + 256 * target.high.astype(np.int64) - 256
+    low, high, both = (plane.astype(np.int64) for plane in target.planes)
+    values = low + 128 * high - 256
+    np.testing.assert_array_equal(both, low + high)
     # all that is no pixel is zero
     assert np.count_nonzero(values) == np.count_nonzero(codes)
     assert layout.first == 2 * layout.pitch + 3
@@ -217,18 +230,17 @@ def test_microkernels_read_inside_their_map(shape: Shape) -> None:
     where = walk.pixels(source, target, shape.strides, shape.pads)
     weights = np.ones((shape.outputs, shape.channels // shape.group, *shape.kernel), np.int32)
     kernel = fused.prepare(
-        weights, np.zeros(shape.outputs, np.int64), source, (0, 255), 0, 0, shape.strides,
+        weights, np.zeros(shape.outputs, np.int64), source, 1, (0, 255), 0, 0, shape.strides,
         shape.pads, shape.group,
     )  # fmt: skip
     assert kernel is not None and where.starts.min() >= 0
-    if not kernel.gathered:
-        last = int(where.starts.max() + 15 * where.stride + kernel.offsets.max())
-        assert last + tiles.STEP <= source.size
+    last = int(where.starts.max() + 15 * where.stride + kernel.offsets.max())
+    assert last + tiles.STEP <= source.size
 
 
 def test_sums_beyond_64_bits_are_left_to_the_definition() -> None:
     layout = maps.Layout(1, 4, 5, 6, NO_PADS)
     weights, bias = np.full((3, 4, 1, 1), 8191), np.zeros(3, np.int64)
-    arguments = (weights, bias, layout, (0, 4095), 0)
+    arguments = (weights, bias, layout, 3, (0, 4095), 0)
     assert fused.prepare(*arguments, 20, (1, 1), NO_PADS, 1) is not None
     assert fused.prepare(*arguments, 45, (1, 1), NO_PADS, 1) is None

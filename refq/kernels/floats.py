@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
+from refq.kernels import aligned
 from refq.kernels.maps import Layout
 from refq.kernels.tiles import I64, _Writer
 from refq.kernels.walk import pixels
@@ -105,7 +106,9 @@ def prepare(
     last = weights.transpose(0, 2, 3, 1).reshape(group, per_group, -1)
     panels = np.zeros((group, units * CHANNELS, last.shape[2]), np.float32)
     panels[:, :per_group] = last
-    panels = panels.reshape(group, units, CHANNELS, -1).transpose(0, 1, 3, 2)
+    split = panels.reshape(group, units, CHANNELS, -1).transpose(0, 1, 3, 2)
+    panels = aligned.zeros(split.shape, np.float32)
+    panels[:] = split
     if group == 1:
         runs = [(i * layout.pitch * inputs, kw * inputs) for i in range(kh)]
     else:
@@ -117,7 +120,7 @@ def prepare(
     biases = np.zeros((group, units * CHANNELS), np.float32)
     biases[:, :per_group] = bias.reshape(group, per_group)
     return FloatKernel(
-        np.ascontiguousarray(panels), table, np.array([n for _, n in runs], np.int64), biases,
+        panels, table, np.array([n for _, n in runs], np.int64), biases,
         outputs, strides, pads,
     )  # fmt: skip
 

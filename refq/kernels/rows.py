@@ -1,12 +1,13 @@
-"""Machine code that ends a row of sums: planes combined, bias, ReLU, rounding, saturation,
+"""Machine code that ends a block of sums: planes combined, bias, ReLU, rounding, saturation,
 encoding, and the store as bytes; or the exact sums themselves.
 
-The mode (which byte planes the four tiles hold) and the width of the sums (32 or 64 bits) are
-chosen by the types of the first two arguments, as in tiles.py.
+How planes are combined and what the ending does are chosen by the types of arguments, as in
+tiles.py. Where tile instructions multiply, a block is finished while the next one is multiplied.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,65 +16,115 @@ from numba import types
 from numba.extending import intrinsic
 
 from refq.formats import FixedPointFormat, Rounding
-from refq.kernels.tiles import I8, I32, I64, TILE, _Writer
+from refq.kernels.planes import KARATSUBA, RECIPES, WEIGHT_SHIFT, Recipe, radix
+from refq.kernels.tiles import (
+    CHOICES,
+    CHOSEN,
+    I8,
+    I32,
+    I64,
+    ROWS,
+    TILE,
+    VOID,
+    _Writer,
+    multiply,
+)  # fmt: skip
 
-# (activation planes, weight planes) in the four tiles -> the scalar whose type selects the mode
-MODES = {(1, 1): np.int8(0), (1, 2): np.int16(0), (2, 1): np.int32(0), (2, 2): np.int64(0)}
-WIDTHS = {32: np.float32(0), 64: np.float64(0)}
-ACTIVATION_SHIFT, WEIGHT_SHIFT = 8, 7
+# a recipe is told by the length of a tuple, which its type shows
+RECIPE_TOKENS = {recipe: (np.int8(0),) * (1 + n) for n, recipe in enumerate(RECIPES)}
 LANES = 16
+# what the four tiles of a pass take
+PASS = 4 * TILE
 
 # places in the parameter array (int64)
-SCALE, FLOOR, SHIFT, HALF, ODD, NEGATIVE, LOW, HIGH, ENC_HALF, DROP, TOP, OFFSET = range(12)
+(
+    SCALE, FLOOR, SHIFT, HALF, NEGATIVE, TIES, LOW, HIGH, ENC_HALF, DROP, TOP, OFFSET, RADIX,
+) = range(13)  # fmt: skip
+# vectors of 16 lanes that tell what was seen: least sum, greatest sum, codes outside the range
+LEAST, MOST, OUTSIDE = range(3)
 
 
-def terms(mode: tuple[int, int], group: int, half: int) -> list[tuple[int, int]]:
-    """(tile, left shift) of the tiles whose sum is the product of group and half."""
-    activations, weights = mode
-    return [
-        (
-            2 * (plane if activations == 2 else group) + (bit if weights == 2 else half),
-            ACTIVATION_SHIFT * plane + WEIGHT_SHIFT * bit,
-        )
-        for plane in range(activations)
-        for bit in range(weights)
-    ]
+@dataclass(frozen=True)
+class Ending:
+    """What happens between sums and store; the flags are compiled in, the numbers are not.
+
+    width: bits of the combined sums, 32 or 64; even: halves are rounded to even; scaled: products
+    are shifted left (ENQ indices); encoded: codes become shift codes; planes: bytes of a stored
+    code, or 0 to store exact int64 sums; parameters: int64, see SCALE and the following.
+    """
+
+    width: int
+    even: bool
+    scaled: bool
+    encoded: bool
+    planes: int
+    parameters: np.ndarray
+
+    @property
+    def token(self) -> tuple[np.signedinteger, ...]:
+        """Scalars whose types tell the flags."""
+        flags = (self.width == 64, self.even, self.scaled, self.encoded, self.planes)
+        return tuple(CHOICES[int(flag)] for flag in flags)
+
+    @property
+    def kind(self) -> type[np.signedinteger]:
+        return np.int32 if self.width == 32 else np.int64
 
 
-def rounding_terms(rounding: Rounding, shift: int) -> tuple[int, int, int] | None:
-    """(always, if the kept part is odd, if negative): what to add before an arithmetic right
-    shift so that it rounds by the rule; None where no such sum exists (stochastic)."""
+def exact_sums(scale: int) -> Ending:
+    """The ending that stores int64 sums with bias, the products shifted left by scale."""
+    parameters = np.zeros(RADIX + 1, np.int64)
+    parameters[SCALE] = scale
+    return Ending(64, False, scale > 0, False, 0, parameters)
+
+
+def _rounding(rounding: Rounding, shift: int) -> tuple[int, int, int] | None:
+    """(always, if negative, mask whose zero tells a tie): what to add before an arithmetic right
+    shift so that it rounds by the rule, ties then going to even where there is a mask; None where
+    no such sum exists (stochastic)."""
     if shift == 0:
         return (0, 0, 0)
     half, rest = 1 << (shift - 1), (1 << shift) - 1
     table: dict[Rounding, tuple[int, int, int]] = {
-        Rounding.TIES_EVEN: (half - 1, 1, 0),
-        Rounding.TIES_AWAY: (half, 0, -1),
+        Rounding.TIES_EVEN: (half, 0, rest),
+        Rounding.TIES_AWAY: (half, -1, 0),
         Rounding.TIES_POS: (half, 0, 0),
         Rounding.TO_NEG: (0, 0, 0),
-        Rounding.TO_ZERO: (0, 0, rest),
+        Rounding.TO_ZERO: (0, rest, 0),
         Rounding.TO_POS: (rest, 0, 0),
     }
     return table.get(rounding)
 
 
-def _vectors(token, mode):
-    bits = 32 if token == types.float32 else 64
-    order = {types.int8: (1, 1), types.int16: (1, 2), types.int32: (2, 1), types.int64: (2, 2)}
-    return ir.IntType(bits), ir.VectorType(ir.IntType(bits), LANES), order[mode]
+def ending(
+    scale: int,
+    relu: bool,
+    shift: int,
+    rounding: Rounding,
+    fmt: FixedPointFormat,
+    symmetric: bool,
+    encode: tuple[int, int, bool] | None,
+    offset: int,
+    planes: int,
+    width: int,
+) -> Ending | None:
+    """The ending that makes codes of a format; None where there is none for the rounding.
 
-
-def _combined(w: _Writer, kind: Any, c: Any, terms: list[tuple[int, int]]) -> Any:
-    """The sum of a row's planes; 32 bits may wrap on the way, the result does not."""
-    total = None
-    for tile, shift in terms:
-        part = w.load(w.plus(c, TILE * tile), ir.VectorType(I32, LANES))
-        if kind.element != I32:
-            part = w.b.sext(part, kind)
-        if shift:
-            part = w.b.shl(part, ir.Constant(kind, [shift] * LANES))
-        total = part if total is None else w.b.add(total, part)
-    return total
+    scale: left shift of the product sums (ENQ indices); shift: fraction bits to lose;
+    encode: (bits, drop, nearest) of a shift code; offset: what makes stored codes unsigned.
+    """
+    added = _rounding(rounding, shift)
+    if added is None:
+        return None
+    low = -fmt.max_code if symmetric and fmt.signed else fmt.min_code
+    bits, drop, nearest = encode or (fmt.bits, 0, False)
+    out = np.zeros(RADIX + 1, np.int64)
+    out[[SCALE, SHIFT, HALF, NEGATIVE, TIES]] = (scale, shift, *added)
+    out[FLOOR] = 0 if relu else -(1 << (width - 1))
+    out[[LOW, HIGH, DROP, OFFSET, RADIX]] = (low, fmt.max_code, drop, offset, radix(planes))
+    out[ENC_HALF] = (1 << drop) >> 1 if nearest else 0
+    out[TOP] = (1 << bits) - 1
+    return Ending(width, bool(added[2]), scale > 0, encode is not None, planes, out)
 
 
 class _Parameters:
@@ -89,6 +140,30 @@ class _Parameters:
         return self.w.splat(value, LANES)
 
 
+def _combined(w: _Writer, kind: Any, c: Any, recipe: Recipe) -> Any:
+    """The sum of a row's planes; 32 bits may wrap on the way, the result does not."""
+    b = w.b
+
+    def wide(value: Any) -> Any:
+        return b.sext(value, kind) if kind.element != I32 else value
+
+    def shifted(value: Any, by: int) -> Any:
+        return b.shl(value, ir.Constant(kind, [by] * LANES)) if by else value
+
+    passes = range(len(recipe.passes))
+    sums = [w.load(w.plus(c, PASS * n), ir.VectorType(I32, LANES)) for n in passes]
+    if recipe == KARATSUBA:
+        # a0 w1 + a1 w0 is exact in 32 bits, as every plane product is
+        middle = b.sub(b.sub(sums[2], sums[0]), sums[1])
+        terms = [(sums[0], 0), (middle, WEIGHT_SHIFT), (sums[1], 2 * WEIGHT_SHIFT)]
+    else:
+        terms = list(zip(sums, recipe.shifts))
+    total = shifted(wide(terms[0][0]), terms[0][1])
+    for value, shift in terms[1:]:
+        total = b.add(total, shifted(wide(value), shift))
+    return total
+
+
 def _larger(w: _Writer, x: Any, y: Any) -> Any:
     return w.b.select(w.b.icmp_signed(">", x, y), x, y)
 
@@ -97,106 +172,152 @@ def _smaller(w: _Writer, x: Any, y: Any) -> Any:
     return w.b.select(w.b.icmp_signed("<", x, y), x, y)
 
 
-@intrinsic
-def _finish_row(typing_context, width, mode, group, half, c, bias, parameters, low, high, seen):
-    """Codes of 16 channels of one pixel, stored as bytes; returns how many lay outside the range.
+def _stored(w: _Writer, value: Any, address: Any, count: Any, half: int) -> None:
+    """Stores the lanes of a half (0: first 16 channels) that are among `count` real channels."""
+    scalar = value.type.element
+    name = f"llvm.masked.store.v{LANES}i{scalar.width}.p0"
+    place = w.at(address, value.type)
+    w.call(name, VOID, [value, place, ir.Constant(I32, 1), _real(w, count, half)])
 
-    group, half: which of the four products (Python int literals by branch); c: address of the
-    row in the first tile; bias: address of 16 int64; parameters: address of the int64 array;
-    low, high: addresses of the low and high byte planes (high 0: none); seen: address of two
-    vectors of 16 int64, running least and greatest sum.
-    """
 
-    def generate(context, builder, signature, arguments):
-        w, b = _Writer(builder), builder
-        _, _, group_at, half_at, c, bias, address, low, high, seen = arguments
-        scalar, kind, planes = _vectors(width, mode)
-        long = ir.VectorType(I64, LANES)
-        value = _sums(w, planes, kind, c, group_at, half_at)
-        p = _Parameters(w, address, scalar)
-        start = w.load(bias, long)
-        value = b.add(b.shl(value, p(SCALE)), start if scalar == I64 else b.trunc(start, kind))
+def _real(w: _Writer, count: Any, half: int) -> Any:
+    """Which lanes of a half are real channels."""
+    kind = ir.VectorType(I64, LANES)
+    lanes = ir.Constant(kind, [half * LANES + n for n in range(LANES)])
+    return w.b.icmp_signed("<", lanes, w.splat(count, LANES))
+
+
+class _Finish:
+    """Writes the code that ends one pixel of a block: two vectors of 16 channels."""
+
+    def __init__(self, w: _Writer, flags: list[int], recipe: Recipe, arguments: Any) -> None:
+        self.w, self.recipe = w, recipe
+        width, self.even, self.scaled, self.encoded, self.planes = flags
+        (
+            self.sums, self.numbers, self.pitch, bias, address, self.low, self.high, self.both,
+            self.count, self.seen,
+        ) = arguments  # fmt: skip
+        self.scalar = I64 if width else I32
+        self.kind = ir.VectorType(self.scalar, LANES)
+        parameters = _Parameters(w, address, self.scalar)
+        self.p = [parameters(n) for n in range(RADIX + 1)]
+        self.start, self.real = [], []
+        for half in range(2):
+            start = w.load(w.plus(bias, 8 * LANES * half), ir.VectorType(I64, LANES))
+            self.start.append(start if width else w.b.trunc(start, self.kind))
+            self.real.append(_real(w, self.count, half))
+        step = LANES * self.scalar.width // 8
+        self.places = [w.plus(self.seen, step * n) for n in (LEAST, MOST, OUTSIDE)]
+        self.before = [w.load(place, self.kind) for place in self.places]
+
+    def pixel(self, i: Any, carried: list[Any]) -> list[Any]:
+        """Ends row i of 32; carried: what was seen."""
+        w, b = self.w, self.w.b
+        number = w.load(b.add(self.numbers, b.shl(i, ir.Constant(I64, 2))), I32)
+        sixteen = ir.Constant(I64, ROWS)
+        # two tiles for the first 16 pixels, then two for the others
+        group = b.mul(b.and_(i, sixteen), ir.Constant(I64, 2 * TILE // ROWS))
+        row = b.shl(b.and_(i, ir.Constant(I64, ROWS - 1)), ir.Constant(I64, 6))
+        line = b.add(b.add(self.sums, group), row)
+
+        def real() -> list[Any]:
+            at, seen, codes = b.mul(b.sext(number, I64), self.pitch), carried, []
+            for half in range(2):
+                value = _combined(w, self.kind, w.plus(line, TILE * half), self.recipe)
+                if self.scaled:
+                    value = b.shl(value, self.p[SCALE])
+                value = b.add(value, self.start[half])
+                if self.planes:
+                    value, seen = self._code(value, self.real[half], seen)
+                codes.append(value)
+            self._store(codes, at)
+            return seen
+
+        return w.when(b.icmp_signed(">=", number, ir.Constant(I32, 0)), carried, real)
+
+    def _code(self, value: Any, real: Any, seen: list[Any]) -> tuple[Any, list[Any]]:
+        w, b, p = self.w, self.w.b, self.p
         # the accumulator's range, before anything is lost
-        wide = value if scalar == I64 else b.sext(value, long)
-        w.store(_smaller(w, wide, w.load(seen, long)), seen)
-        greatest = w.plus(seen, 8 * LANES)
-        w.store(_larger(w, wide, w.load(greatest, long)), greatest)
-        value = _larger(w, value, p(FLOOR))  # ReLU, or no floor at all
-        shift = p(SHIFT)
-        odd = b.and_(b.ashr(value, shift), p(ODD))
-        sign = ir.Constant(kind, [scalar.width - 1] * LANES)
-        negative = b.and_(b.ashr(value, sign), p(NEGATIVE))
-        value = b.ashr(b.add(b.add(value, p(HALF)), b.add(odd, negative)), shift)
-        kept = _smaller(w, _larger(w, value, p(LOW)), p(HIGH))
-        outside = b.icmp_signed("!=", value, kept)
-        # storage code: encoded, and kept as index; then moved to unsigned
-        value = _smaller(w, b.ashr(b.add(kept, p(ENC_HALF)), p(DROP)), p(TOP))
-        value = b.add(value, p(OFFSET))
-        w.store(b.trunc(value, ir.VectorType(I8, LANES)), low)
-        with b.if_then(b.icmp_signed("!=", high, ir.Constant(I64, 0))):
-            eight = ir.Constant(kind, [8] * LANES)
-            w.store(b.trunc(b.ashr(value, eight), ir.VectorType(I8, LANES)), high)
-        bits = b.bitcast(outside, ir.IntType(LANES))
-        return b.zext(w.call("llvm.ctpop.i16", ir.IntType(LANES), [bits]), I64)
+        least = b.select(real, _smaller(w, value, seen[LEAST]), seen[LEAST])
+        most = b.select(real, _larger(w, value, seen[MOST]), seen[MOST])
+        value = _larger(w, value, p[FLOOR])  # ReLU, or no floor at all
+        raised = b.add(value, p[HALF])
+        if not self.even:
+            sign = ir.Constant(self.kind, [self.scalar.width - 1] * LANES)
+            raised = b.add(raised, b.and_(b.ashr(value, sign), p[NEGATIVE]))
+        value = b.ashr(raised, p[SHIFT])
+        if self.even:
+            zero, odd = ir.Constant(self.kind, [0] * LANES), ir.Constant(self.kind, [~1] * LANES)
+            tie = b.icmp_signed("==", b.and_(raised, p[TIES]), zero)
+            value = b.select(tie, b.and_(value, odd), value)
+        kept = _smaller(w, _larger(w, value, p[LOW]), p[HIGH])
+        beyond = b.and_(b.icmp_signed("!=", value, kept), real)
+        outside = b.sub(seen[OUTSIDE], b.sext(beyond, self.kind))
+        if self.encoded:
+            kept = _smaller(w, b.ashr(b.add(kept, p[ENC_HALF]), p[DROP]), p[TOP])
+        return b.add(kept, p[OFFSET]), [least, most, outside]
 
-    arguments = [width, mode, *[types.intp] * 8]
-    return types.intp(*arguments), generate
+    def _store(self, codes: list[Any], at: Any) -> None:
+        w, b, bytes_of = self.w, self.w.b, ir.VectorType(I8, LANES)
+        parts = []  # (address, vector) of each half and plane
+        for half, code in enumerate(codes):
+            if not self.planes:
+                parts.append((b.add(self.low, w.plus(at, 8 * LANES * half)), code, half))
+                continue
+            planes = [code]
+            if self.planes > 1:
+                ones = ir.Constant(self.kind, [1] * LANES)
+                low_bits = b.sub(b.shl(ones, self.p[RADIX]), ones)
+                planes = [b.and_(code, low_bits), b.ashr(code, self.p[RADIX])]
+            if self.planes > 2:
+                planes.append(b.add(*planes))
+            for plane, base in zip(planes, (self.low, self.high, self.both)):
+                place = b.add(base, w.plus(at, LANES * half))
+                parts.append((place, b.trunc(plane, bytes_of), half))
+        whole = b.icmp_signed(">=", self.count, ir.Constant(I64, 2 * LANES))
+        with b.if_else(whole) as (all_channels, some_channels):
+            with all_channels:
+                for place, vector, _ in parts:
+                    w.store(vector, place)
+            with some_channels:
+                for place, vector, half in parts:
+                    _stored(w, vector, place, self.count, half)
 
 
 @intrinsic
-def _keep_row(typing_context, width, mode, group, half, c, bias, parameters, out):
-    """Exact sums of 16 channels of one pixel, with bias, as int64 at out; other arguments as in
-    _finish_row."""
+def _work(
+    typing_context, backend, recipe, ending, a0, a1, stride, offsets, parts, b0, b1, c, steps,
+    first, last, each, sums, numbers, pitch, bias, parameters, low, high, both, count, seen,
+):  # fmt: skip
+    """One pass of a block as in tiles._tiles; meanwhile pixels first..last-1 of the 32 of the block
+    before are finished, `each` per step.
+
+    sums: address of that block's tiles, all passes; numbers: address of its int32, which pixel of
+    the output each row is (-1: none), `pitch` bytes apart; bias: address of 32 int64; low, high,
+    both: addresses of the first channel of pixel 0 in the planes, or in low of int64 sums; count:
+    how many of the 32 channels are real; seen: address of three vectors of the sums' width.
+    """
+    flags = [CHOSEN[kind] for kind in ending.types]
 
     def generate(context, builder, signature, arguments):
         w, b = _Writer(builder), builder
-        _, _, group_at, half_at, c, bias, address, out = arguments
-        _, _, planes = _vectors(width, mode)
-        long = ir.VectorType(I64, LANES)
-        value = _sums(w, planes, long, c, group_at, half_at)
-        value = b.add(b.shl(value, _Parameters(w, address, I64)(SCALE)), w.load(bias, long))
-        w.store(value, out)
+        first, last, each = arguments[12:15]
+        finish = _Finish(w, flags, RECIPES[recipe.count - 1], arguments[15:])
+
+        def some(t: Any, carried: list[Any]) -> list[Any]:
+            start = first if t is None else b.add(first, b.mul(t, each))
+            left = b.sub(last, start)
+            if t is not None:
+                left = b.select(b.icmp_signed("<", left, each), left, each)
+
+            def pixels() -> list[Any]:
+                return w.loop(left, carried, lambda n, seen: finish.pixel(b.add(start, n), seen))
+
+            return w.when(b.icmp_signed(">", left, ir.Constant(I64, 0)), carried, pixels)
+
+        after = multiply(w, backend, arguments[3:12], finish.before, some)
+        for place, value in zip(finish.places, after):
+            w.store(value, place)
         return context.get_dummy_value()
 
-    return types.void(width, mode, *[types.intp] * 6), generate
-
-
-def _sums(w: _Writer, planes: tuple[int, int], kind: Any, c: Any, group: Any, half: Any) -> Any:
-    """Combined planes of the product (group, half), both known only at run time: the tiles of
-    product (g, h) lie g * 2 and h tiles further where these axes hold pixels and channels."""
-    step_g = 0 if planes[0] == 2 else 2 * TILE
-    step_h = 0 if planes[1] == 2 else TILE
-    move = w.b.add(
-        w.b.mul(group, ir.Constant(I64, step_g)), w.b.mul(half, ir.Constant(I64, step_h))
-    )
-    return _combined(w, kind, w.b.add(c, move), terms(planes, 0, 0))
-
-
-def parameters(
-    scale: int,
-    relu: bool,
-    shift: int,
-    rounding: Rounding,
-    fmt: FixedPointFormat,
-    symmetric: bool,
-    encode: tuple[int, int, bool] | None,
-    offset: int,
-    width: int,
-) -> np.ndarray | None:
-    """The parameter array of _finish_row; None where the fused code has no such rounding.
-
-    scale: left shift of the product sums (ENQ indices); shift: fraction bits to lose;
-    encode: (bits, drop, nearest) of a shift code; offset: what makes stored codes unsigned.
-    """
-    added = rounding_terms(rounding, shift)
-    if added is None:
-        return None
-    low = -fmt.max_code if symmetric and fmt.signed else fmt.min_code
-    bits, drop, nearest = encode or (fmt.bits, 0, False)
-    out = np.zeros(12, np.int64)
-    out[[SCALE, SHIFT, HALF, ODD, NEGATIVE]] = (scale, shift, *added)
-    out[FLOOR] = 0 if relu else -(1 << (width - 1))
-    out[[LOW, HIGH, DROP, OFFSET]] = (low, fmt.max_code, drop, offset)
-    out[ENC_HALF] = (1 << drop) >> 1 if nearest else 0
-    out[TOP] = (1 << bits) - 1 if encode else fmt.max_code
-    return out
+    return types.void(backend, recipe, ending, *[types.intp] * 22), generate

@@ -32,6 +32,9 @@ TOKENS = {"amx": np.int8(0), "vnni": np.int16(0), "portable": np.int32(0)}
 STEP = 64  # bytes of K in one step
 TILE = 1024  # bytes of a tile
 ROWS = 16
+# a scalar whose type tells a choice
+CHOICES = (np.int8(0), np.int16(0), np.int32(0), np.int64(0))
+CHOSEN = {types.int8: 0, types.int16: 1, types.int32: 2, types.int64: 3}
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 VOID = ir.VoidType()
@@ -143,6 +146,25 @@ class _Writer:
         b.position_at_end(after)
         return results
 
+    def when(self, condition: Any, carried: Sequence[Any], body: Any) -> list[Any]:
+        """body() -> new values where the condition holds, else those carried."""
+        b = self.b
+        before = b.block
+        inside, after = b.append_basic_block("real"), b.append_basic_block("skipped")
+        b.cbranch(condition, inside, after)
+        b.position_at_end(inside)
+        results = body()
+        end = b.block
+        b.branch(after)
+        b.position_at_end(after)
+        out = []
+        for old, new in zip(carried, results):
+            phi = b.phi(old.type)
+            phi.add_incoming(old, before)
+            phi.add_incoming(new, end)
+            out.append(phi)
+        return out
+
 
 @intrinsic
 def _configure_tiles(typing_context, token, config):
@@ -170,23 +192,32 @@ def _release_tiles(typing_context, token):
 
 
 @intrinsic
-def _tiles(typing_context, token, a0, a1, stride, offsets, b0, b1, c, steps):
+def _tiles(typing_context, token, a0, a1, stride, offsets, parts, b0, b1, c, steps):
     """C[g][h] = sum over steps of A_g . B_h, four tiles of int32 (16, 16) one after the other at c.
 
     a0, a1: addresses of the first bytes of two groups of 16 rows, `stride` bytes apart;
-    offsets: address of int64, what to add to them at each step; b0, b1: addresses of panels of
+    offsets: address of int64, what to add to them at each step; parts: address of int64, how many
+    quarters of each step's 64 bytes have weights other than zero; b0, b1: addresses of panels of
     1024 bytes a step.
     """
-    body = {types.int8: _amx, types.int16: _vnni, types.int32: _portable}[token]
 
     def generate(context, builder, signature, arguments):
-        body(_Writer(builder), *arguments[1:])
+        multiply(_Writer(builder), token, arguments[1:], [], lambda t, carried: carried)
         return context.get_dummy_value()
 
-    return types.void(token, *[types.intp] * 8), generate
+    return types.void(token, *[types.intp] * 9), generate
 
 
-def _amx(w, a0, a1, stride, offsets, b0, b1, c, steps):
+def multiply(w, token, arguments, carried, meanwhile):
+    """The body of _tiles for a backend. meanwhile(t, carried) -> carried is other work, done in
+    step t between tile instructions (AMX), or after the last step (t None)."""
+    if token == types.int8:
+        return _amx(w, *arguments, carried, meanwhile)
+    {types.int16: _vnni, types.int32: _portable}[token](w, *arguments)
+    return meanwhile(None, carried)
+
+
+def _amx(w, a0, a1, stride, offsets, parts, b0, b1, c, steps, others, meanwhile):
     """Four accumulating tiles, two of A, two of B: each loaded tile serves two products."""
     b = w.b
 
@@ -202,58 +233,59 @@ def _amx(w, a0, a1, stride, offsets, b0, b1, c, steps):
     def step(t: Any, carried: list[Any]) -> list[Any]:
         offset = w.load(b.add(offsets, b.shl(t, ir.Constant(I64, 3))), I64)
         panel = b.shl(t, ir.Constant(I64, 10))
-        row = ir.Constant(I64, STEP)
+        # all loads first: panels come from the second cache, and are asked for early so
+        fetch(6, b.add(b0, panel), ir.Constant(I64, STEP))
+        fetch(7, b.add(b1, panel), ir.Constant(I64, STEP))
         fetch(4, b.add(a0, offset), stride)
-        fetch(6, b.add(b0, panel), row)
-        dot(0, 4, 6)
-        fetch(7, b.add(b1, panel), row)
-        dot(1, 4, 7)
         fetch(5, b.add(a1, offset), stride)
-        dot(2, 5, 6)
-        dot(3, 5, 7)
-        return []
+        for n in range(4):
+            dot(n, 4 + n // 2, 6 + n % 2)
+        return meanwhile(t, carried)
 
     for n in range(4):
         w.call("llvm.x86.tilezero", VOID, [tile(n)])
-    w.loop(steps, [], step)
+    others = w.loop(steps, others, step)
     for n in range(4):
         address = w.at(w.plus(c, TILE * n), I8)
         w.call("llvm.x86.tilestored64", VOID, [tile(n), address, ir.Constant(I64, STEP)])
+    return others
 
 
-def _by_rows(w, a0, a1, stride, offsets, b0, b1, c, steps, rows, unroll, prepare, multiply):
+def _by_rows(w, a0, a1, stride, offsets, parts, b0, b1, c, steps, rows, unroll, prepare, multiply):
     """The tiles in blocks of `rows` rows by both B panels, their sums in vector registers.
 
     prepare(panel row) -> operands; multiply(sum, four bytes of A, operands) -> sum. A pass of the
-    loop takes `unroll` of a step's 16 panel rows (a power of two).
+    inner loop takes `unroll` of the four panel rows of a part.
     """
     b = w.b
     kind = ir.VectorType(I32, 16)
-    passes = STEP // 4 // unroll
     for g, a in enumerate((a0, a1)):
         for first in range(0, ROWS, rows):
             starts = [b.add(a, b.mul(stride, ir.Constant(I64, first + r))) for r in range(rows)]
 
-            def step(n: Any, sums: list[Any], starts: list[Any] = starts) -> list[Any]:
-                t = b.lshr(n, ir.Constant(I64, passes.bit_length() - 1))
-                # bytes of A, and of the panel, that earlier passes over this step have used
-                part = b.mul(b.and_(n, ir.Constant(I64, passes - 1)), ir.Constant(I64, 4 * unroll))
-                offset = b.add(w.load(b.add(offsets, b.shl(t, ir.Constant(I64, 3))), I64), part)
-                used = b.shl(part, ir.Constant(I64, 4))
-                panel = b.add(b.shl(t, ir.Constant(I64, 10)), used)
+            def step(t: Any, sums: list[Any], starts: list[Any] = starts) -> list[Any]:
+                place = b.shl(t, ir.Constant(I64, 3))
+                offset = w.load(b.add(offsets, place), I64)
+                passes = b.mul(w.load(b.add(parts, place), I64), ir.Constant(I64, 4 // unroll))
+                panel = b.shl(t, ir.Constant(I64, 10))
                 panels = [b.add(each, panel) for each in (b0, b1)]
                 lines = [b.add(start, offset) for start in starts]
-                sums = list(sums)
-                for k in range(unroll):
-                    operands = [prepare(w, w.plus(each, 64 * k)) for each in panels]
-                    for r in range(rows):
-                        four = w.load(w.plus(lines[r], 4 * k), I32)
-                        for h in range(2):
-                            sums[2 * r + h] = multiply(w, sums[2 * r + h], four, operands[h])
-                return sums
 
-            count = b.mul(steps, ir.Constant(I64, passes))
-            sums = w.loop(count, [ir.Constant(kind, [0] * 16)] * (2 * rows), step)
+                def part(n: Any, sums: list[Any]) -> list[Any]:
+                    used = b.mul(n, ir.Constant(I64, 4 * unroll))
+                    row = b.shl(used, ir.Constant(I64, 4))
+                    sums = list(sums)
+                    for k in range(unroll):
+                        operands = [prepare(w, w.plus(b.add(each, row), 64 * k)) for each in panels]
+                        for r in range(rows):
+                            four = w.load(w.plus(b.add(lines[r], used), 4 * k), I32)
+                            for h in range(2):
+                                sums[2 * r + h] = multiply(w, sums[2 * r + h], four, operands[h])
+                    return sums
+
+                return w.loop(passes, sums, part)
+
+            sums = w.loop(steps, [ir.Constant(kind, [0] * 16)] * (2 * rows), step)
             for r in range(rows):
                 for h in range(2):
                     place = TILE * (2 * g + h) + 64 * (first + r)
@@ -271,7 +303,7 @@ def _vnni(w, *arguments):
         name = "llvm.x86.avx512.vpdpbusd.512"
         return w.call(name, kind, [total, w.splat(four, 16), operand])
 
-    _by_rows(w, *arguments, 8, 16, prepare, multiply)
+    _by_rows(w, *arguments, 8, 4, prepare, multiply)
 
 
 def _portable(w, *arguments):
