@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit, prange
 
 from refq.errors import ShapeError
 from refq.formats import Accumulator
@@ -10,6 +11,8 @@ from refq.kernels.conv import conv_integer
 
 # weights widened at a time in an integer product
 BLOCK_WEIGHTS = 1 << 23
+# images whose float sums are made together
+IMAGES = 4
 
 
 def _flat(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -22,10 +25,35 @@ def _flat(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     return flat
 
 
+@njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "nsz", "contract"})
+def _dense(x, w, out):
+    """x (N, K) with N a multiple of IMAGES, w (O, K): weights are read once for IMAGES images."""
+    for o in prange(w.shape[0]):
+        row = w[o]
+        for n in range(0, x.shape[0], IMAGES):
+            x0, x1, x2, x3 = x[n], x[n + 1], x[n + 2], x[n + 3]
+            s0 = s1 = s2 = s3 = np.float32(0)
+            for k in range(row.size):
+                weight = row[k]
+                s0 += weight * x0[k]
+                s1 += weight * x1[k]
+                s2 += weight * x2[k]
+                s3 += weight * x3[k]
+            out[n, o], out[n + 1, o], out[n + 2, o], out[n + 3, o] = s0, s1, s2, s3
+
+
 def dense(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
-    """x float32 (N, ...) flattened in C, H, W order times w (O, K), plus b (O,) -> (N, O)."""
-    out = _flat(x, w, b).astype(np.float32, copy=False) @ w.T.astype(np.float32, copy=False)
-    return out if b is None else out + b.astype(np.float32, copy=False)
+    """x float32 (N, ...) flattened in C, H, W order times w (O, K), plus b (O,) -> (N, O).
+
+    The order of additions depends on K alone: not on N, nor on the number of threads.
+    """
+    flat = _flat(x, w, b).astype(np.float32, copy=False)
+    # images that nobody asked for, so that all take the same way
+    padded = np.zeros((-(-len(flat) // IMAGES) * IMAGES, flat.shape[1]), np.float32)
+    padded[: len(flat)] = flat
+    out = np.empty((len(padded), w.shape[0]), np.float32)
+    _dense(padded, np.ascontiguousarray(w, np.float32), out)
+    return out[: len(flat)] if b is None else out[: len(flat)] + b.astype(np.float32, copy=False)
 
 
 def dense_integer(

@@ -206,6 +206,20 @@ def _quantize(x, out, scale, mode, low, high, overflow, bits, signed, seed, offs
     return outside, unusable
 
 
+@njit(cache=True, nogil=True, parallel=True)
+def _quantize_to_even(x, out, scale, low, high):
+    """The default, rounding to even and saturating, in code that has no branches."""
+    outside = 0
+    unusable = 0
+    for i in prange(x.size):
+        code = np.rint(np.float64(x[i]) * scale)
+        limited = min(max(code, low), high)
+        outside += code != limited
+        unusable += code != code
+        out[i] = np.int64(limited)
+    return outside, unusable
+
+
 def _range(fmt: FixedPointFormat, overflow: Overflow) -> tuple[int, int, int, int, bool]:
     return fmt.min_code, fmt.max_code, OVERFLOW[overflow], fmt.bits, fmt.signed
 
@@ -229,10 +243,17 @@ def quantize(
         raise FormatError(f"values of dtype {x.dtype}", "float32 or float64")
     out = np.empty(x.shape, fmt.dtype)
     with np.errstate(over="ignore"):
-        outside, unusable = _quantize(
-            x.reshape(-1), out.reshape(-1), 2.0**fmt.frac_bits, MODE[rounding],
-            *_range(fmt, overflow), np.uint64(seed % 2**64), offset,
-        )  # fmt: skip
+        if rounding is Rounding.TIES_EVEN and overflow is not Overflow.WRAP:
+            least = -fmt.max_code if fmt.signed and overflow is Overflow.SAT_SYM else fmt.min_code
+            outside, unusable = _quantize_to_even(
+                x.reshape(-1), out.reshape(-1), 2.0**fmt.frac_bits, float(least),
+                float(fmt.max_code),
+            )  # fmt: skip
+        else:
+            outside, unusable = _quantize(
+                x.reshape(-1), out.reshape(-1), 2.0**fmt.frac_bits, MODE[rounding],
+                *_range(fmt, overflow), np.uint64(seed % 2**64), offset,
+            )  # fmt: skip
     if unusable:
         raise FormatError(f"{unusable} NaN or infinite values", "finite values to quantize")
     return out, int(outside)

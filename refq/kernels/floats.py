@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -18,7 +19,7 @@ from numba.extending import intrinsic
 
 from refq.kernels import aligned
 from refq.kernels.maps import Layout
-from refq.kernels.tiles import I64, _Writer
+from refq.kernels.tiles import I32, I64, _Writer
 from refq.kernels.walk import pixels
 from refq.layers import Pads, Pair
 
@@ -27,6 +28,8 @@ LANES = 16
 WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
 PIXELS, VECTORS = (12, 2) if WIDE else (4, 1)
 GROUP = 12
+# steps of K in a pass of the loop
+UNROLL = 4
 CHANNELS = LANES * VECTORS
 # floats of activations that a task works on, panel after panel of weights: well inside L2
 TASK_FLOATS = 1 << 16
@@ -56,44 +59,93 @@ class FloatKernel:
 
 
 @intrinsic
-def _multiply(typing_context, a, stride, offsets, lengths, runs, b, c):
-    """PIXELS pixels by CHANNELS channels at c (one pixel after the other): a, b, c, offsets and
-    lengths are addresses, stride is bytes from pixel to pixel of A."""
+def _block(
+    typing_context, a, strides, offsets, lengths, runs, b, numbers, bias, relu, out, pitch, count
+):
+    """PIXELS pixels by CHANNELS channels, with bias and perhaps ReLU, to where they belong.
+
+    a, b, offsets, lengths: addresses as in FloatKernel; strides: address of int64, one to four
+    times the bytes from pixel to pixel of A; numbers: address of int32, which pixel of the output
+    each is (-1: none), `pitch` bytes apart from `out`; count: how many of the channels are real.
+    """
 
     def generate(context, builder, signature, arguments):
-        a, stride, offsets, lengths, runs, b, c = arguments
+        a, strides, offsets, lengths, runs, b, numbers, bias, relu, out, pitch, count = arguments
         w = _Writer(builder)
         kind = ir.VectorType(ir.FloatType(), LANES)
-        lines = [builder.add(a, builder.mul(stride, ir.Constant(I64, r))) for r in range(PIXELS)]
+        # a base for every four pixels; the loaded multiples serve as index registers, where a
+        # compiler that saw how they are made would add its way from pixel to pixel
+        multiples = [w.load(w.plus(strides, 8 * n), I64) for n in range(4)]
+        bases = [a]
+        for _ in range(PIXELS // 4 - 1):
+            bases.append(builder.add(bases[-1], multiples[3]))
 
-        def run(t, carried):
+        def steps(count: int, inner: list[Any]) -> list[Any]:
+            panel, lines, sums = inner[0], inner[1 : 1 + len(bases)], inner[1 + len(bases) :]
+            for k in range(count):
+                weights = [
+                    w.load(w.plus(panel, 64 * (k * VECTORS + v)), kind) for v in range(VECTORS)
+                ]
+                for r in range(PIXELS):
+                    line = lines[r // 4]
+                    if r % 4:
+                        line = builder.add(line, multiples[r % 4 - 1])
+                    spread = w.splat(w.load(w.plus(line, 4 * k), ir.FloatType()), LANES)
+                    for v in range(VECTORS):
+                        product = builder.fmul(spread, weights[v], flags=FUSE)
+                        n = r * VECTORS + v
+                        sums[n] = builder.fadd(sums[n], product, flags=FUSE)
+            lines = [w.plus(line, 4 * count) for line in lines]
+            return [w.plus(panel, 4 * CHANNELS * count), *lines, *sums]
+
+        def some(count: int, times: Any, inner: list[Any]) -> list[Any]:
+            def repeat() -> list[Any]:
+                return w.loop(times, inner, lambda t, carried: steps(count, carried))
+
+            return w.when(builder.icmp_signed(">", times, ir.Constant(I64, 0)), inner, repeat)
+
+        def run(t: Any, carried: list[Any]) -> list[Any]:
             at = builder.shl(t, ir.Constant(I64, 3))
             offset = w.load(builder.add(offsets, at), I64)
             length = w.load(builder.add(lengths, at), I64)
-            starts = [builder.add(line, offset) for line in lines]
-
-            def step(k, inner):
-                panel, sums = inner[0], inner[1:]
-                weights = [w.load(w.plus(panel, 64 * v), kind) for v in range(VECTORS)]
-                place = builder.shl(k, ir.Constant(I64, 2))
-                out = []
-                for r in range(PIXELS):
-                    x = w.load(builder.add(starts[r], place), ir.FloatType())
-                    spread = w.splat(x, LANES)
-                    for v in range(VECTORS):
-                        product = builder.fmul(spread, weights[v], flags=FUSE)
-                        out.append(builder.fadd(sums[r * VECTORS + v], product, flags=FUSE))
-                return [w.plus(panel, 4 * CHANNELS), *out]
-
-            return w.loop(length, carried, step)
+            lines = [builder.add(base, offset) for base in bases]
+            inner = [carried[0], *lines, *carried[1:]]
+            shift = ir.Constant(I64, UNROLL.bit_length() - 1)
+            inner = some(UNROLL, builder.lshr(length, shift), inner)
+            inner = some(1, builder.and_(length, ir.Constant(I64, UNROLL - 1)), inner)
+            return [inner[0], *inner[1 + len(bases) :]]
 
         zero = ir.Constant(kind, [0.0] * LANES)
         sums = w.loop(runs, [b, *[zero] * (PIXELS * VECTORS)], run)[1:]
-        for index, total in enumerate(sums):
-            w.store(total, w.plus(c, 64 * index))
+        start = [w.load(w.plus(bias, 64 * v), kind) for v in range(VECTORS)]
+        lanes = ir.VectorType(I64, LANES)
+        real = [
+            builder.icmp_signed(
+                "<",
+                ir.Constant(lanes, [v * LANES + n for n in range(LANES)]),
+                w.splat(count, LANES),
+            )
+            for v in range(VECTORS)
+        ]
+        whole = builder.icmp_signed(">=", count, ir.Constant(I64, CHANNELS))
+        # what ReLU raises to zero: everything that is not above it, or nothing
+        linear = w.splat(builder.icmp_signed("==", relu, ir.Constant(I64, 0)), LANES)
+        for r in range(PIXELS):
+            number = w.load(w.plus(numbers, 4 * r), I32)
+            with builder.if_then(builder.icmp_signed(">=", number, ir.Constant(I32, 0))):
+                to = builder.add(out, builder.mul(builder.sext(number, I64), pitch))
+                for v in range(VECTORS):
+                    value = builder.fadd(sums[r * VECTORS + v], start[v])
+                    kept = builder.or_(builder.fcmp_ordered(">", value, zero), linear)
+                    value = builder.select(kept, value, zero)
+                    with builder.if_else(whole) as (all_channels, some_channels):
+                        with all_channels:
+                            w.store(value, w.plus(to, 64 * v))
+                        with some_channels:
+                            w.store_some(value, w.plus(to, 64 * v), real[v])
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 7), generate
+    return types.void(*[types.intp] * 12), generate
 
 
 def prepare(
@@ -127,35 +179,29 @@ def prepare(
 
 @njit(cache=True, nogil=True, parallel=True)
 def _convolve(
-    values, starts, numbers, stride, offsets, lengths, panels, bias, relu, outputs, out, pitch,
+    values, starts, numbers, strides, offsets, lengths, panels, bias, relu, outputs, out, pitch,
     channel, per_task,
 ):  # fmt: skip
     tasks = (starts.size + per_task - 1) // per_task
     for task in prange(tasks):
-        block = np.empty((PIXELS, CHANNELS), np.float32)
         # addresses are taken once: taking one counts a reference
-        block_at, values_at = block.ctypes.data, values.ctypes.data
+        values_at, out_at, panels_at = values.ctypes.data, out.ctypes.data, panels.ctypes.data
         offsets_at, lengths_at = offsets.ctypes.data, lengths.ctypes.data
-        panels_at = panels.ctypes.data
+        strides_at, numbers_at, bias_at = (
+            strides.ctypes.data, numbers.ctypes.data, bias.ctypes.data
+        )  # fmt: skip
         runs, depth = lengths.size, panels.shape[1]
         for unit in range(panels.shape[0]):
             first = unit * CHANNELS
-            count = min(CHANNELS, outputs - first)
-            start = bias[first : first + count]
             panel = panels_at + 4 * unit * depth * CHANNELS
             for m in range(task * per_task, min(starts.size, (task + 1) * per_task)):
                 for part in range(0, GROUP, PIXELS):
-                    a = values_at + 4 * starts[m] + part * stride
-                    _multiply(a, stride, offsets_at, lengths_at, runs, panel, block_at)
-                    for r in range(PIXELS):
-                        number = numbers[m, part + r]
-                        if number < 0:
-                            continue
-                        to = np.int64(number) * pitch + channel + first
-                        line, sums = out[to : to + count], block[r]
-                        for k in range(count):
-                            value = sums[k] + start[k]
-                            line[k] = np.float32(0) if relu and not value > 0 else value
+                    _block(
+                        values_at + 4 * starts[m] + part * strides[0], strides_at, offsets_at,
+                        lengths_at, runs, panel, numbers_at + 4 * (GROUP * m + part),
+                        bias_at + 4 * first, relu, out_at + 4 * (channel + first), 4 * pitch,
+                        outputs - first,
+                    )  # fmt: skip
 
 
 def convolve(
@@ -167,9 +213,10 @@ def convolve(
     per_group = kernel.outputs // groups
     per_task = max(1, TASK_FLOATS // (GROUP * where.stride))
     per_task = max(1, min(per_task, math.ceil(where.starts.size / 8)))
+    strides = 4 * where.stride * np.arange(1, 5, dtype=np.int64)
     for g in range(groups):
         _convolve(
-            source.values, where.starts, where.numbers, 4 * where.stride, kernel.offsets[g],
+            source.values, where.starts, where.numbers, strides, kernel.offsets[g],
             kernel.lengths, kernel.panels[g], kernel.bias[g], relu, per_group, target.values,
             target.layout.channels, channel + g * per_group, per_task,
         )  # fmt: skip

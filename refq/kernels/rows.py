@@ -25,7 +25,6 @@ from refq.kernels.tiles import (
     I64,
     ROWS,
     TILE,
-    VOID,
     _Writer,
     multiply,
 )  # fmt: skip
@@ -172,14 +171,6 @@ def _smaller(w: _Writer, x: Any, y: Any) -> Any:
     return w.b.select(w.b.icmp_signed("<", x, y), x, y)
 
 
-def _stored(w: _Writer, value: Any, address: Any, count: Any, half: int) -> None:
-    """Stores the lanes of a half (0: first 16 channels) that are among `count` real channels."""
-    scalar = value.type.element
-    name = f"llvm.masked.store.v{LANES}i{scalar.width}.p0"
-    place = w.at(address, value.type)
-    w.call(name, VOID, [value, place, ir.Constant(I32, 1), _real(w, count, half)])
-
-
 def _real(w: _Writer, count: Any, half: int) -> Any:
     """Which lanes of a half are real channels."""
     kind = ir.VectorType(I64, LANES)
@@ -281,7 +272,7 @@ class _Finish:
                     w.store(vector, place)
             with some_channels:
                 for place, vector, half in parts:
-                    _stored(w, vector, place, self.count, half)
+                    w.store_some(vector, place, self.real[half])
 
 
 @intrinsic

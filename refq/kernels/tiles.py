@@ -112,6 +112,13 @@ class _Writer:
     def store(self, value: Any, address: Any) -> None:
         self.b.store(value, self.at(address, value.type)).align = 1
 
+    def store_some(self, value: Any, address: Any, lanes: Any) -> None:
+        """Stores the lanes (a vector of bits) that are set."""
+        kind = value.type.element
+        short = "f32" if isinstance(kind, ir.FloatType) else f"i{kind.width}"
+        name = f"llvm.masked.store.v{value.type.count}{short}.p0"
+        self.call(name, VOID, [value, self.at(address, value.type), I32(1), lanes])
+
     def plus(self, address: Any, offset: int) -> Any:
         return self.b.add(address, ir.Constant(I64, offset))
 
