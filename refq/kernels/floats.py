@@ -26,8 +26,8 @@ from refq.layers import Pads, Pair
 LANES = 16
 # pixels and vectors of a block: what the vector registers hold, and pixels of a group
 WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
-PIXELS, VECTORS = (12, 2) if WIDE else (4, 1)
-GROUP = 12
+PIXELS, VECTORS = (14, 2) if WIDE else (4, 1)
+GROUP = 14 if WIDE else 12
 # steps of K in a pass of the loop
 UNROLL = 4
 CHANNELS = LANES * VECTORS
@@ -77,7 +77,7 @@ def _block(
         # compiler that saw how they are made would add its way from pixel to pixel
         multiples = [w.load(w.plus(strides, 8 * n), I64) for n in range(4)]
         bases = [a]
-        for _ in range(PIXELS // 4 - 1):
+        for _ in range((PIXELS - 1) // 4):
             bases.append(builder.add(bases[-1], multiples[3]))
 
         def steps(count: int, inner: list[Any]) -> list[Any]:

@@ -118,14 +118,17 @@ def _steps(layout: Layout, inputs: int, window: Pair, group: int) -> tuple[np.nd
             for i in range(kh)
             for j in range(kw)
         ]
-    offsets, order = [], []
+    steps = []
     for start, run in runs:
         for first in range(0, len(run), STEP):
             line = np.full(STEP, -1, np.int64)
             piece = run[first : first + STEP]
             line[: len(piece)] = piece
-            offsets.append(start + first)
-            order.append(line)
+            steps.append((start + first, line))
+    if inputs % STEP == 0:
+        # all taps on 64 channels, then the next 64: their pixels stay in the first cache
+        steps.sort(key=lambda step: step[1][0] % inputs)
+    offsets, order = zip(*steps)
     table = np.array(offsets, np.int64)[None] + inputs * np.arange(group, dtype=np.int64)[:, None]
     return table, np.array(order)
 

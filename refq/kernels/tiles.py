@@ -237,24 +237,24 @@ def _amx(w, a0, a1, stride, offsets, parts, b0, b1, c, steps, others, meanwhile)
     def dot(into: int, left: int, right: int) -> None:
         w.call("llvm.x86.tdpbusd", VOID, [tile(into), tile(left), tile(right)])
 
-    def step(t: Any, carried: list[Any]) -> list[Any]:
-        offset = w.load(b.add(offsets, b.shl(t, ir.Constant(I64, 3))), I64)
-        panel = b.shl(t, ir.Constant(I64, 10))
-        # all loads first: panels come from the second cache, and are asked for early so
-        fetch(6, b.add(b0, panel), ir.Constant(I64, STEP))
-        fetch(7, b.add(b1, panel), ir.Constant(I64, STEP))
-        fetch(4, b.add(a0, offset), stride)
-        fetch(5, b.add(a1, offset), stride)
-        for n in range(4):
-            dot(n, 4 + n // 2, 6 + n % 2)
-        return meanwhile(t, carried)
+    for half, panels in enumerate((b0, b1)):
 
-    for n in range(4):
-        w.call("llvm.x86.tilezero", VOID, [tile(n)])
-    others = w.loop(steps, others, step)
-    for n in range(4):
-        address = w.at(w.plus(c, TILE * n), I8)
-        w.call("llvm.x86.tilestored64", VOID, [tile(n), address, ir.Constant(I64, STEP)])
+        def step(t: Any, carried: list[Any], half: int = half, panels: Any = panels) -> list[Any]:
+            offset = w.load(b.add(offsets, b.shl(t, ir.Constant(I64, 3))), I64)
+            fetch(3, b.add(panels, b.shl(t, ir.Constant(I64, 10))), ir.Constant(I64, STEP))
+            for group, a in enumerate((a0, a1)):
+                fetch(2, b.add(a, offset), stride)
+                dot(group, 2, 3)
+            if half:
+                return carried
+            return meanwhile(t, carried)
+
+        for n in range(2):
+            w.call("llvm.x86.tilezero", VOID, [tile(n)])
+        others = w.loop(steps, others, step)
+        for n in range(2):
+            address = w.at(w.plus(c, TILE * (2 * n + half)), I8)
+            w.call("llvm.x86.tilestored64", VOID, [tile(n), address, ir.Constant(I64, STEP)])
     return others
 
 

@@ -27,21 +27,23 @@ class Pixels:
 @lru_cache(maxsize=512)
 def pixels(source: Layout, target: Layout, strides: Pair, pads: Pads, group: int = ROWS) -> Pixels:
     """How a convolution walks over its output: straight on over rows and images where the stride
-    is 1 (padding between them is computed and dropped), else row by row."""
+    is 1 (padding between them is computed and dropped), or row by row, whichever takes fewer
+    groups."""
     start = source.first - pads[0] * source.pitch - pads[1]
     n, y, x = np.meshgrid(
         np.arange(target.images), np.arange(target.height), np.arange(target.width), indexing="ij"
     )
     numbers = target.first + (n * target.rows + y) * target.pitch + x
+    flat = (n * source.rows + y) * source.pitch + x
+    straight = math.ceil((int(flat.max()) + 1) / group)
+    across = math.ceil(target.width / group)
+    by_rows = target.images * target.height * across
     fits = target.height <= source.rows and target.width <= source.pitch
-    if strides == (1, 1) and fits:
-        flat = (n * source.rows + y) * source.pitch + x
-        count = math.ceil((int(flat.max()) + 1) / group)
-        table: np.ndarray = np.full((count, group), -1, np.int32)
+    if strides == (1, 1) and fits and straight < by_rows:
+        table: np.ndarray = np.full((straight, group), -1, np.int32)
         table.reshape(-1)[flat.reshape(-1)] = numbers.reshape(-1)
-        starts = start + np.arange(count, dtype=np.int64) * group
+        starts = start + np.arange(straight, dtype=np.int64) * group
     else:
-        across = math.ceil(target.width / group)
         table = np.full((target.images * target.height, across * group), -1, np.int32)
         table[:, : target.width] = numbers.reshape(-1, target.width)
         table = table.reshape(-1, group)
