@@ -56,6 +56,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def describe(about: dict[str, Any]) -> str:
+    """The machine in one line."""
+    features = ", ".join(about["features"])
+    return f"{about['cpu']} ({features}), {about['threads']} threads, backend {about['backend']}"
+
+
 @numba.njit(nogil=True, parallel=True)
 def _spin(token, a, b, c, offsets, parts, config, steps, repeats, threads):
     for thread in numba.prange(threads):
@@ -239,10 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     peak = integer_peak()
     about = machine()
-    print(
-        f"{about['cpu']} ({', '.join(about['features'])}), {about['threads']} threads, backend "
-        f"{about['backend']}, microkernel peak {peak:.0f} GOP/s"
-    )
+    print(f"{describe(about)}, microkernel peak {peak:.0f} GOP/s")
     results = []
     for name in given.networks:
         results.append(bench(name, given, peak))

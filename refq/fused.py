@@ -184,18 +184,16 @@ class FusedSteps:
             low, high = entry.format.min_code, entry.format.max_code
             if entry.code:
                 low, high = 0, (1 << entry.code.bits) - 1
-            codes = own.weight
+            codes = own.codes
             strides, pads, group = (1, 1), NO_PADS, 1
             if isinstance(node.layer, Conv):
                 strides, pads, group = node.layer.strides, node.layer.pads, node.layer.group
             else:
                 layout = source.map.layout
-                shape = (-1, layout.channels, layout.height, layout.width)
-                # channels last, as the map's bytes lie
-                codes = codes.reshape(shape).transpose(0, 2, 3, 1).reshape(*codes.shape, 1, 1)
+                codes = codes.reshape(-1, layout.channels, layout.height, layout.width)
             self.weights.workspace[key] = fused.prepare(
-                codes, own.bias, read.layout, len(read.planes), (low, high),
-                read.offset, read.scale + own.align, strides, pads, group,
+                codes, own.bias, read.layout, len(read.planes), (low, high), read.offset,
+                read.scale + own.align, strides, pads, group, isinstance(node.layer, Dense),
             )  # fmt: skip
         found: fused.Kernel | None = self.weights.workspace[key]
         return found

@@ -15,7 +15,7 @@ import numpy as np
 
 from refq import kernels
 from refq.errors import FormatError, OptionError
-from refq.formats import Accumulator
+from refq.formats import Accumulator, FixedPointFormat
 from refq.layers import (
     LRN,
     Add,
@@ -60,15 +60,21 @@ class Tensor:
 class IntegerLayer:
     """A weighted layer's codes, and how they meet in the accumulator (contract section 3).
 
-    weight: int32. bias: int64 (O,), with the accumulator's frac_bits. align: left shift that
-    brings the products to them, above 0 where the bias is finer than the products.
+    codes: weights in the narrowest of int8, int16 and int32. bias: int64 (O,), with the
+    accumulator's frac_bits. align: left shift that brings the products to them, above 0 where the
+    bias is finer than the products.
     """
 
-    weight: np.ndarray
+    codes: np.ndarray
     bias: np.ndarray
     frac_bits: int
     align: int
     accumulator: Accumulator
+
+    @property
+    def weight(self) -> np.ndarray:
+        """The codes as int32, as the plain operations take them."""
+        return self.codes.astype(np.int32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -98,13 +104,19 @@ def quantize_weights(
         product = plan.tensors[node.inputs[0]].format.frac_bits + entry.weight.frac_bits
         frac_bits = max(product, entry.bias.frac_bits)
         layers[node.name] = IntegerLayer(
-            weight,
+            weight.astype(_narrowest(entry.weight)),
             _shifted_left(bias, frac_bits - entry.bias.frac_bits, node.name).astype(np.int64),
             frac_bits,
             frac_bits - product,
             entry.accumulator,
         )
     return IntegerWeights(layers, plan)
+
+
+def _narrowest(fmt: FixedPointFormat) -> type[np.signedinteger]:
+    """The smallest integer that holds every code of a format."""
+    fits = [kind for kind in (np.int8, np.int16) if fmt.max_code <= np.iinfo(kind).max]
+    return fits[0] if fits else np.int32
 
 
 def _shifted_left(codes: np.ndarray, shift: int, name: str) -> np.ndarray:

@@ -220,27 +220,27 @@ def _range_with(before: SumRange, tensor: Tensor) -> SumRange:
 
 def _noise_with(before: PointNoise, reference: np.ndarray, tensor: Tensor) -> PointNoise:
     signal, noise = kernels.energies(reference, tensor.codes, tensor.frac_bits)
+    counts, zero = _counts(tensor)
+    if counts is not None and before.histogram is not None:
+        counts = before.histogram + counts
     return PointNoise(
         before.signal + signal,
         before.noise + noise,
         before.values + reference.size,
         before.outside + tensor.outside,
-        _histogram_with(before.histogram, tensor),
-        before.zero + tensor.codes.size - int(np.count_nonzero(tensor.codes)),
+        counts,
+        before.zero + zero,
     )
 
 
-def _histogram_with(before: np.ndarray | None, tensor: Tensor) -> np.ndarray | None:
+def _counts(tensor: Tensor) -> tuple[np.ndarray | None, int]:
+    """(how often each stored code occurs, how often zero does); no counts of very wide codes."""
     entry = tensor.stored
     if entry is None or entry.stored_bits > HISTOGRAM_BITS:
-        return None
-    index = tensor.codes.reshape(-1)
-    if entry.code:
-        index = index >> entry.code.drop
-    elif entry.format.min_code:
-        index = index - entry.format.min_code
-    counts = np.bincount(index, minlength=1 << entry.stored_bits)
-    return counts if before is None else before + counts
+        return None, tensor.codes.size - int(np.count_nonzero(tensor.codes))
+    low, drop = (0, entry.code.drop) if entry.code else (entry.format.min_code, 0)
+    counts = kernels.code_histogram(tensor.codes, low, drop, 1 << entry.stored_bits)
+    return counts, int(counts[-low >> drop])
 
 
 def rank(

@@ -528,6 +528,13 @@ def float_histogram(x: np.ndarray) -> np.ndarray:
     return counts
 
 
+def code_histogram(codes: np.ndarray, low: int, drop: int, bins: int) -> np.ndarray:
+    counts = np.zeros(bins, np.int64)
+    for code in codes.reshape(-1):
+        counts[(int(code) - low) // 2**drop] += 1
+    return counts
+
+
 def energies(reference: np.ndarray, codes: np.ndarray, frac_bits: int) -> tuple[float, float]:
     pairs = [
         (float(value), float(value) - float(Fraction(int(code)) / Fraction(2) ** frac_bits))

@@ -105,6 +105,20 @@ def _sums() -> Iterator[Case]:
         }  # fmt: skip
 
 
+def _saturations() -> Iterator[Case]:
+    """Every MAC checked: products that leave 32 bits and that do not, sums that turn round, and
+    numbers of channels and pixels around the vector blocks."""
+    for bits, wide in ((32, 16), (31, 15), (12, 7), (2, 2), (32, 20), (40, 20)):
+        for overflow in (Overflow.SAT, Overflow.SAT_SYM):
+            for outputs, columns in ((3, 7), (5, 33)):
+                yield "conv_integer", {
+                    "x": codes(2, 3, 3, columns, bits=wide, signed=bits != 31),
+                    "w": codes(outputs, 3, 3, 2, bits=wide),
+                    "b": RNG.integers(-(1 << (bits - 1)), 1 << (bits - 1), outputs),
+                    "accumulator": Accumulator(bits, overflow, every_mac=True),
+                }  # fmt: skip
+
+
 def _pools() -> Iterator[Case]:
     for attributes in POOLS:
         yield "max_pool", {"x": real(2, 3, 8, 11), **attributes}
@@ -172,7 +186,11 @@ def _rest() -> Iterator[Case]:
     yield "energies", {"reference": real(2, 3, 4, 5), "codes": codes(2, 3, 4, 5), "frac_bits": 9}
     yield "energies", {"reference": real(3, 7), "codes": codes(3, 7), "frac_bits": -2}
     yield "float_histogram", {"x": real(4, 5, 6)}
+    yield "code_histogram", {"codes": codes(3, 4, 5), "low": -2048, "drop": 0, "bins": 4096}
+    yield "code_histogram", {"codes": codes(7, bits=9), "low": -256, "drop": 3, "bins": 64}
+    unsigned = codes(2, 3, 5, bits=6, signed=False).astype(np.int64)
+    yield "code_histogram", {"codes": unsigned, "low": 0, "drop": 1, "bins": 40}
     yield "float_histogram", {"x": np.array([0.0, -0.0, np.inf, 1e-40, 3e38], np.float32)}
 
 
-CASES: list[Case] = [*_fixed(), *_sums(), *_pools(), *_channels(), *_rest()]
+CASES: list[Case] = [*_fixed(), *_sums(), *_saturations(), *_pools(), *_channels(), *_rest()]

@@ -163,17 +163,17 @@ def test_extremes_at_the_deepest_layer(backend: str, sign: int) -> None:
 @pytest.mark.parametrize("activations", [1, 2, 3])
 @pytest.mark.parametrize("bits", range(2, 23))
 def test_weight_planes_add_up(bits: int, activations: int) -> None:
-    codes = np.arange(-(1 << (bits - 1)), 1 << (bits - 1), max(1, (1 << bits) // 65536))
-    split = planes.weight_planes(codes, activations)
-    assert split is not None
-    parts, recipe = [each.astype(np.int64) for each in split[0]], split[1]
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    codes = np.append(np.arange(low, high, max(1, (1 << bits) // 65536)), high)
+    recipe = planes.recipe_for(low, high, activations)
+    assert recipe is not None
+    parts = [each.astype(np.int64) for each in planes.weight_planes(codes, recipe)]
+    assert all(a < activations and w < len(parts) for a, w in recipe.passes)
     if recipe == planes.KARATSUBA:
         assert activations == 3 and 8 < bits <= 14
-        np.testing.assert_array_equal(parts[2], parts[0] + parts[1])
-        parts = parts[:2]
+        np.testing.assert_array_equal(parts.pop(), parts[0] + parts[1])
     else:
         assert len(parts) == max(1, -(-(bits - 1) // 7))
-        assert all(a < activations and w < len(parts) for a, w in recipe.passes)
     np.testing.assert_array_equal(sum(each << (7 * i) for i, each in enumerate(parts)), codes)
 
 

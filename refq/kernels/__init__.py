@@ -8,7 +8,7 @@ from refq.kernels.conv import conv, conv_integer
 from refq.kernels.dense import dense, dense_integer
 from refq.kernels.elementwise import add, concat, relu
 from refq.kernels.fixed import dequantize, quantize, requantize
-from refq.kernels.histogram import float_histogram
+from refq.kernels.histogram import code_histogram, float_histogram
 from refq.kernels.lrn import lrn, lrn_integer
 from refq.kernels.pool import (
     avg_pool,
@@ -24,6 +24,7 @@ __all__ = [
     "add",
     "avg_pool",
     "avg_pool_integer",
+    "code_histogram",
     "concat",
     "conv",
     "conv_integer",

@@ -11,6 +11,7 @@ from numba import njit, prange
 from refq.errors import FormatError, ShapeError
 from refq.formats import Accumulator, Overflow
 from refq.kernels import gemm
+from refq.kernels.saturating import saturating_dtype, saturating_product
 from refq.layers import NO_PADS, Conv, Pads, Pair, output_shape
 
 # values in one block of patches: small enough for the cache, large enough for BLAS
@@ -77,29 +78,6 @@ def _limit_sums(sums, low, high, wrap, bits):
             else:
                 sums[i] = low if value < low else high
     return outside
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _saturating_product(w, x, bias, out, low, high):
-    """Sums that saturate after the bias and after every MAC, k ascending.
-
-    The lanes are the outputs, so the order of MACs in each stays the defined one.
-    """
-    clipped = 0
-    for o in prange(w.shape[0]):
-        line = out[o]
-        start = min(max(bias[o], low), high)
-        if start != bias[o]:
-            clipped += line.size
-        line[:] = start
-        for k in range(w.shape[1]):
-            factor = np.int64(w[o, k])
-            for p in range(x.shape[1]):
-                value = line[p] + factor * x[k, p]
-                limited = min(max(value, low), high)
-                clipped += limited != value
-                line[p] = limited
-    return clipped
 
 
 def _check(
@@ -180,16 +158,17 @@ def conv_integer(
     x, overflows = np.ascontiguousarray(x), 0
     if saturates_every_mac(accumulator):
         low, high = accumulator_range(accumulator)
-        wide = np.ascontiguousarray(w, np.int64)
+        narrow = saturating_dtype(gemm.largest(x) * gemm.largest(w), high)
+        operand: np.ndarray = np.ascontiguousarray(w, narrow)
         none = np.zeros(shape[1], np.int64)
-        for block, channels, weights, patches in _products(x, wide, shape, strides, pads, group):
-            sums = np.empty((weights.shape[0], patches.shape[1]), np.int64)
+        for block, channels, weights, patches in _products(x, operand, shape, strides, pads, group):
             part = bias[channels : channels + weights.shape[0]]
-            overflows += _saturating_product(weights, patches, part, sums, low, high)
+            sums, clipped = saturating_product(weights, patches, part, low, high)
+            overflows += clipped
             placed = sums.reshape(-1, block[1], block[3], shape[3])
             _store(placed, none, out, block[0], channels, block[2])
         return out, overflows
-    operand: np.ndarray = np.ascontiguousarray(w, gemm.exact_dtype(bound))
+    operand = np.ascontiguousarray(w, gemm.exact_dtype(bound))
     for block, channels, weights, patches in _products(x, operand, shape, strides, pads, group):
         sums = gemm.multiply(weights, patches).reshape(-1, block[1], block[3], shape[3])
         _store(sums, bias, out, block[0], channels, block[2])

@@ -240,10 +240,10 @@ def _unpack(values, pitch, rows, first, channels, first_channel, out):
     for task in prange(images * height):
         n, y = task // height, task % height
         at = (first + (n * rows + y) * pitch) * channels + first_channel
-        for column in range(width):
-            for c in range(count):
-                out[n, c, y, column] = values[at + c]
-            at += channels
+        for c in range(count):
+            line = out[n, c, y]
+            for column in range(width):
+                line[column] = values[at + column * channels + c]
 
 
 def pack(x: np.ndarray, target: FloatMap, channel: int = 0) -> None:

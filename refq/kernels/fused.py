@@ -15,7 +15,7 @@ from numba import njit, prange
 
 from refq.kernels import aligned, rows, tiles
 from refq.kernels.maps import STRIDE, Layout, Map
-from refq.kernels.planes import Recipe, weight_planes
+from refq.kernels.planes import Recipe, recipe_for, weight_planes
 from refq.kernels.rows import LEAST, MOST, OUTSIDE, PASS, Ending, _work
 from refq.kernels.tiles import ROWS, STEP, TILE, _configure_tiles, _release_tiles
 from refq.kernels.walk import pixels
@@ -66,21 +66,26 @@ def prepare(
     strides: Pair,
     pads: Pads,
     group: int,
+    flat: bool = False,
 ) -> Kernel | None:
     """Panels for weights (O, C/group, kh, kw) of integer codes on maps of a layout whose codes lie
     in code_range, are stored in so many planes with an offset, and count 2**scale each; None where
     weights, depth, stride or sums are too large.
 
-    bias: int64 (O,). The offset is taken back through the bias: sum w (x + offset).
+    bias: int64 (O,). The offset is taken back through the bias: sum w (x + offset). flat: the
+    layer is dense, and the map's pixels are whole images (kh, kw, C). Works unit by unit, so that
+    no second copy of all weights is made.
     """
-    outputs, inputs, kh, kw = codes.shape
-    split = weight_planes(codes, planes)
-    if split is None or inputs * kh * kw > MAX_DEPTH or max(strides) > STRIDE:
+    outputs, depth = len(codes), math.prod(codes.shape[1:])
+    recipe = recipe_for(int(codes.min(initial=0)), int(codes.max(initial=0)), planes)
+    if recipe is None or depth > MAX_DEPTH or max(strides) > STRIDE:
         return None
-    wide = codes.reshape(outputs, -1)
     stored = max(code_range[0] + offset, code_range[1] + offset)
-    positive = np.maximum(wide, 0).sum(1, dtype=np.int64)
-    negative = np.minimum(wide, 0).sum(1, dtype=np.int64)
+    positive, negative = np.zeros((2, outputs), np.int64)
+    for first in range(0, outputs, UNIT):
+        part = codes[first : first + UNIT].reshape(-1, depth)
+        positive[first : first + UNIT] = np.maximum(part, 0).sum(1, dtype=np.int64)
+        negative[first : first + UNIT] = np.minimum(part, 0).sum(1, dtype=np.int64)
     total = positive + negative
     # in Python integers: the bound must not wrap where the sums would
     most = int(np.maximum(positive, -negative).max(initial=0)) * stored << scale
@@ -89,19 +94,23 @@ def prepare(
     if largest >= 2**62:
         return None
     shifted = bias - ((total * offset) << scale)
-    offsets, order = _steps(layout, inputs, (kh, kw), group)
+    window = (1, 1) if flat else (codes.shape[2], codes.shape[3])
+    offsets, order = _steps(layout, depth // math.prod(window), window, group)
     used = (order >= 0).sum(1)
     per_group = outputs // group
     units = math.ceil(per_group / UNIT)
-    panels = aligned.zeros((len(split[0]), group, units, 2, order.shape[0] * TILE), np.uint8)
+    count = 1 + max(plane for _, plane in recipe.passes)
+    panels = aligned.zeros((count, group, units, 2, order.shape[0] * TILE), np.uint8)
     biases = np.zeros((group, units * UNIT), np.int64)
     for g in range(group):
-        part = slice(g * per_group, (g + 1) * per_group)
-        for index, plane in enumerate(split[0]):
-            _fill(panels[index, g], plane[part].transpose(0, 2, 3, 1), order)
-        biases[g, :per_group] = shifted[part]
+        rows_of = slice(g * per_group, (g + 1) * per_group)
+        biases[g, :per_group] = shifted[rows_of]
+        for unit in range(units):
+            here = codes[rows_of][unit * UNIT : (unit + 1) * UNIT].transpose(0, 2, 3, 1)
+            for index, plane in enumerate(weight_planes(here, recipe)):
+                panels[index, g, unit] = _panel(plane.reshape(len(plane), -1), order)
     return Kernel(
-        panels, offsets, (used + 15) // 16, biases, outputs, split[1], strides, pads, largest
+        panels, offsets, (used + 15) // 16, biases, outputs, recipe, strides, pads, largest
     )
 
 
@@ -133,17 +142,13 @@ def _steps(layout: Layout, inputs: int, window: Pair, group: int) -> tuple[np.nd
     return table, np.array(order)
 
 
-def _fill(panels: np.ndarray, plane: np.ndarray, order: np.ndarray) -> None:
-    """Writes one plane (O, kh, kw, C) into panels (units, 2, steps * 1024): for each step 16 rows
-    of 16 channels by 4 bytes. Unit by unit, so that no second copy of all weights is made."""
-    flat = plane.reshape(len(plane), -1)
-    steps = order.shape[0]
-    for unit, panel in enumerate(panels):
-        here = flat[unit * UNIT : (unit + 1) * UNIT]
-        padded = np.zeros((UNIT, flat.shape[1] + 1), np.int8)  # the last column is zero
-        padded[: len(here), :-1] = here
-        tiled = padded[:, order].reshape(2, ROWS, steps, STEP // 4, 4).transpose(0, 2, 3, 1, 4)
-        panel[:] = np.ascontiguousarray(tiled).view(np.uint8).reshape(2, -1)
+def _panel(plane: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """One plane (O, depth) of up to 32 channels as a panel (2, steps * 1024): for each step 16
+    rows of 16 channels by 4 bytes."""
+    padded = np.zeros((UNIT, plane.shape[1] + 1), np.int8)  # the last column is zero
+    padded[: len(plane), :-1] = plane
+    tiled = padded[:, order].reshape(2, ROWS, len(order), STEP // 4, 4).transpose(0, 2, 3, 1, 4)
+    return np.ascontiguousarray(tiled).view(np.uint8).reshape(2, -1)
 
 
 @njit(cache=True, nogil=True, parallel=True)

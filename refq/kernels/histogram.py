@@ -1,11 +1,15 @@
-"""Streaming histograms of real values."""
+"""Streaming histograms of real values and of codes."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
+
+from refq.errors import FormatError
 
 BINS = 1 << 16
+# parts of an array that are counted at the same time
+PARTS = 8
 
 
 @njit(cache=True, nogil=True)
@@ -24,3 +28,31 @@ def float_histogram(x: np.ndarray) -> np.ndarray:
     flat = np.ascontiguousarray(x, np.float32).reshape(-1)
     _float_histogram(flat.view(np.uint32), counts)
     return counts
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _code_histogram(codes, low, drop, counts):
+    """Part by part, each into counts of its own; returns how many codes had no place."""
+    outside = 0
+    each = (codes.size + counts.shape[0] - 1) // counts.shape[0]
+    for part in prange(counts.shape[0]):
+        mine = counts[part]
+        for i in range(part * each, min(codes.size, (part + 1) * each)):
+            index = (np.int64(codes[i]) - low) >> drop
+            if 0 <= index < mine.size:
+                mine[index] += 1
+            else:
+                outside += 1
+    return outside
+
+
+def code_histogram(codes: np.ndarray, low: int, drop: int, bins: int) -> np.ndarray:
+    """Counts of (code - low) >> drop, int64 (bins,); codes int32 or int64, any shape.
+
+    Raises FormatError for codes that no bin counts.
+    """
+    counts = np.zeros((PARTS, bins), np.int64)
+    outside = _code_histogram(np.ascontiguousarray(codes).reshape(-1), low, drop, counts)
+    if outside:
+        raise FormatError(f"{outside} codes outside a histogram", f"{bins} bins from {low} on")
+    return counts.sum(axis=0)

@@ -125,13 +125,13 @@ def _unpack(low, high, radix, offset, scale, pitch, rows, first, channels, first
     for task in prange(images * height):
         n, y = task // height, task % height
         at = (first + (n * rows + y) * pitch) * channels + first_channel
-        for x in range(width):
-            for c in range(count):
-                code = np.int32(low[at + c])
+        for c in range(count):
+            line = out[n, c, y]
+            for x in range(width):
+                code = np.int32(low[at + x * channels + c])
                 if high.size:
-                    code += np.int32(high[at + c]) << radix
-                out[n, c, y, x] = (code - offset) << scale
-            at += channels
+                    code += np.int32(high[at + x * channels + c]) << radix
+                line[x] = (code - offset) << scale
 
 
 def pack(codes: np.ndarray, target: Map, channel: int = 0) -> None:

@@ -54,20 +54,26 @@ KARATSUBA = Recipe(((0, 0), (1, 1), (2, 2)))
 RECIPES = (*(_recipe(a, w) for a in (1, 2, 3) for w in (1, 2, 3)), KARATSUBA)
 
 
-def weight_planes(codes: np.ndarray, activations: int) -> tuple[list[np.ndarray], Recipe] | None:
-    """int8 planes of integer codes for activations of so many planes; None beyond three."""
-    low, high = int(codes.min(initial=0)), int(codes.max(initial=0))
+def recipe_for(low: int, high: int, activations: int) -> Recipe | None:
+    """How weights low..high meet activations of so many planes; None beyond three weight planes."""
+    if low >= -128 and high <= 127:
+        return _recipe(activations, 1)
+    if activations == 3 and low >= KARATSUBA_LOW and high <= KARATSUBA_HIGH:
+        return KARATSUBA
+    for count in range(2, MAX_WEIGHT_PLANES + 1):
+        most = 1 << (WEIGHT_SHIFT * count)
+        if low >= -most and high < most:
+            return _recipe(activations, count)
+    return None
+
+
+def weight_planes(codes: np.ndarray, recipe: Recipe) -> list[np.ndarray]:
+    """The int8 planes that a recipe multiplies, of integer codes of the same shape."""
     wide = codes.astype(np.int64)
-    one_byte = low >= -128 and high <= 127
-    if activations == 3 and not one_byte and low >= KARATSUBA_LOW and high <= KARATSUBA_HIGH:
+    if recipe == KARATSUBA:
         upper = (wide + 64) >> WEIGHT_SHIFT
         lower = wide - (upper << WEIGHT_SHIFT)
-        return [each.astype(np.int8) for each in (lower, upper, lower + upper)], KARATSUBA
-    planes: list[np.ndarray] = []
-    while low < -128 or high > 127:
-        planes.append((wide & 127).astype(np.int8))
-        wide, low, high = (each >> WEIGHT_SHIFT for each in (wide, low, high))
-    planes.append(wide.astype(np.int8))
-    if len(planes) > MAX_WEIGHT_PLANES:
-        return None
-    return planes, _recipe(activations, len(planes))
+        return [each.astype(np.int8) for each in (lower, upper, lower + upper)]
+    last = max(plane for _, plane in recipe.passes)
+    planes = [(wide >> (WEIGHT_SHIFT * n) & 127).astype(np.int8) for n in range(last)]
+    return [*planes, (wide >> (WEIGHT_SHIFT * last)).astype(np.int8)]

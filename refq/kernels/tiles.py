@@ -42,6 +42,11 @@ VOID = ir.VoidType()
 
 def supported() -> list[str]:
     """Backends that this machine can run, best first."""
+    return list(_supported())
+
+
+@lru_cache(maxsize=1)
+def _supported() -> tuple[str, ...]:
     found = ["portable"]
     if platform.machine().lower() in ("x86_64", "amd64"):
         features = llvm.get_host_cpu_features()
@@ -49,10 +54,9 @@ def supported() -> list[str]:
             found.insert(0, "vnni")
             if features.get("amx-int8") and _amx_permitted():
                 found.insert(0, "amx")
-    return found
+    return tuple(found)
 
 
-@lru_cache(maxsize=1)
 def _amx_permitted() -> bool:
     """Linux keeps the tile registers from a process until it asks once (arch_prctl)."""
     if platform.system() != "Linux":

@@ -1,0 +1,133 @@
+"""Sums that saturate after the bias and after every MAC, in the defined order (contract section 3).
+
+The lanes of a vector are outputs, so the order of MACs in each stays the defined one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.extending import intrinsic
+
+from refq.kernels.tiles import I32, I64, _Writer
+
+LANES = 16
+# a block of sums in vector registers: channels by vectors of pixels
+ROWS, VECTORS = 4, 2
+PIXELS = LANES * VECTORS
+# pixels whose patches stay in the second cache while all channels pass
+TASK_PIXELS = 4 * PIXELS
+
+
+def saturating_dtype(product: int, high: int) -> type[np.signedinteger]:
+    """The operand type in which products up to `product` and sums up to `high` are exact."""
+    return np.int32 if max(product, high) < 2**31 else np.int64
+
+
+@intrinsic
+def _block(typing_context, w, w_stride, x, x_stride, depth, start, low, high, out, out_stride):
+    """ROWS channels by PIXELS pixels of int32 sums; returns how many additions were clipped.
+
+    w, x, start, out: addresses of int32 weights (ROWS rows), patches (depth rows), first sums and
+    results; strides in bytes.
+    """
+
+    def generate(context, builder, signature, arguments):
+        w, b = _Writer(builder), builder
+        weights, w_stride, x, x_stride, depth, start, low, high, out, out_stride = arguments
+        kind = ir.VectorType(I32, LANES)
+        low, high = (w.splat(b.trunc(each, I32), LANES) for each in (low, high))
+        lines = [b.add(weights, b.mul(w_stride, ir.Constant(I64, r))) for r in range(ROWS)]
+
+        def step(k: Any, carried: list[Any]) -> list[Any]:
+            at, clipped, sums = carried[0], carried[1], []
+            values = [w.load(w.plus(at, 64 * v), kind) for v in range(VECTORS)]
+            place = b.shl(k, ir.Constant(I64, 2))
+            for r in range(ROWS):
+                factor = w.splat(w.load(b.add(lines[r], place), I32), LANES)
+                for v in range(VECTORS):
+                    before = carried[2 + r * VECTORS + v]
+                    product = b.mul(factor, values[v])
+                    limited = w.call(f"llvm.sadd.sat.v{LANES}i32", kind, [before, product])
+                    limited = b.select(b.icmp_signed("<", limited, low), low, limited)
+                    limited = b.select(b.icmp_signed(">", limited, high), high, limited)
+                    # a sum that wrapped has the other sign, so it differs as well
+                    changed = b.icmp_signed("!=", limited, b.add(before, product))
+                    clipped = b.sub(clipped, b.sext(changed, kind))
+                    sums.append(limited)
+            return [b.add(at, x_stride), clipped, *sums]
+
+        first = [w.splat(w.load(w.plus(start, 4 * r), I32), LANES) for r in range(ROWS)]
+        begin = [first[r] for r in range(ROWS) for _ in range(VECTORS)]
+        after = w.loop(depth, [x, ir.Constant(kind, [0] * LANES), *begin], step)
+        for r in range(ROWS):
+            for v in range(VECTORS):
+                to = b.add(out, b.mul(out_stride, ir.Constant(I64, r)))
+                w.store(after[2 + r * VECTORS + v], w.plus(to, 64 * v))
+        wide = b.sext(after[1], ir.VectorType(I64, LANES))
+        return w.call(f"llvm.vector.reduce.add.v{LANES}i64", I64, [wide])
+
+    return types.intp(*[types.intp] * 10), generate
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _narrow(w, x, start, out, low, high):
+    """Rows of w and columns of x in whole blocks; start: int32 within the range."""
+    clipped = 0
+    rows, columns, depth = w.shape[0], x.shape[1], x.shape[0]
+    for task in prange((columns + TASK_PIXELS - 1) // TASK_PIXELS):
+        w_at, x_at, out_at, start_at = (
+            w.ctypes.data, x.ctypes.data, out.ctypes.data, start.ctypes.data
+        )  # fmt: skip
+        for o in range(0, rows, ROWS):
+            for p in range(task * TASK_PIXELS, min(columns, (task + 1) * TASK_PIXELS), PIXELS):
+                clipped += _block(
+                    w_at + 4 * o * depth, 4 * depth, x_at + 4 * p, 4 * columns, depth,
+                    start_at + 4 * o, low, high, out_at + 4 * (o * columns + p), 4 * columns,
+                )  # fmt: skip
+    return clipped
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _wide(w, x, start, out, low, high):
+    clipped = 0
+    for o in prange(w.shape[0]):
+        line = out[o]
+        line[:] = start[o]
+        for k in range(w.shape[1]):
+            factor = w[o, k]
+            for p in range(x.shape[1]):
+                value = line[p] + factor * x[k, p]
+                limited = min(max(value, low), high)
+                clipped += limited != value
+                line[p] = limited
+    return clipped
+
+
+def saturating_product(
+    w: np.ndarray, x: np.ndarray, bias: np.ndarray, low: int, high: int
+) -> tuple[np.ndarray, int]:
+    """Sums of w (O, K) times x (K, P) from bias (O,) on, kept in low..high after every MAC.
+
+    w and x: int32 or int64, both as saturating_dtype tells. Returns (sums (O, P) of the same type,
+    how many additions were clipped).
+    """
+    rows, columns = w.shape[0], x.shape[1]
+    start = np.clip(bias, low, high)
+    clipped = int(np.count_nonzero(start != bias)) * columns
+    if w.dtype == np.int32:
+        # whole blocks: zeros more clip nothing
+        more = -rows % ROWS, -columns % PIXELS
+        w, x = np.pad(w, ((0, more[0]), (0, 0))), _padded(x, more[1])
+        start = np.pad(start, (0, more[0])).astype(np.int32)
+    out = np.empty((w.shape[0], x.shape[1]), w.dtype)
+    multiply = _narrow if w.dtype == np.int32 else _wide
+    clipped += multiply(w, x, start, out, low, high)
+    return out[:rows, :columns], clipped
+
+
+def _padded(x: np.ndarray, more: int) -> np.ndarray:
+    return np.pad(x, ((0, 0), (0, more))) if more else x
