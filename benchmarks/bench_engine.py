@@ -25,8 +25,10 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parent))
 import peers
 
-from refq import networks, schemes
+from refq import schemes
 from refq.calibrate import Statistics, add_batch
+from refq.data import batches, open_dataset
+from refq.data import preprocessing as preparing
 from refq.engine import forward, quantize_weights
 from refq.fused import FusedSteps
 from refq.fused_float import FusedFloatSteps
@@ -34,7 +36,7 @@ from refq.kernels import aligned, tiles
 from refq.layers import ReLU
 from refq.networks import Network, Node
 from refq.plan import Plan
-from refq.weights import Weights, random_weights
+from refq.weights import Weights, load
 
 # label -> (scheme, bits of activations, bits of weights)
 INTEGERS = {
@@ -69,7 +71,7 @@ def _spin(token, a, b, c, offsets, parts, config, steps, repeats, threads):
         at, panel = a[thread].ctypes.data, b[thread].ctypes.data
         for _ in range(repeats):
             tiles._tiles(
-                token, at, at + 1024, 64, offsets.ctypes.data, parts.ctypes.data, panel,
+                token, at, at + 1024, 64, 16, 16, offsets.ctypes.data, parts.ctypes.data, panel,
                 panel + 1024 * steps, c[thread].ctypes.data, steps,
             )  # fmt: skip
         tiles._release_tiles(token)
@@ -115,27 +117,28 @@ def make_plan(
 
 def contenders(
     network: Network, weights: Weights, images: np.ndarray, threads: int, ours_only: bool
-) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
-    """{label: run one batch}, and refq's integer cases for the table by layer."""
-    out: dict[str, Callable[[], Any]] = {}
-    out["refq float32"] = lambda: forward(network, weights, None, images)
+) -> tuple[dict[str, Callable[[np.ndarray], Any]], dict[str, Any]]:
+    """{label: run a batch}, and refq's integer cases for the table by layer; plans, and what peers
+    calibrate, come from the first images."""
+    out: dict[str, Callable[[np.ndarray], Any]] = {}
+    out["refq float32"] = lambda batch: forward(network, weights, None, batch)
     cases = {}
     for label, how in INTEGERS.items():
         plan = make_plan(network, weights, images, how)
         integer = quantize_weights(network, weights, plan)
         cases[label] = (plan, integer)
-        out[label] = lambda plan=plan, integer=integer: forward(network, integer, plan, images)
+        out[label] = lambda batch, p=plan, w=integer: forward(network, w, p, batch)
     if not ours_only:
         model = peers.to_onnx(network, weights)
         quantized = peers.to_int8(model, images[:2])
         for label, each in (("float32", model), ("int8", quantized)):
             ort = peers.with_onnxruntime(each, threads)
-            out[f"onnxruntime {label}"] = lambda run=ort: run(images)
+            out[f"onnxruntime {label}"] = ort
             vino = peers.with_openvino(each, threads, images)
             if vino is None:
                 print(f"OpenVINO is not installed: no OpenVINO {label}", file=sys.stderr)
             else:
-                out[f"OpenVINO {label}"] = lambda run=vino: run(images)
+                out[f"OpenVINO {label}"] = vino
     return out, cases
 
 
@@ -178,24 +181,36 @@ def by_layer(
     return rows
 
 
+def open_images(given: argparse.Namespace, network: Network, weights: Weights) -> list[np.ndarray]:
+    """Whole batches: one of noise, or all that a data set has."""
+    if given.data is None:
+        shape = (given.batch_size, *network.input_shape)
+        return [np.random.default_rng(1).integers(-128, 128, shape).astype(np.float32)]
+    stored = weights.metadata.get("preprocessing")
+    preprocessing = preparing.from_json(stored) if stored else preparing.caffe(network.input_shape)
+    data = open_dataset(given.data, network.input_shape)
+    stop = min(len(data), given.images or len(data)) // given.batch_size * given.batch_size
+    return [images for images, _ in batches(data, preprocessing, given.batch_size, 0, stop)]
+
+
 def bench(name: str, arguments: argparse.Namespace, peak: float) -> dict[str, Any]:
-    network = networks.build(name)
-    weights = random_weights(network, 0)
-    rng = np.random.default_rng(1)
-    shape = (arguments.batch_size, *network.input_shape)
-    images = rng.integers(-128, 128, shape).astype(np.float32)
+    network, weights = load(arguments.weights, name)
+    stream = open_images(arguments, network, weights)
+    images = stream[0]
     runs, cases = contenders(network, weights, images, numba.get_num_threads(), arguments.ours_only)
     taken: dict[str, list[float]] = {label: [] for label in runs}
     for run in runs.values():
-        run()  # compiles, warms up
+        run(images)  # compiles, warms up
     for _ in tqdm(range(arguments.rounds), desc=name, disable=None, leave=False):
         for label, run in runs.items():
             began = time.perf_counter()
-            run()
+            for batch in stream:
+                run(batch)
             taken[label].append(time.perf_counter() - began)
     operations = 2 * sum(network.macs().values())
     rates = {
-        label: arguments.batch_size / statistics.median(times) for label, times in taken.items()
+        label: len(stream) * len(images) / statistics.median(times)
+        for label, times in taken.items()
     }
     layers = {
         label: by_layer(network, plan, integer, images, max(3, arguments.rounds // 2))
@@ -203,6 +218,8 @@ def bench(name: str, arguments: argparse.Namespace, peak: float) -> dict[str, An
     }
     return {
         "network": name,
+        "weights": arguments.weights,
+        "images": len(stream) * len(images) if arguments.data else "noise",
         "batch_size": arguments.batch_size,
         "rounds": arguments.rounds,
         "images_per_second": rates,
@@ -217,7 +234,8 @@ def show(result: dict[str, Any]) -> str:
     rates, gops = result["images_per_second"], result["gops"]
     others = [label for label in rates if not label.startswith("refq")]
     lines = [
-        f"{result['network']}, batch {result['batch_size']}, medians of {result['rounds']} rounds",
+        f"{result['network']}, batch {result['batch_size']}, images: {result['images']}, "
+        f"medians of {result['rounds']} rounds",
         f"{'':<22}{'images/s':>10}{'GOP/s':>9}"
         + "".join(f"{'/ ' + label:>22}" for label in others),
     ]
@@ -240,6 +258,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("networks", nargs="*", default=["vgg16", "alexnet", "squeezenet1_1"])
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--weights", default="random:0", help="as in refq.evaluate")
+    parser.add_argument("--data", help="as in refq.evaluate; decoded before the clock starts")
+    parser.add_argument("--images", type=int, help="of the data, whole batches")
     parser.add_argument("--ours-only", action="store_true", help="leave the peers out")
     parser.add_argument("--json", help="also write the figures to this file")
     given = parser.parse_args(arguments)

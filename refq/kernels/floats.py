@@ -60,22 +60,21 @@ class FloatKernel:
 
 @intrinsic
 def _block(
-    typing_context, a, strides, offsets, lengths, runs, b, numbers, bias, relu, out, pitch, count
+    typing_context, a, stride, offsets, lengths, runs, b, numbers, bias, relu, out, pitch, count
 ):
     """PIXELS pixels by CHANNELS channels, with bias and perhaps ReLU, to where they belong.
 
-    a, b, offsets, lengths: addresses as in FloatKernel; strides: address of int64, one to four
-    times the bytes from pixel to pixel of A; numbers: address of int32, which pixel of the output
-    each is (-1: none), `pitch` bytes apart from `out`; count: how many of the channels are real.
+    a, b, offsets, lengths: addresses as in FloatKernel; stride: bytes from pixel to pixel of A;
+    numbers: address of int32, which pixel of the output each is (-1: none), `pitch` bytes apart
+    from `out`; count: how many of the channels are real.
     """
 
     def generate(context, builder, signature, arguments):
-        a, strides, offsets, lengths, runs, b, numbers, bias, relu, out, pitch, count = arguments
+        a, stride, offsets, lengths, runs, b, numbers, bias, relu, out, pitch, count = arguments
         w = _Writer(builder)
         kind = ir.VectorType(ir.FloatType(), LANES)
-        # a base for every four pixels; the loaded multiples serve as index registers, where a
-        # compiler that saw how they are made would add its way from pixel to pixel
-        multiples = [w.load(w.plus(strides, 8 * n), I64) for n in range(4)]
+        # a base for every four pixels
+        multiples = w.multiples(stride)
         bases = [a]
         for _ in range((PIXELS - 1) // 4):
             bases.append(builder.add(bases[-1], multiples[3]))
@@ -179,7 +178,7 @@ def prepare(
 
 @njit(cache=True, nogil=True, parallel=True)
 def _convolve(
-    values, starts, numbers, strides, offsets, lengths, panels, bias, relu, outputs, out, pitch,
+    values, starts, numbers, stride, offsets, lengths, panels, bias, relu, outputs, out, pitch,
     channel, per_task,
 ):  # fmt: skip
     tasks = (starts.size + per_task - 1) // per_task
@@ -187,9 +186,7 @@ def _convolve(
         # addresses are taken once: taking one counts a reference
         values_at, out_at, panels_at = values.ctypes.data, out.ctypes.data, panels.ctypes.data
         offsets_at, lengths_at = offsets.ctypes.data, lengths.ctypes.data
-        strides_at, numbers_at, bias_at = (
-            strides.ctypes.data, numbers.ctypes.data, bias.ctypes.data
-        )  # fmt: skip
+        numbers_at, bias_at = numbers.ctypes.data, bias.ctypes.data
         runs, depth = lengths.size, panels.shape[1]
         for unit in range(panels.shape[0]):
             first = unit * CHANNELS
@@ -197,7 +194,7 @@ def _convolve(
             for m in range(task * per_task, min(starts.size, (task + 1) * per_task)):
                 for part in range(0, GROUP, PIXELS):
                     _block(
-                        values_at + 4 * starts[m] + part * strides[0], strides_at, offsets_at,
+                        values_at + 4 * starts[m] + part * stride, stride, offsets_at,
                         lengths_at, runs, panel, numbers_at + 4 * (GROUP * m + part),
                         bias_at + 4 * first, relu, out_at + 4 * (channel + first), 4 * pitch,
                         outputs - first,
@@ -213,10 +210,9 @@ def convolve(
     per_group = kernel.outputs // groups
     per_task = max(1, TASK_FLOATS // (GROUP * where.stride))
     per_task = max(1, min(per_task, math.ceil(where.starts.size / 8)))
-    strides = 4 * where.stride * np.arange(1, 5, dtype=np.int64)
     for g in range(groups):
         _convolve(
-            source.values, where.starts, where.numbers, strides, kernel.offsets[g],
+            source.values, where.starts, where.numbers, 4 * where.stride, kernel.offsets[g],
             kernel.lengths, kernel.panels[g], kernel.bias[g], relu, per_group, target.values,
             target.layout.channels, channel + g * per_group, per_task,
         )  # fmt: skip

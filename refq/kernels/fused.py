@@ -153,9 +153,9 @@ def _panel(plane: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True, parallel=True)
 def _convolve(
-    backend, recipe, ending, sources, panels, unit_bytes, starts, numbers, stride, offsets, parts,
-    bias, parameters, outputs, low, high, both, pitch, channel_bytes, per_task, units_per_task,
-    config, scratch, seen, seen_bytes,
+    backend, recipe, ending, sources, panels, unit_bytes, starts, numbers, wanted, stride, offsets,
+    parts, bias, parameters, outputs, low, high, both, pitch, channel_bytes, per_task,
+    units_per_task, config, scratch, seen, seen_bytes,
 ):  # fmt: skip
     """One group of channels. sources, panels: addresses of the planes of each pass; low, high,
     both: addresses of the output's planes, or in low of int64 sums; scratch, seen: addresses of
@@ -185,7 +185,10 @@ def _convolve(
         for job in range(jobs + 1):
             now, before = (job & 1) * passes * PASS, (1 - (job & 1)) * passes * PASS
             # after the last block a single step, whose sums nobody reads, finishes it
-            steps_now = steps if job < jobs else 1
+            real = job < jobs
+            steps_now = steps if real else 1
+            rows0 = wanted[m] if real else 0
+            rows1 = wanted[m + 1] if real and m + 1 < end else 0
             pixels_done = min(2, end - done_m) * ROWS if job else 0
             channel = done_unit * UNIT
             for p in range(passes):
@@ -193,8 +196,9 @@ def _convolve(
                 b0 = panels[p] + unit * unit_bytes
                 _work(
                     backend, recipe, ending, sources[p] + starts[m],
-                    sources[p] + starts[min(m + 1, end - 1)], stride, offsets_at, parts_at, b0,
-                    b0 + steps * TILE, buffer + now + p * PASS, steps_now, first_pixel, last_pixel,
+                    sources[p] + starts[min(m + 1, end - 1)], stride, rows0, rows1, offsets_at,
+                    parts_at, b0, b0 + steps * TILE, buffer + now + p * PASS, steps_now,
+                    first_pixel, last_pixel,
                     (last_pixel - first_pixel + steps_now - 1) // steps_now, buffer + before,
                     numbers_at + 4 * ROWS * done_m, pitch, bias_at + 8 * channel, parameters_at,
                     low + channel_bytes * channel, high + channel, both + channel,
@@ -254,10 +258,10 @@ def convolve(
         _convolve(
             tiles.TOKENS[tiles.backend()], rows.RECIPE_TOKENS[kernel.recipe], ending.token,
             sources, np.array([kernel.panels[w, g].ctypes.data for _, w in passes], np.int64),
-            unit_bytes, where.starts, where.numbers, where.stride, kernel.offsets[g], kernel.parts,
-            kernel.bias[g], ending.parameters, per_group, low, high, both, layout.channels * size,
-            size, per_task, units_per_task, tiles.CONFIG, scratch.ctypes.data, seen.ctypes.data,
-            seen[0].nbytes,
+            unit_bytes, where.starts, where.numbers, where.wanted, where.stride,
+            kernel.offsets[g], kernel.parts, kernel.bias[g], ending.parameters, per_group, low,
+            high, both, layout.channels * size, size, per_task, units_per_task, tiles.CONFIG,
+            scratch.ctypes.data, seen.ctypes.data, seen[0].nbytes,
         )  # fmt: skip
     return Result(
         int(seen[:, OUTSIDE].sum(dtype=np.int64)),

@@ -277,8 +277,9 @@ class _Finish:
 
 @intrinsic
 def _work(
-    typing_context, backend, recipe, ending, a0, a1, stride, offsets, parts, b0, b1, c, steps,
-    first, last, each, sums, numbers, pitch, bias, parameters, low, high, both, count, seen,
+    typing_context, backend, recipe, ending, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1,
+    c, steps, first, last, each, sums, numbers, pitch, bias, parameters, low, high, both, count,
+    seen,
 ):  # fmt: skip
     """One pass of a block as in tiles._tiles; meanwhile pixels first..last-1 of the 32 of the block
     before are finished, `each` per step.
@@ -292,8 +293,8 @@ def _work(
 
     def generate(context, builder, signature, arguments):
         w, b = _Writer(builder), builder
-        first, last, each = arguments[12:15]
-        finish = _Finish(w, flags, RECIPES[recipe.count - 1], arguments[15:])
+        first, last, each = arguments[14:17]
+        finish = _Finish(w, flags, RECIPES[recipe.count - 1], arguments[17:])
 
         def some(t: Any, carried: list[Any]) -> list[Any]:
             start = first if t is None else b.add(first, b.mul(t, each))
@@ -306,9 +307,9 @@ def _work(
 
             return w.when(b.icmp_signed(">", left, ir.Constant(I64, 0)), carried, pixels)
 
-        after = multiply(w, backend, arguments[3:12], finish.before, some)
+        after = multiply(w, backend, arguments[3:14], finish.before, some)
         for place, value in zip(finish.places, after):
             w.store(value, place)
         return context.get_dummy_value()
 
-    return types.void(backend, recipe, ending, *[types.intp] * 22), generate
+    return types.void(backend, recipe, ending, *[types.intp] * 24), generate

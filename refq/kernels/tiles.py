@@ -126,6 +126,16 @@ class _Writer:
     def plus(self, address: Any, offset: int) -> Any:
         return self.b.add(address, ir.Constant(I64, offset))
 
+    def multiples(self, stride: Any) -> list[Any]:
+        """One to four strides, the last three in registers whose origin the compiler does not see:
+        else it would add its way from row to row, on the ports that multiply."""
+        kind = ir.FunctionType(I64, [I64])
+        out = [stride]
+        for n in (2, 3, 4):
+            product = self.b.mul(stride, ir.Constant(I64, n))
+            out.append(self.b.asm(kind, "", "=r,0", [product], False))
+        return out
+
     def splat(self, value: Any, lanes: int) -> Any:
         kind = ir.VectorType(value.type, lanes)
         one = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
@@ -203,20 +213,20 @@ def _release_tiles(typing_context, token):
 
 
 @intrinsic
-def _tiles(typing_context, token, a0, a1, stride, offsets, parts, b0, b1, c, steps):
+def _tiles(typing_context, token, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1, c, steps):
     """C[g][h] = sum over steps of A_g . B_h, four tiles of int32 (16, 16) one after the other at c.
 
-    a0, a1: addresses of the first bytes of two groups of 16 rows, `stride` bytes apart;
-    offsets: address of int64, what to add to them at each step; parts: address of int64, how many
-    quarters of each step's 64 bytes have weights other than zero; b0, b1: addresses of panels of
-    1024 bytes a step.
+    a0, a1: addresses of the first bytes of two groups of 16 rows, `stride` bytes apart; rows0,
+    rows1: how many of them are wanted, what C holds for others is undefined; offsets: address of
+    int64, what to add to the rows at each step; parts: address of int64, how many quarters of each
+    step's 64 bytes have weights other than zero; b0, b1: addresses of panels of 1024 bytes a step.
     """
 
     def generate(context, builder, signature, arguments):
         multiply(_Writer(builder), token, arguments[1:], [], lambda t, carried: carried)
         return context.get_dummy_value()
 
-    return types.void(token, *[types.intp] * 9), generate
+    return types.void(token, *[types.intp] * 11), generate
 
 
 def multiply(w, token, arguments, carried, meanwhile):
@@ -228,7 +238,7 @@ def multiply(w, token, arguments, carried, meanwhile):
     return meanwhile(None, carried)
 
 
-def _amx(w, a0, a1, stride, offsets, parts, b0, b1, c, steps, others, meanwhile):
+def _amx(w, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1, c, steps, others, meanwhile):
     """Four accumulating tiles, two of A, two of B: each loaded tile serves two products."""
     b = w.b
 
@@ -262,7 +272,10 @@ def _amx(w, a0, a1, stride, offsets, parts, b0, b1, c, steps, others, meanwhile)
     return others
 
 
-def _by_rows(w, a0, a1, stride, offsets, parts, b0, b1, c, steps, rows, unroll, prepare, multiply):
+def _by_rows(
+    w, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1, c, steps, rows, unroll, prepare,
+    multiply,
+):  # fmt: skip
     """The tiles in blocks of `rows` rows by both B panels, their sums in vector registers.
 
     prepare(panel row) -> operands; multiply(sum, four bytes of A, operands) -> sum. A pass of the
@@ -270,37 +283,48 @@ def _by_rows(w, a0, a1, stride, offsets, parts, b0, b1, c, steps, rows, unroll, 
     """
     b = w.b
     kind = ir.VectorType(I32, 16)
-    for g, a in enumerate((a0, a1)):
+    multiples = w.multiples(stride)
+    for g, (a, wanted) in enumerate(((a0, rows0), (a1, rows1))):
         for first in range(0, ROWS, rows):
-            starts = [b.add(a, b.mul(stride, ir.Constant(I64, first + r))) for r in range(rows)]
+            with b.if_then(b.icmp_signed(">", wanted, ir.Constant(I64, first))):
+                bases = [b.add(a, b.mul(stride, ir.Constant(I64, first)))]
+                for _ in range((rows - 1) // 4):
+                    bases.append(b.add(bases[-1], multiples[3]))
 
-            def step(t: Any, sums: list[Any], starts: list[Any] = starts) -> list[Any]:
-                place = b.shl(t, ir.Constant(I64, 3))
-                offset = w.load(b.add(offsets, place), I64)
-                passes = b.mul(w.load(b.add(parts, place), I64), ir.Constant(I64, 4 // unroll))
-                panel = b.shl(t, ir.Constant(I64, 10))
-                panels = [b.add(each, panel) for each in (b0, b1)]
-                lines = [b.add(start, offset) for start in starts]
+                def step(t: Any, sums: list[Any], bases: list[Any] = bases) -> list[Any]:
+                    place = b.shl(t, ir.Constant(I64, 3))
+                    offset = w.load(b.add(offsets, place), I64)
+                    passes = b.mul(w.load(b.add(parts, place), I64), ir.Constant(I64, 4 // unroll))
+                    panel = b.shl(t, ir.Constant(I64, 10))
+                    panels = [b.add(each, panel) for each in (b0, b1)]
+                    lines = [b.add(base, offset) for base in bases]
 
-                def part(n: Any, sums: list[Any]) -> list[Any]:
-                    used = b.mul(n, ir.Constant(I64, 4 * unroll))
-                    row = b.shl(used, ir.Constant(I64, 4))
-                    sums = list(sums)
-                    for k in range(unroll):
-                        operands = [prepare(w, w.plus(b.add(each, row), 64 * k)) for each in panels]
-                        for r in range(rows):
-                            four = w.load(w.plus(b.add(lines[r], used), 4 * k), I32)
-                            for h in range(2):
-                                sums[2 * r + h] = multiply(w, sums[2 * r + h], four, operands[h])
-                    return sums
+                    def part(n: Any, sums: list[Any]) -> list[Any]:
+                        used = b.mul(n, ir.Constant(I64, 4 * unroll))
+                        row = b.shl(used, ir.Constant(I64, 4))
+                        sums = list(sums)
+                        for k in range(unroll):
+                            operands = [
+                                prepare(w, w.plus(b.add(each, row), 64 * k)) for each in panels
+                            ]
+                            for r in range(rows):
+                                line = b.add(lines[r // 4], used)
+                                if r % 4:
+                                    line = b.add(line, multiples[r % 4 - 1])
+                                four = w.load(w.plus(line, 4 * k), I32)
+                                for h in range(2):
+                                    sums[2 * r + h] = multiply(
+                                        w, sums[2 * r + h], four, operands[h]
+                                    )
+                        return sums
 
-                return w.loop(passes, sums, part)
+                    return w.loop(passes, sums, part)
 
-            sums = w.loop(steps, [ir.Constant(kind, [0] * 16)] * (2 * rows), step)
-            for r in range(rows):
-                for h in range(2):
-                    place = TILE * (2 * g + h) + 64 * (first + r)
-                    w.store(sums[2 * r + h], w.plus(c, place))
+                sums = w.loop(steps, [ir.Constant(kind, [0] * 16)] * (2 * rows), step)
+                for r in range(rows):
+                    for h in range(2):
+                        place = TILE * (2 * g + h) + 64 * (first + r)
+                        w.store(sums[2 * r + h], w.plus(c, place))
 
 
 def _vnni(w, *arguments):

@@ -16,11 +16,13 @@ from refq.layers import Pads, Pair
 @dataclass(frozen=True)
 class Pixels:
     """Groups of output pixels: element offset of each group's first window, and each pixel's
-    number in the output (-1: none), int64 (groups,) and int32 (groups, size); elements from
-    one pixel of a group to the next."""
+    number in the output (-1: none), int64 (groups,) and int32 (groups, size); how many pixels of
+    each group lie before and at its last real one, int64 (groups,); elements from one pixel of a
+    group to the next."""
 
     starts: np.ndarray
     numbers: np.ndarray
+    wanted: np.ndarray
     stride: int
 
 
@@ -50,9 +52,11 @@ def pixels(source: Layout, target: Layout, strides: Pair, pads: Pads, group: int
         rows = start + (n[:, :, 0] * source.rows + y[:, :, 0] * strides[0]) * source.pitch
         columns = np.arange(across, dtype=np.int64) * group * strides[1]
         starts = (rows.reshape(-1, 1) + columns).reshape(-1)
-    used = (table >= 0).any(axis=1)
+    wanted = np.where(table >= 0, np.arange(1, group + 1), 0).max(axis=1)
+    used = wanted > 0
     return Pixels(
         np.ascontiguousarray(starts[used]) * source.channels,
         np.ascontiguousarray(table[used]),
+        wanted[used],
         strides[1] * source.channels,
     )
