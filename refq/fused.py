@@ -126,11 +126,8 @@ class FusedSteps:
         """A weighted layer and what follows it, in one pass; on plain arrays where it must be."""
         own = self.weights.layers[node.name]
         entry = self.plan.tensors.get(result.name)
-        read, kernel = source.map, None
-        if own.accumulator.bits is None:
-            if isinstance(node.layer, Dense):
-                read = self._flattened(source.map)
-            kernel = self._kernel(node, source, read)
+        read = self._flattened(source.map) if isinstance(node.layer, Dense) else source.map
+        kernel = self._kernel(node, source, read)
         if kernel is None or (entry is not None and not self._fuses(entry, own.frac_bits)):
             tensor = self.plain(node, [source.tensor()])
             if relu:
@@ -184,7 +181,9 @@ class FusedSteps:
             low, high = entry.format.min_code, entry.format.max_code
             if entry.code:
                 low, high = 0, (1 << entry.code.bits) - 1
-            codes = own.codes
+            codes, bits = own.codes, own.accumulator.bits
+            # an accumulator that no sum can leave, on the way or at the end, is an exact one
+            limit = None if bits is None else (1 << (bits - 1)) - 1
             strides, pads, group = (1, 1), NO_PADS, 1
             if isinstance(node.layer, Conv):
                 strides, pads, group = node.layer.strides, node.layer.pads, node.layer.group
@@ -193,7 +192,7 @@ class FusedSteps:
                 codes = codes.reshape(-1, layout.channels, layout.height, layout.width)
             self.weights.workspace[key] = fused.prepare(
                 codes, own.bias, read.layout, len(read.planes), (low, high), read.offset,
-                read.scale + own.align, strides, pads, group, isinstance(node.layer, Dense),
+                read.scale + own.align, strides, pads, group, isinstance(node.layer, Dense), limit,
             )  # fmt: skip
         found: fused.Kernel | None = self.weights.workspace[key]
         return found

@@ -87,6 +87,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"overflow": Overflow.WRAP, "bits_act": 6},
     {"accumulator": Accumulator(16, Overflow.SAT, every_mac=True)},
     {"accumulator": Accumulator(18, Overflow.WRAP)},
+    {"accumulator": Accumulator(32, Overflow.SAT, every_mac=True)},
+    {"accumulator": Accumulator(24, Overflow.SAT_SYM)},
     {"bits_act": 20, "frac_act": 9},
     {"bits_act": 8, "bits_wt": 20},
     {"bits_act": 8, "bits_wt": 16},

@@ -244,3 +244,13 @@ def test_sums_beyond_64_bits_are_left_to_the_definition() -> None:
     arguments = (weights, bias, layout, 3, (0, 4095), 0)
     assert fused.prepare(*arguments, 20, (1, 1), NO_PADS, 1) is not None
     assert fused.prepare(*arguments, 45, (1, 1), NO_PADS, 1) is None
+
+
+@pytest.mark.parametrize("span", [(0, 255), (-256, 255)])
+def test_accumulators_that_no_sum_can_leave(span: tuple[int, int]) -> None:
+    layout = maps.Layout(1, 4, 5, 6, NO_PADS)
+    weights, bias = np.full((3, 4, 1, 1), -3), np.array([1, -5, 2])
+    most = 3 * 4 * max(-span[0], span[1]) + 5
+    arguments = (weights, bias, layout, 3, span, -span[0], 0, (1, 1), NO_PADS, 1, False)
+    assert fused.prepare(*arguments, most) is not None
+    assert fused.prepare(*arguments, most - 1) is None

@@ -67,10 +67,11 @@ def prepare(
     pads: Pads,
     group: int,
     flat: bool = False,
+    limit: int | None = None,
 ) -> Kernel | None:
     """Panels for weights (O, C/group, kh, kw) of integer codes on maps of a layout whose codes lie
     in code_range, are stored in so many planes with an offset, and count 2**scale each; None where
-    weights, depth, stride or sums are too large.
+    weights, depth, stride or sums are too large, or a sum on its way could exceed the limit.
 
     bias: int64 (O,). The offset is taken back through the bias: sum w (x + offset). flat: the
     layer is dense, and the map's pixels are whole images (kh, kw, C). Works unit by unit, so that
@@ -82,16 +83,21 @@ def prepare(
         return None
     stored = max(code_range[0] + offset, code_range[1] + offset)
     positive, negative = np.zeros((2, outputs), np.int64)
-    for first in range(0, outputs, UNIT):
-        part = codes[first : first + UNIT].reshape(-1, depth)
-        positive[first : first + UNIT] = np.maximum(part, 0).sum(1, dtype=np.int64)
-        negative[first : first + UNIT] = np.minimum(part, 0).sum(1, dtype=np.int64)
+    for unit in range(0, outputs, UNIT):
+        part = codes[unit : unit + UNIT].reshape(-1, depth)
+        positive[unit : unit + UNIT] = np.maximum(part, 0).sum(1, dtype=np.int64)
+        negative[unit : unit + UNIT] = np.minimum(part, 0).sum(1, dtype=np.int64)
     total = positive + negative
     # in Python integers: the bound must not wrap where the sums would
     most = int(np.maximum(positive, -negative).max(initial=0)) * stored << scale
     moved = int(np.abs(total).max(initial=0)) * offset << scale
-    largest = most + moved + max(int(bias.max(initial=0)), -int(bias.min(initial=0)))
+    first = max(int(bias.max(initial=0)), -int(bias.min(initial=0)))
+    largest = most + moved + first
     if largest >= 2**62:
+        return None
+    # whatever the codes, and whatever the order of the MACs
+    reach = int((positive - negative).max(initial=0)) * max(-code_range[0], code_range[1]) << scale
+    if limit is not None and reach + first > limit:
         return None
     shifted = bias - ((total * offset) << scale)
     window = (1, 1) if flat else (codes.shape[2], codes.shape[3])
