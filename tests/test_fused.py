@@ -177,6 +177,20 @@ def test_weight_planes_add_up(bits: int, activations: int) -> None:
     np.testing.assert_array_equal(sum(each << (7 * i) for i, each in enumerate(parts)), codes)
 
 
+def test_three_products_as_far_as_bytes_allow() -> None:
+    edges = np.array([planes.KARATSUBA_LOW, planes.KARATSUBA_HIGH])
+    low, high = int(edges[0]), int(edges[1])
+    assert planes.recipe_for(low, high, 3) == planes.KARATSUBA
+    lower, upper, both = (
+        each.astype(np.int64) for each in planes.weight_planes(edges, planes.KARATSUBA)
+    )
+    np.testing.assert_array_equal(lower + 128 * upper, edges)
+    np.testing.assert_array_equal(both, lower + upper)
+    for span in ((low - 1, high), (low, high + 1)):
+        recipe = planes.recipe_for(*span, 3)
+        assert recipe is not None and recipe != planes.KARATSUBA
+
+
 def test_weights_of_more_than_three_planes_are_left_to_others() -> None:
     layout = maps.Layout(1, 4, 5, 6, NO_PADS)
     arguments = (np.zeros(3, np.int64), layout, 1, (0, 255), 0, 0, (1, 1), NO_PADS, 1)
