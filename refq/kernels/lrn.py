@@ -12,38 +12,46 @@ from refq.formats import FixedPointFormat, Overflow, Rounding
 from refq.kernels.fixed import quantize
 
 
-@njit(cache=True, nogil=True)
-def _power(base, quarters, beta):
-    """base ** beta; for beta = quarters / 4 by square roots alone, which IEEE 754 rounds
-    correctly, so that every machine gets the same bits."""
+@njit(cache=True, nogil=True, inline="always")
+def _power(base, out, quarters, beta):
+    """out = base ** beta; for beta = quarters / 4 by square roots alone, which IEEE 754 rounds
+    correctly, so that every machine gets the same bits. One loop a step: each vectorises."""
     if quarters < 0:
-        return base**beta
-    root = math.sqrt(base)
-    value = 1.0
+        for p in range(base.size):
+            out[p] = base[p] ** beta
+        return
+    out[:] = 1.0
     for _ in range(quarters // 4):
-        value *= base
+        for p in range(base.size):
+            out[p] *= base[p]
     if quarters % 4 >= 2:
-        value *= root
+        for p in range(base.size):
+            out[p] *= math.sqrt(base[p])
     if quarters % 2 == 1:
-        value *= math.sqrt(root)
-    return value
+        for p in range(base.size):
+            out[p] *= math.sqrt(math.sqrt(base[p]))
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
 def _normalise(x, out, size, factor, quarters, beta, bias, unit):
     """x and out (N, C, pixels); sums of squares in the type of `unit` (int64 or float64)."""
     channels, pixels = x.shape[1], x.shape[2]
     before = (size - 1) // 2
     for task in prange(x.shape[0] * channels):
         n, c = task // channels, task % channels
-        first, end = max(0, c - before), min(channels, c - before + size)
+        total = np.full(pixels, unit - unit)
+        for k in range(max(0, c - before), min(channels, c - before + size)):
+            line = x[n, k]
+            for p in range(pixels):
+                value = line[p] * unit
+                total[p] += value * value
+        base, denominator = np.empty(pixels), np.empty(pixels)
         for p in range(pixels):
-            total = unit - unit
-            for k in range(first, end):
-                value = x[n, k, p] * unit
-                total += value * value
-            denominator = _power(bias + factor * np.float64(total), quarters, beta)
-            out[n, c, p] = x[n, c, p] / denominator
+            base[p] = bias + factor * np.float64(total[p])
+        _power(base, denominator, quarters, beta)
+        codes, line = x[n, c], out[n, c]
+        for p in range(pixels):
+            line[p] = codes[p] / denominator[p]
 
 
 def _quarters(beta: float) -> int:
