@@ -190,6 +190,8 @@ def open_images(given: argparse.Namespace, network: Network, weights: Weights) -
     preprocessing = preparing.from_json(stored) if stored else preparing.caffe(network.input_shape)
     data = open_dataset(given.data, network.input_shape)
     stop = min(len(data), given.images or len(data)) // given.batch_size * given.batch_size
+    if stop == 0:
+        raise SystemExit(f"{given.data}: fewer images than a batch of {given.batch_size}")
     return [images for images, _ in batches(data, preprocessing, given.batch_size, 0, stop)]
 
 

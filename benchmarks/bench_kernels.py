@@ -1,4 +1,4 @@
-"""Each kernel on its own, on each backend that this machine has: time, GOP/s, bytes.
+"""The kernels that cost time, each on its own, on each backend that this machine has.
 
     pip install '.[benchmark]' && python benchmarks/bench_kernels.py
 
@@ -54,7 +54,7 @@ class Case:
     run: Callable[[], Any]
 
 
-def integer_convolutions(images: int) -> Iterator[Case]:
+def integer_convolutions(images: int, only: str) -> Iterator[Case]:
     rng = np.random.default_rng(1)
     for label, (channels, size, outputs, window, stride, pad) in CONVOLUTIONS.items():
         pads: Pads = (pad, pad, pad, pad)
@@ -62,6 +62,9 @@ def integer_convolutions(images: int) -> Iterator[Case]:
         layout = maps.Layout(images, channels, size, size, pads)
         target_layout = maps.Layout(images, outputs, side, side, NO_PADS)
         for bits, weight_bits in WIDTHS:
+            name = f"conv {bits}b x {weight_bits}b, {label}"
+            if only not in name:
+                continue
             if weight_bits > 14 and window == 1 and size == 1:
                 continue  # the weights of this one would be most of a small machine's memory
             source, target = (maps.new_map(each, bits, 0) for each in (layout, target_layout))
@@ -83,15 +86,16 @@ def integer_convolutions(images: int) -> Iterator[Case]:
             operations = 2 * images * outputs * side * side * channels * window * window
             for backend in tiles.supported():
                 yield Case(
-                    f"conv {bits}b x {weight_bits}b, {label}", backend, operations,
+                    name, backend, operations,
                     lambda s=source, k=kernel, t=target, e=ending: fused.convolve(s, k, t, e),
                 )  # fmt: skip
 
 
-def float_convolutions(images: int) -> Iterator[Case]:
+def float_convolutions(images: int, only: str) -> Iterator[Case]:
     rng = np.random.default_rng(2)
     for label, (channels, size, outputs, window, stride, pad) in CONVOLUTIONS.items():
-        if size == 1:
+        name = f"conv float32, {label}"
+        if size == 1 or only not in name:
             continue
         pads: Pads = (pad, pad, pad, pad)
         side = (size + 2 * pad - window) // stride + 1
@@ -108,12 +112,12 @@ def float_convolutions(images: int) -> Iterator[Case]:
         )
         operations = 2 * images * outputs * side * side * channels * window * window
         yield Case(
-            f"conv float32, {label}", "", operations,
+            name, "", operations,
             lambda s=source, k=kernel, t=target: floats.convolve(s, k, t, 0, True),
         )  # fmt: skip
 
 
-def others(images: int) -> Iterator[Case]:
+def others(images: int, only: str) -> Iterator[Case]:
     """Kernels without a choice of backend; operations are values made, or MACs twice."""
     rng = np.random.default_rng(3)
     x = rng.normal(0, 30, (images, 64, 112, 112)).astype(np.float32)
@@ -186,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", help="also write the figures to this file")
     given = parser.parse_args(arguments)
     makers = (integer_convolutions, float_convolutions, others)
-    cases = [case for maker in makers for case in maker(given.batch_size)]
+    cases = [case for maker in makers for case in maker(given.batch_size, given.only)]
     cases = [case for case in cases if given.only in case.name]
     if not cases:
         parser.error(f"no kernel has {given.only!r} in its name")

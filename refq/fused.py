@@ -251,5 +251,5 @@ class FusedSteps:
 
 
 def _fits(entry: TensorPlan) -> bool:
-    """True for codes that one or two byte planes hold."""
+    """True for codes that byte planes hold."""
     return (entry.code.bits if entry.code else entry.format.bits) <= MAX_BITS

@@ -60,7 +60,7 @@ class Tensor:
 class IntegerLayer:
     """A weighted layer's codes, and how they meet in the accumulator (contract section 3).
 
-    codes: weights in the narrowest of int8, int16 and int32. bias: int64 (O,), with the
+    codes: weights in the narrowest integer that their format allows. bias: int64 (O,), with the
     accumulator's frac_bits. align: left shift that brings the products to them, above 0 where the
     bias is finer than the products.
     """
@@ -73,8 +73,8 @@ class IntegerLayer:
 
     @property
     def weight(self) -> np.ndarray:
-        """The codes as int32, as the plain operations take them."""
-        return self.codes.astype(np.int32, copy=False)
+        """The codes as the plain operations take them: int32, or int64 for 32 unsigned bits."""
+        return self.codes if self.codes.itemsize > 4 else self.codes.astype(np.int32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ def quantize_weights(
     return IntegerWeights(layers, plan)
 
 
-def _narrowest(fmt: FixedPointFormat) -> type[np.signedinteger]:
+def _narrowest(fmt: FixedPointFormat) -> np.dtype:
     """The smallest integer that holds every code of a format."""
     fits = [kind for kind in (np.int8, np.int16) if fmt.max_code <= np.iinfo(kind).max]
-    return fits[0] if fits else np.int32
+    return np.dtype(fits[0]) if fits else fmt.dtype
 
 
 def _shifted_left(codes: np.ndarray, shift: int, name: str) -> np.ndarray:

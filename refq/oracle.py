@@ -531,7 +531,10 @@ def float_histogram(x: np.ndarray) -> np.ndarray:
 def code_histogram(codes: np.ndarray, low: int, drop: int, bins: int) -> np.ndarray:
     counts = np.zeros(bins, np.int64)
     for code in codes.reshape(-1):
-        counts[(int(code) - low) // 2**drop] += 1
+        index = (int(code) - low) // 2**drop
+        if not 0 <= index < bins:
+            raise FormatError(f"code {code} outside a histogram", f"{bins} bins from {low} on")
+        counts[index] += 1
     return counts
 
 

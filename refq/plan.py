@@ -47,6 +47,8 @@ class TensorPlan:
                 f"{self.code.bits} bits kept after {self.code.drop} of {self.format}",
                 "an unsigned format with at least so many bits",
             )
+        if self.code and self.format.bits > 31:
+            raise FormatError(f"a shift code on {self.format}", "31 bits, which int32 decodes")
 
     @property
     def stored_bits(self) -> int:

@@ -98,6 +98,7 @@ def _sums() -> Iterator[Case]:
     )
     yield "dense", {"x": real(3, 4, 5, 2), "w": real(7, 40), "b": real(7)}
     yield "dense", {"x": real(3, 40), "w": real(7, 40)}
+    yield "dense", {"x": real(9, 21), "w": real(4, 21)}
     for accumulator in ACCUMULATORS:
         yield "dense_integer", {
             "x": codes(3, 4, 5, 2, signed=False), "w": codes(7, 40, bits=9),

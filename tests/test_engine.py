@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
 from refq.engine import Tensor, forward, quantize_weights
 from refq.errors import OptionError, ShapeError
-from refq.formats import Accumulator, Overflow, Rounding
+from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.layers import LRN, Add, AvgPool, Concat, Conv, Dense, GlobalAvgPool, ReLU, Softmax
 from refq.measure import calibrate
 from refq.networks import Network, Node
@@ -25,8 +26,8 @@ from refq.weights import Weights, load, random_weights
 
 def every_tensor(
     network: Network, weights: Weights, plan: Plan, images: np.ndarray, **how: Any
-) -> dict[str, tuple[np.ndarray, int, int, int]]:
-    """{name: (codes, fraction bits, outside, overflows)} and the output under "result"."""
+) -> dict[str, tuple[Any, ...]]:
+    """{name: (codes, fraction bits, outside, overflows, sums)}, and the output under "result"."""
     seen: dict[str, Tensor] = {}
 
     def note(node: Node | None, tensor: Any) -> None:
@@ -36,9 +37,9 @@ def every_tensor(
 
     result = forward(network, weights, plan, images, observe=note, **how)
     return {
-        name: (tensor.codes, tensor.frac_bits, tensor.outside, tensor.overflows)
+        name: (tensor.codes, tensor.frac_bits, tensor.outside, tensor.overflows, tensor.sums)
         for name, tensor in seen.items()
-    } | {"result": (result, 0, 0, 0)}
+    } | {"result": (result, 0, 0, 0, None)}
 
 
 def assert_all_ways_agree(
@@ -265,3 +266,15 @@ def test_what_does_not_belong_together_is_refused() -> None:
         forward(network, integer, plans[1], images)
     with pytest.raises(ShapeError, match="a batch of 0 images; expected 1 or more"):
         forward(network, integer, plans[0], images[:0])
+
+
+def test_weights_of_32_unsigned_bits() -> None:
+    """By hand: oracle and kernels read the same codes, so neither would see them wrap."""
+    network = Network("one", (1, 1, 1), (Node("fc", Dense(1), ("data",)),))
+    weights = Weights({"fc": np.array([[3e9]], np.float32)}, {"fc": np.zeros(1, np.float32)})
+    plan = schemes.find("uniform").plan(network, weights, None, schemes.Options(frac_act=0))
+    layer = replace(plan.layers["fc"], weight=FixedPointFormat(32, 0, signed=False))
+    plan = replace(plan, layers={"fc": layer})
+    image = np.full((1, 1, 1, 1), 2, np.float32)
+    for how in ({"fused": False}, {}):
+        assert forward(network, weights, plan, image, **how).tolist() == [[6e9]]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numba
 import numpy as np
 import pytest
 
 from refq import oracle
 from refq.errors import OptionError
-from refq.formats import FixedPointFormat, Rounding
+from refq.formats import FixedPointFormat, Overflow, Rounding
 from refq.kernels import fused, maps, planes, rows, tiles, walk
 from refq.layers import NO_PADS, Conv, Pads, output_shape
 
@@ -268,3 +269,72 @@ def test_accumulators_that_no_sum_can_leave(span: tuple[int, int]) -> None:
     arguments = (weights, bias, layout, 3, span, -span[0], 0, (1, 1), NO_PADS, 1, False)
     assert fused.prepare(*arguments, most) is not None
     assert fused.prepare(*arguments, most - 1) is None
+
+
+# bits and sign of the output, symmetric saturation, (bits, drop, nearest) of a shift code, bits of
+# the sums
+Case = tuple[int, bool, bool, "tuple[int, int, bool] | None", int]
+ENDINGS: list[Case] = [
+    (5, True, False, None, 32), (8, False, False, (3, 5, True), 32),
+    (12, False, False, (5, 7, False), 64), (20, False, False, (9, 11, True), 32),
+    (14, True, True, None, 64), (16, False, False, None, 32),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ENDINGS, ids=str)
+def test_every_ending_in_some_channels(backend: str, case: Case) -> None:
+    """ENQ's scale and code, symmetric saturation, and neighbours in a shared map."""
+    rng = np.random.default_rng(9)
+    bits, signed, symmetric, encode, width = case
+    x, span = random_codes(rng, 5, False, (2, 6, 5, 7))
+    w, _ = random_codes(rng, 6, True, (19, 6, 3, 2))
+    w, b = w.astype(np.int8), rng.integers(-4000, 4000, 19)
+    scale, shift, first = 3, 4, 5
+    fmt = FixedPointFormat(bits, -shift, signed)
+    sums, _ = oracle.conv_integer(x << scale, w.astype(np.int32), b)
+    overflow = Overflow.SAT_SYM if symmetric else Overflow.SAT
+    wanted, outside = oracle.requantize(sums, 0, fmt, Rounding.TIES_EVEN, overflow)
+    if encode:
+        index = oracle.shift_encode(wanted, *encode)
+        wanted = oracle.shift_decode(index, encode[1])
+    stored_bits, drop = encode[:2] if encode else (bits, 0)
+    source = maps.new_map(maps.Layout(*x.shape, NO_PADS), 5, 0, 0, scale)
+    maps.pack(x, source)
+    kernel = fused.prepare(
+        w, b, source.layout, 1, span, 0, scale, (1, 1), NO_PADS, 1
+    )  # fmt: skip
+    assert kernel is not None
+    layout = maps.Layout(2, 30, *wanted.shape[2:], (1, 0, 0, 1))
+    target = maps.new_map(layout, stored_bits, 0, -fmt.min_code, drop)
+    for plane in target.planes:
+        plane[:] = 77
+    ending = rows.ending(
+        scale, False, shift, Rounding.TIES_EVEN, fmt, symmetric, encode, target.offset,
+        len(target.planes), width,
+    )  # fmt: skip
+    assert ending is not None
+    seen = fused.convolve(source, kernel, target, ending, first)
+    np.testing.assert_array_equal(maps.unpack(target, slice(first, first + 19)), wanted)
+    assert (seen.outside, seen.low, seen.high) == (outside, sums.min(), sums.max())
+    for plane in target.planes:
+        assert np.count_nonzero(plane != 77) <= wanted.size  # and nothing beside it
+        beside = maps.unpack(replace(target, planes=(plane,)), slice(0, first))
+        assert (beside == beside[0, 0, 0, 0]).all()
+
+
+def test_threads_do_not_matter(backend: str) -> None:
+    rng = np.random.default_rng(10)
+    x, span = random_codes(rng, 12, False, (3, 70, 9, 11))
+    w, _ = random_codes(rng, 14, True, (65, 70, 3, 3))
+    shape = Shape(3, 70, 9, 11, 65, (3, 3), pads=(1, 1, 1, 1))
+    results = []
+    before = numba.get_num_threads()
+    try:
+        for threads in (1, before):
+            numba.set_num_threads(threads)
+            results.append(run(x, span, w, np.zeros(65, np.int64), shape))
+    finally:
+        numba.set_num_threads(before)
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][2], results[1][2])
+    assert results[0][1] == results[1][1]

@@ -216,7 +216,7 @@ def _quantize_to_even(x, out, scale, low, high):
         limited = min(max(code, low), high)
         outside += code != limited
         unusable += code != code
-        out[i] = np.int64(limited)
+        out[i] = np.int64(limited if code == code else low)
     return outside, unusable
 
 

@@ -78,6 +78,8 @@ def prepare(
     no second copy of all weights is made.
     """
     outputs, depth = len(codes), math.prod(codes.shape[1:])
+    if not codes.any():
+        scale = 0  # there is nothing to shift, so any shift will do
     recipe = recipe_for(int(codes.min(initial=0)), int(codes.max(initial=0)), planes)
     if recipe is None or depth > MAX_DEPTH or max(strides) > STRIDE:
         return None

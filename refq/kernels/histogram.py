@@ -49,8 +49,10 @@ def _code_histogram(codes, low, drop, counts):
 def code_histogram(codes: np.ndarray, low: int, drop: int, bins: int) -> np.ndarray:
     """Counts of (code - low) >> drop, int64 (bins,); codes int32 or int64, any shape.
 
-    Raises FormatError for codes that no bin counts.
+    Raises FormatError for codes that no bin counts, and for other types.
     """
+    if codes.dtype not in (np.int32, np.int64):
+        raise FormatError(f"codes of dtype {codes.dtype}", "int32 or int64")
     counts = np.zeros((PARTS, bins), np.int64)
     outside = _code_histogram(np.ascontiguousarray(codes).reshape(-1), low, drop, counts)
     if outside:

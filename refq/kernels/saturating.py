@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, prange, types
+from numba.core import config
 from numba.extending import intrinsic
 
 from refq.kernels.tiles import I32, I64, _Writer
@@ -24,7 +25,9 @@ TASK_PIXELS = 4 * PIXELS
 
 def saturating_dtype(product: int, high: int) -> type[np.signedinteger]:
     """The operand type in which products up to `product` and sums up to `high` are exact."""
-    return np.int32 if max(product, high) < 2**31 else np.int64
+    # without compiled code there is no machine code for 32 bits
+    compiled = not getattr(config, "DISABLE_JIT", False)
+    return np.int32 if compiled and max(product, high) < 2**31 else np.int64
 
 
 @intrinsic

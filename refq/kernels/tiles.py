@@ -239,7 +239,11 @@ def multiply(w, token, arguments, carried, meanwhile):
 
 
 def _amx(w, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1, c, steps, others, meanwhile):
-    """Four accumulating tiles, two of A, two of B: each loaded tile serves two products."""
+    """Two halves of the channels, one after the other; each loaded tile of B serves two products.
+
+    With two sums, one tile of A and one of B the product unit stays busy also where the other
+    thread of the core uses it, which four sums and four operands do not achieve.
+    """
     b = w.b
 
     def tile(n: int) -> Any:
