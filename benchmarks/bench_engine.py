@@ -25,11 +25,12 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parent))
 import peers
 
-from refq import schemes
+from refq import console, schemes
 from refq.calibrate import Statistics, add_batch
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
 from refq.engine import forward, quantize_weights
+from refq.errors import OptionError
 from refq.fused import FusedSteps
 from refq.fused_float import FusedFloatSteps
 from refq.kernels import aligned, tiles
@@ -191,7 +192,7 @@ def open_images(given: argparse.Namespace, network: Network, weights: Weights) -
     data = open_dataset(given.data, network.input_shape)
     stop = min(len(data), given.images or len(data)) // given.batch_size * given.batch_size
     if stop == 0:
-        raise SystemExit(f"{given.data}: fewer images than a batch of {given.batch_size}")
+        raise OptionError(f"{len(data)} images", f"a batch of {given.batch_size} or more")
     return [images for images, _ in batches(data, preprocessing, given.batch_size, 0, stop)]
 
 
@@ -265,7 +266,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, help="of the data, whole batches")
     parser.add_argument("--ours-only", action="store_true", help="leave the peers out")
     parser.add_argument("--json", help="also write the figures to this file")
-    given = parser.parse_args(arguments)
+    return console.run(_main, parser, arguments)
+
+
+def _main(given: argparse.Namespace) -> int:
     peak = integer_peak()
     about = machine()
     print(f"{describe(about)}, microkernel peak {peak:.0f} GOP/s")

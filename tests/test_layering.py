@@ -18,7 +18,7 @@ FLOORS = [
     ["formats"],
     ["layers"],
     ["kernels", "oracle", "networks", "bundled"],
-    ["weights", "data", "plan", "calibrate"],
+    ["weights", "data", "plan", "calibrate", "cluster"],
     ["schemes", "integer", "memory"],
     ["fused", "fused_float"],
     ["engine"],
