@@ -187,8 +187,7 @@ def open_images(given: argparse.Namespace, network: Network, weights: Weights) -
     if given.data is None:
         shape = (given.batch_size, *network.input_shape)
         return [np.random.default_rng(1).integers(-128, 128, shape).astype(np.float32)]
-    stored = weights.metadata.get("preprocessing")
-    preprocessing = preparing.from_json(stored) if stored else preparing.caffe(network.input_shape)
+    preprocessing = preparing.for_network(weights.metadata, network.input_shape)
     data = open_dataset(given.data, network.input_shape)
     stop = min(len(data), given.images or len(data)) // given.batch_size * given.batch_size
     if stop == 0:

@@ -72,12 +72,7 @@ def open_inputs(arguments: argparse.Namespace) -> Inputs:
     if source is None:
         source = str(_bundled_weights(name))
     network, weights = load(source, name, size)
-    stored = weights.metadata.get("preprocessing")
-    preprocessing = preparing.from_json(stored) if stored else preparing.caffe(network.input_shape)
-    if preprocessing.crop != network.input_shape[1:]:
-        raise OptionError(
-            f"preprocessing to {preprocessing.crop}", f"the network's {network.input_shape[1:]}"
-        )
+    preprocessing = preparing.for_network(weights.metadata, network.input_shape)
     spec = arguments.data
     if spec is None:
         spec = _default_data(weights, arguments.weights)

@@ -126,9 +126,14 @@ class FusedSteps:
         """A weighted layer and what follows it, in one pass; on plain arrays where it must be."""
         own = self.weights.layers[node.name]
         entry = self.plan.tensors.get(result.name)
-        read = self._flattened(source.map) if isinstance(node.layer, Dense) else source.map
-        kernel = self._kernel(node, source, read)
-        if kernel is None or (entry is not None and not self._fuses(entry, own.frac_bits)):
+        read, kernel = source.map, None
+        if entry is None or self._fuses(entry, own.frac_bits):
+            flat = isinstance(node.layer, Dense)
+            layout = _one_pixel(read.layout) if flat else read.layout
+            kernel = self._kernel(node, source, layout)
+            if flat and kernel is not None:
+                read = self._flattened(read, layout)
+        if kernel is None:
             tensor = self.plain(node, [source.tensor()])
             if relu:
                 tensor = self.plain(result, [tensor])
@@ -173,9 +178,10 @@ class FusedSteps:
         codes = np.ascontiguousarray(codes).reshape(self.memory.shape(node.name))
         return Tensor(codes, own.frac_bits, sums=(int(codes.min()), int(codes.max())))
 
-    def _kernel(self, node: Node, source: Stored, read: Map) -> fused.Kernel | None:
-        """The layer's panels for this layout, made once for all batches."""
-        key = (node.name, read.layout.pitch, read.layout.channels, read.offset, read.scale)
+    def _kernel(self, node: Node, source: Stored, layout: Layout) -> fused.Kernel | None:
+        """The layer's panels for the source in this layout, made once for all batches."""
+        read = source.map
+        key = (node.name, layout.pitch, layout.channels, read.offset, read.scale)
         if key not in self.weights.workspace:
             own, entry = self.weights.layers[node.name], source.stored
             low, high = entry.format.min_code, entry.format.max_code
@@ -188,20 +194,18 @@ class FusedSteps:
             if isinstance(node.layer, Conv):
                 strides, pads, group = node.layer.strides, node.layer.pads, node.layer.group
             else:
-                layout = source.map.layout
-                codes = codes.reshape(-1, layout.channels, layout.height, layout.width)
+                shape = read.layout.channels, read.layout.height, read.layout.width
+                codes = codes.reshape(-1, *shape)
             self.weights.workspace[key] = fused.prepare(
-                codes, own.bias, read.layout, len(read.planes), (low, high), read.offset,
+                codes, own.bias, layout, len(read.planes), (low, high), read.offset,
                 read.scale + own.align, strides, pads, group, isinstance(node.layer, Dense), limit,
             )  # fmt: skip
         found: fused.Kernel | None = self.weights.workspace[key]
         return found
 
-    def _flattened(self, source: Map) -> Map:
-        """A dense layer's view: each image one pixel of all its values, in memory of its own."""
+    def _flattened(self, source: Map, flat: Layout) -> Map:
+        """What a dense layer reads, in memory of its own."""
         layout = source.layout
-        depth = layout.channels * layout.height * layout.width
-        flat = Layout(layout.images, depth, 1, 1, NO_PADS)
         grid = (layout.images, layout.rows, layout.pitch, layout.channels)
         start = layout.first * layout.channels
         planes = []
@@ -248,6 +252,12 @@ class FusedSteps:
             self.weights.workspace[key] = aligned.zeros((size,), np.uint8)
         found: np.ndarray = self.weights.workspace[key]
         return found
+
+
+def _one_pixel(layout: Layout) -> Layout:
+    """A dense layer's view: each image one pixel of all its values."""
+    depth = layout.channels * layout.height * layout.width
+    return Layout(layout.images, depth, 1, 1, NO_PADS)
 
 
 def _fits(entry: TensorPlan) -> bool:

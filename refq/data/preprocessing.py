@@ -97,6 +97,20 @@ def caffe(input_shape: tuple[int, ...]) -> Preprocessing:
     return Preprocessing(crop, (side, max(256, side)), "BGR", (104.0, 117.0, 123.0))
 
 
+def for_network(metadata: Mapping[str, Any], input_shape: tuple[int, ...]) -> Preprocessing:
+    """What a weight file states, else what Caffe's models expect.
+
+    Raises OptionError where the file states another size than the network's.
+    """
+    stored = metadata.get("preprocessing")
+    preprocessing = from_json(stored) if stored else caffe(input_shape)
+    if preprocessing.crop != input_shape[1:]:
+        raise OptionError(
+            f"preprocessing to {preprocessing.crop}", f"the network's {input_shape[1:]}"
+        )
+    return preprocessing
+
+
 def apply(preprocessing: Preprocessing, image: np.ndarray) -> np.ndarray:
     """float32 (3, rows, columns) from a uint8 RGB image (rows, columns, 3).
 

@@ -78,9 +78,10 @@ def prepare(
     no second copy of all weights is made.
     """
     outputs, depth = len(codes), math.prod(codes.shape[1:])
-    if not codes.any():
+    least, most = int(codes.min(initial=0)), int(codes.max(initial=0))
+    if least == most == 0:
         scale = 0  # there is nothing to shift, so any shift will do
-    recipe = recipe_for(int(codes.min(initial=0)), int(codes.max(initial=0)), planes)
+    recipe = recipe_for(least, most, planes)
     if recipe is None or depth > MAX_DEPTH or max(strides) > STRIDE:
         return None
     stored = max(code_range[0] + offset, code_range[1] + offset)
