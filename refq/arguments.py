@@ -37,12 +37,26 @@ def parser() -> argparse.ArgumentParser:
     bits.add_argument("--acc-every-mac", action="store_true", help="saturate after every MAC")
     bits.add_argument("--rounding", default="ties-even", help="rounding of activations")
     bits.add_argument("--overflow", default="sat", help="overflow of activations")
-    bits.add_argument("--assign", default="nearest", help="enq: nearest or floor")
+    bits.add_argument("--assign", default="nearest", help="enq, knq: nearest or floor")
     bits.add_argument("--qm", default="layer", help="enq: q_m for each layer, or global")
+    bits.add_argument(
+        "--kmeans", default="exact", help="knq: exact, lloyd, lloyd-random or lloyd++"
+    )
+    bits.add_argument(
+        "--kmeans-iterations", type=int, default=100, help="knq: at most so many of Lloyd's"
+    )
+    bits.add_argument(
+        "--no-saturate", action="store_true", help="knq: cluster values beyond 12 bits, too"
+    )
     bits.add_argument("--coverage", type=float, default=0.999, help="share that formats cover")
     bits.add_argument("--delta", type=float, help="search the fewest bits within so many points")
     bits.add_argument("--metric", default="top1", choices=("top1", "top5"), help="for --delta")
-    bits.add_argument("--seed", type=int, default=0, help="for stochastic rounding")
+    bits.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="for stochastic rounding, and starts of lloyd-random and lloyd++",
+    )
     files = out.add_argument_group("files")
     files.add_argument("--plan", help="use this plan instead of a scheme")
     files.add_argument("--save-plan", help="write the plan as JSON")
@@ -55,12 +69,20 @@ def parser() -> argparse.ArgumentParser:
 # options that a plan already answers
 IN_PLAN = (
     "scheme", "bits_act", "frac_act", "bits_wt", "bits_image", "bits_acc", "acc_overflow",
-    "acc_every_mac", "rounding", "overflow", "assign", "qm", "coverage", "delta", "seed",
+    "acc_every_mac", "rounding", "overflow", "assign", "qm", "kmeans",
+    "kmeans_iterations", "no_saturate", "coverage",
+    "delta", "seed",
 )  # fmt: skip
 
 
+KNQ_ALONE = ("kmeans", "kmeans_iterations", "no_saturate")
 # options of numbers that a scheme does not read
-UNREAD = {"float": IN_PLAN[1:], "uniform": ("assign", "qm")}
+UNREAD = {
+    "float": IN_PLAN[1:],
+    "uniform": ("assign", "qm", *KNQ_ALONE),
+    "enq": KNQ_ALONE,
+    "knq": ("qm",),
+}
 
 
 def check_options(arguments: argparse.Namespace) -> None:
@@ -114,6 +136,9 @@ def scheme_options(
         overflow=parse_overflow(arguments.overflow),
         assign=arguments.assign,
         qm=arguments.qm,
+        kmeans=arguments.kmeans,
+        kmeans_iterations=arguments.kmeans_iterations,
+        saturate=not arguments.no_saturate,
         coverage=arguments.coverage,
         seed=arguments.seed,
         image_bounds=preprocessing.bounds,

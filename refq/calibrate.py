@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from refq import kernels
+from refq.formats import FixedPointFormat, Rounding
 
 # a float32 pattern's upper half: sign, 8 exponent bits, 7 mantissa bits
 EXPONENT_ZERO = 127
 MANTISSA_BITS = 7
+# codes that are counted one by one: enough for values 16 times beyond 12 bits
+CODE_BITS = 16
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Histograms of tensors over calibration images, by kernels.float_histogram.
+    """Histograms of tensors over calibration images. They grow batch by batch; no activation is
+    kept.
 
-    histograms: {tensor: int64 (65536,)}. They grow batch by batch; no activation is kept.
+    histograms: {tensor: int64 (65536,)} by kernels.float_histogram. codes: {tensor: int64
+    (65536,)}, how often each unsigned 16-bit code with frac_bits fraction bits occurs, larger
+    values counted as the last one; for the schemes that ask for it.
     """
 
     images: int = 0
     histograms: Mapping[str, np.ndarray] = field(default_factory=dict)
+    codes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    frac_bits: int | None = None
 
     def joined(self, tensors: tuple[str, ...]) -> np.ndarray:
         """One histogram over several tensors, of magnitudes: int64 (32768,)."""
         counts = np.sum([self.histograms[name] for name in tensors], axis=0)
         return counts[:32768] + counts[32768:]
+
+    def joined_codes(self, tensors: tuple[str, ...]) -> np.ndarray:
+        """One histogram of codes over several tensors: int64 (65536,)."""
+        total: np.ndarray = np.sum([self.codes[name] for name in tensors], axis=0)
+        return total
 
 
 def add_batch(statistics: Statistics, tensors: Mapping[str, np.ndarray], images: int) -> Statistics:
@@ -36,7 +49,20 @@ def add_batch(statistics: Statistics, tensors: Mapping[str, np.ndarray], images:
     for name, values in tensors.items():
         counts = kernels.float_histogram(values)
         grown[name] = grown[name] + counts if name in grown else counts
-    return Statistics(statistics.images + images, grown)
+    return replace(statistics, images=statistics.images + images, histograms=grown)
+
+
+def add_codes(
+    statistics: Statistics, tensors: Mapping[str, np.ndarray], frac_bits: int, rounding: Rounding
+) -> Statistics:
+    """Statistics with the codes of a batch of float32 tensors added; negative values count as 0."""
+    fmt = FixedPointFormat(CODE_BITS, frac_bits, signed=False)
+    grown = dict(statistics.codes)
+    for name, values in tensors.items():
+        codes, _ = kernels.quantize(values, fmt, rounding)
+        counts = kernels.code_histogram(codes, 0, 0, 1 << CODE_BITS)
+        grown[name] = grown[name] + counts if name in grown else counts
+    return replace(statistics, codes=grown, frac_bits=frac_bits)
 
 
 def covering_bits(magnitudes: np.ndarray, share: float) -> int:

@@ -24,7 +24,7 @@ from refq.data import Dataset, batches, check_labels, digest, open_dataset
 from refq.data import preprocessing as preparing
 from refq.data.preprocessing import Preprocessing
 from refq.errors import DataError, OptionError
-from refq.measure import Batches, calibrate, measure, rank
+from refq.measure import Batches, calibrate, count_codes, measure, rank
 from refq.networks import Network
 from refq.plan import Plan, storage_points
 from refq.report import Report, as_text
@@ -146,19 +146,36 @@ def choose_plan(
     name = arguments.scheme or "float"
     scheme = schemes.find(name)
     options = scheme_options(arguments, inputs.network, inputs.preprocessing)
-    statistics, note = None, None
-    if scheme.needs_statistics(options):
-        with bar(inputs.calibration_images, "calibrate") as progress:
-            statistics = calibrate(
-                inputs.network, inputs.weights, inputs.calibration_batches(), inputs.ops,
-                progress.update,
-            )  # fmt: skip
+    statistics = gather_statistics(inputs, scheme, options)
+    note = None
+    if statistics is not None:
         note = f"{inputs.calibration_images} images of {inputs.calibration.name}"
     if arguments.delta is None:
         plan = scheme.plan(inputs.network, inputs.weights, statistics, options)
         return name, plan, None, note
     found, trace = run_search(arguments, inputs, scheme, statistics, options)
     return name, found, trace, note
+
+
+def gather_statistics(
+    inputs: Inputs, scheme: ModuleType, options: schemes.Options
+) -> Statistics | None:
+    """What the scheme wants to know of the calibration images; None for nothing."""
+    network, weights, ops = inputs.network, inputs.weights, inputs.ops
+    statistics = None
+    if scheme.needs_statistics(options):
+        with bar(inputs.calibration_images, "calibrate") as progress:
+            statistics = calibrate(
+                network, weights, inputs.calibration_batches(), ops, progress.update
+            )
+    if hasattr(scheme, "code_frac_bits"):
+        frac_bits = scheme.code_frac_bits(network, statistics, options)
+        with bar(inputs.calibration_images, "count codes") as progress:
+            statistics = count_codes(
+                network, weights, inputs.calibration_batches(), statistics or Statistics(),
+                frac_bits, options.rounding, ops, progress.update,
+            )  # fmt: skip
+    return statistics
 
 
 def run_search(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from refq.kernels.planes import MAX_BITS, activation_planes
 from refq.layers import NO_PADS, WEIGHTED, Concat, Conv, Dense, MaxPool, ReLU
 from refq.memory import MapMemory, Place
 from refq.networks.graph import INPUT, Node
-from refq.plan import Plan, TensorPlan, is_wide
+from refq.plan import Codebook, Plan, ShiftCode, TensorPlan, is_wide
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,15 @@ class FusedSteps:
         width = 32 if most < 2**31 else 64
         target = self._target(result.name, entry)
         symmetric = self.plan.overflow is Overflow.SAT_SYM
-        code = entry.code
+        shifted, table = None, None
+        match entry.code:
+            case ShiftCode(bits, drop, nearest):
+                shifted = (bits, drop, nearest)
+            case Codebook():
+                table = _stored_values(entry.code, entry.format.max_code)
         ending = rows.ending(
             source.map.scale + own.align, relu, shift, self.plan.rounding, entry.format, symmetric,
-            (code.bits, code.drop, code.nearest) if code else None, target.map.offset,
-            len(target.map.planes), width,
+            shifted, target.map.offset, len(target.map.planes), width, table,
         )  # fmt: skip
         assert ending is not None  # _fuses has asked
         seen = fused.convolve(read, kernel, target.map, ending, target.place.first)
@@ -184,9 +188,7 @@ class FusedSteps:
         key = (node.name, layout.pitch, layout.channels, read.offset, read.scale)
         if key not in self.weights.workspace:
             own, entry = self.weights.layers[node.name], source.stored
-            low, high = entry.format.min_code, entry.format.max_code
-            if entry.code:
-                low, high = 0, (1 << entry.code.bits) - 1
+            low, high = entry.format.min_code, (1 << _kept_bits(entry)) - 1 + entry.format.min_code
             codes, bits = own.codes, own.accumulator.bits
             # an accumulator that no sum can leave, on the way or at the end, is an exact one
             limit = None if bits is None else (1 << (bits - 1)) - 1
@@ -233,9 +235,8 @@ class FusedSteps:
         return Stored(self.memory.place(name, lend), self.memory.shape(name), entry)
 
     def _lend(self, layout: Layout, entry: TensorPlan) -> Map:
-        bits, scale = entry.format.bits, 0
-        if entry.code:
-            bits, scale = entry.code.bits, entry.code.drop
+        bits = _kept_bits(entry)
+        scale = entry.code.drop if isinstance(entry.code, ShiftCode) else 0
         offset = -entry.format.min_code
 
         def make(idle: Map | None) -> Map:
@@ -260,6 +261,25 @@ def _one_pixel(layout: Layout) -> Layout:
     return Layout(layout.images, depth, 1, 1, NO_PADS)
 
 
+def _kept_bits(entry: TensorPlan) -> int:
+    """Bits of what a map holds: shift codes as they are, codebooks' indices already decoded."""
+    match entry.code:
+        case ShiftCode():
+            return entry.code.bits
+        case Codebook():
+            return max(1, entry.code.values[-1].bit_length())
+    return entry.format.bits
+
+
 def _fits(entry: TensorPlan) -> bool:
-    """True for codes that byte planes hold."""
-    return (entry.code.bits if entry.code else entry.format.bits) <= MAX_BITS
+    """True for codes that byte planes hold, and a table of a codebook's format."""
+    if isinstance(entry.code, Codebook):
+        return entry.format.bits <= MAX_BITS
+    return _kept_bits(entry) <= MAX_BITS
+
+
+@lru_cache(maxsize=128)
+def _stored_values(codebook: Codebook, most: int) -> np.ndarray:
+    """int32 (most + 1,): what each value code is after storage."""
+    index = np.searchsorted(codebook.thresholds, np.arange(most + 1), "right")
+    return np.array(codebook.values, np.int32)[index]

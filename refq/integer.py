@@ -30,7 +30,7 @@ from refq.layers import (
     output_shape,
 )
 from refq.networks.graph import INPUT, Network, Node
-from refq.plan import Plan, TensorPlan
+from refq.plan import Codebook, Plan, ShiftCode, TensorPlan
 from refq.weights import Weights
 
 
@@ -226,10 +226,14 @@ class IntegerSteps:
 
     def _encoded(self, codes: np.ndarray, entry: TensorPlan) -> np.ndarray:
         """Value codes after storage: encoded into the stored index and decoded again."""
-        if entry.code is None:
-            return codes
-        index = self.ops.shift_encode(codes, entry.code.bits, entry.code.drop, entry.code.nearest)
-        return self.ops.shift_decode(index, entry.code.drop)
+        match entry.code:
+            case ShiftCode(bits, drop, nearest):
+                index = self.ops.shift_encode(codes, bits, drop, nearest)
+                return self.ops.shift_decode(index, drop)
+            case Codebook():
+                index = self.ops.codebook_encode(codes, np.array(entry.code.thresholds, np.int64))
+                return self.ops.codebook_decode(index, np.array(entry.code.values, np.int32))
+        return codes
 
     def _sum(self, inputs: Sequence[Tensor]) -> Tensor:
         """Operands brought to the largest F by exact left shifts, then added (contract 4)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.calibrate import Statistics, add_batch
+from refq.calibrate import Statistics, add_batch, add_codes
 from refq.engine import IntegerWeights, Tensor, forward, quantize_weights
 from refq.errors import FormatError
+from refq.formats import Rounding
 from refq.layers import WEIGHTED
 from refq.networks.graph import INPUT, Network, Node
-from refq.plan import Plan, storage_points
+from refq.plan import Codebook, Plan, storage_points
 from refq.weights import Weights
 
 Batches = Iterable[tuple[np.ndarray, "np.ndarray | None"]]
@@ -238,6 +239,12 @@ def _counts(tensor: Tensor) -> tuple[np.ndarray | None, int]:
     entry = tensor.stored
     if entry is None or entry.stored_bits > HISTOGRAM_BITS:
         return None, tensor.codes.size - int(np.count_nonzero(tensor.codes))
+    if isinstance(entry.code, Codebook):
+        # a value's index is found again by encoding it; equal values count as one
+        index = kernels.codebook_encode(tensor.codes, np.array(entry.code.thresholds, np.int64))
+        counts = kernels.code_histogram(index, 0, 0, 1 << entry.stored_bits)
+        zero = tensor.codes.size - int(np.count_nonzero(tensor.codes))
+        return counts, zero
     low, drop = (0, entry.code.drop) if entry.code else (entry.format.min_code, 0)
     counts = kernels.code_histogram(tensor.codes, low, drop, 1 << entry.stored_bits)
     return counts, int(counts[-low >> drop])
@@ -272,8 +279,36 @@ def calibrate(
     progress: Progress = lambda images: None,
 ) -> Statistics:
     """Histograms of every tensor that a plan quantizes, over calibration images in float."""
-    makers = {name for point in storage_points(network) for name in point.makers} - {INPUT}
     statistics = Statistics()
+    for tensors, images in _made(network, weights, batches, ops):
+        statistics = add_batch(statistics, tensors, images)
+        progress(images)
+    return statistics
+
+
+def count_codes(
+    network: Network,
+    weights: Weights,
+    batches: Batches,
+    statistics: Statistics,
+    frac_bits: int,
+    rounding: Rounding,
+    ops: ModuleType = kernels,
+    progress: Progress = lambda images: None,
+) -> Statistics:
+    """Statistics with the codes that those tensors have at so many fraction bits."""
+    statistics = replace(statistics, codes={})
+    for tensors, images in _made(network, weights, batches, ops):
+        statistics = add_codes(statistics, tensors, frac_bits, rounding)
+        progress(images)
+    return statistics
+
+
+def _made(
+    network: Network, weights: Weights, batches: Batches, ops: ModuleType
+) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+    """(tensors that a plan quantizes, number of images) of every batch, in float."""
+    makers = {name for point in storage_points(network) for name in point.makers} - {INPUT}
     for images, _ in batches:
         tensors: dict[str, np.ndarray] = {}
 
@@ -282,6 +317,4 @@ def calibrate(
                 into[node.name] = tensor
 
         forward(network, weights, None, images, ops, remember, watch=makers)
-        statistics = add_batch(statistics, tensors, len(images))
-        progress(len(images))
-    return statistics
+        yield tensors, len(images)

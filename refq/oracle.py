@@ -520,6 +520,21 @@ def shift_decode(index: np.ndarray, drop: int) -> np.ndarray:
     return (index.astype(np.int64) * 2**drop).astype(np.int32)
 
 
+def codebook_encode(codes: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    if list(thresholds) != sorted(thresholds):
+        raise FormatError(f"thresholds {list(thresholds)}", "ascending ones")
+    flat = [sum(1 for t in thresholds if int(t) <= int(code)) for code in codes.reshape(-1)]
+    return np.array(flat, np.int32).reshape(codes.shape)
+
+
+def codebook_decode(index: np.ndarray, values: np.ndarray) -> np.ndarray:
+    table = dict(enumerate(values))
+    if not all(int(k) in table for k in index.reshape(-1)):
+        raise FormatError("an index beyond the codebook", f"0 to {len(values) - 1}")
+    flat = [int(table[int(k)]) for k in index.reshape(-1)]
+    return np.array(flat, np.int32).reshape(index.shape)
+
+
 def float_histogram(x: np.ndarray) -> np.ndarray:
     counts = np.zeros(65536, np.int64)
     for value in np.asarray(x, np.float32).reshape(-1):

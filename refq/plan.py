@@ -18,6 +18,9 @@ from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.layers import WEIGHTED, Add, Concat, Conv, Dense, MaxPool, ReLU, Softmax
 from refq.networks.graph import INPUT, Network, Node
 
+# the widest index of a codebook: more would be no saving
+CODEBOOK_BITS = 16
+
 
 @dataclass(frozen=True)
 class ShiftCode:
@@ -35,20 +38,57 @@ class ShiftCode:
 
 
 @dataclass(frozen=True)
+class Codebook:
+    """KNQ storage: `bits` bits that choose one of the values (paper A, section III-A).
+
+    values: ascending value codes, at most 2**bits, equal ones allowed. nearest: the nearest value
+    is chosen, of two the larger one; otherwise the largest that is not above (the paper's rule).
+    """
+
+    bits: int
+    values: tuple[int, ...]
+    nearest: bool
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= CODEBOOK_BITS or not 1 <= len(self.values) <= 1 << self.bits:
+            raise FormatError(
+                f"{self.bits} bits for a codebook of {len(self.values)} values",
+                f"1 to {CODEBOOK_BITS} bits, and 1 to 2**bits values",
+            )
+        if list(self.values) != sorted(self.values):
+            raise FormatError(f"a codebook {list(self.values)}", "ascending values")
+
+    @property
+    def thresholds(self) -> tuple[int, ...]:
+        """From thresholds[k - 1] on, a code is stored as k or more: the values themselves, or the
+        midpoints, which belong to the value above."""
+        pairs = zip(self.values, self.values[1:])
+        return tuple((low + high + 1) // 2 if self.nearest else high for low, high in pairs)
+
+
+@dataclass(frozen=True)
 class TensorPlan:
     """Format of the values that the next layer computes with, and how they are stored."""
 
     format: FixedPointFormat
-    code: ShiftCode | None = None
+    code: ShiftCode | Codebook | None = None
 
     def __post_init__(self) -> None:
-        if self.code and (self.format.signed or self.code.bits + self.code.drop > self.format.bits):
+        if self.code is None:
+            return
+        if self.format.signed or self.format.bits > 31:
+            raise FormatError(f"a storage code on {self.format}", "an unsigned format to 31 bits")
+        if isinstance(self.code, Codebook):
+            if self.code.values[0] < 0 or self.code.values[-1] > self.format.max_code:
+                raise FormatError(
+                    f"a codebook from {self.code.values[0]} to {self.code.values[-1]}",
+                    f"0 to {self.format.max_code} of {self.format}",
+                )
+        elif self.code.bits + self.code.drop > self.format.bits:
             raise FormatError(
                 f"{self.code.bits} bits kept after {self.code.drop} of {self.format}",
-                "an unsigned format with at least so many bits",
+                "a format with at least so many bits",
             )
-        if self.code and self.format.bits > 31:
-            raise FormatError(f"a shift code on {self.format}", "31 bits, which int32 decodes")
 
     @property
     def stored_bits(self) -> int:
@@ -98,7 +138,7 @@ def from_json(stored: Mapping[str, Any]) -> Plan:
         tensors = {
             name: TensorPlan(
                 _format(entry["format"]),
-                ShiftCode(**_whole(entry["code"])) if entry["code"] else None,
+                _code(entry["code"]) if entry["code"] else None,
             )
             for name, entry in stored["tensors"].items()
         }
@@ -145,6 +185,13 @@ def _whole(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def _format(stored: Mapping[str, Any]) -> FixedPointFormat:
     return FixedPointFormat(**_whole(stored))
+
+
+def _code(stored: Mapping[str, Any]) -> ShiftCode | Codebook:
+    if "values" not in stored:
+        return ShiftCode(**_whole(stored))
+    values = [_whole({"bits": value})["bits"] for value in stored["values"]]
+    return Codebook(**{**_whole(stored), "values": tuple(values)})
 
 
 def _accumulator(stored: Mapping[str, Any]) -> Accumulator:

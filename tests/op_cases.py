@@ -184,6 +184,15 @@ def _rest() -> Iterator[Case]:
                 "codes": codes(5, 40, signed=False), "bits": 5, "drop": drop, "nearest": nearest
             }  # fmt: skip
         yield "shift_decode", {"index": codes(5, 4, bits=5, signed=False), "drop": drop}
+    for thresholds in ([], [7], [0, 0, 1, 1, 5, 90, 90, 2047, 4095], range(-9, 4097, 129)):
+        table = np.array(thresholds, np.int64)
+        yield "codebook_encode", {"codes": codes(7, 40, signed=False), "thresholds": table}
+        yield (
+            "codebook_encode",
+            {"codes": table.repeat(3) - [-1, 0, 1] * len(table), "thresholds": table},
+        )
+        index = np.arange(len(table) + 1, dtype=np.int32).repeat(2)
+        yield "codebook_decode", {"index": index, "values": np.append(table, 4095).astype(np.int32)}
     yield "energies", {"reference": real(2, 3, 4, 5), "codes": codes(2, 3, 4, 5), "frac_bits": 9}
     yield "energies", {"reference": real(3, 7), "codes": codes(3, 7), "frac_bits": -2}
     yield "float_histogram", {"x": real(4, 5, 6)}

@@ -18,9 +18,9 @@ from refq.engine import Tensor, forward, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.layers import LRN, Add, AvgPool, Concat, Conv, Dense, GlobalAvgPool, ReLU, Softmax
-from refq.measure import calibrate
+from refq.measure import Batches, calibrate, count_codes
 from refq.networks import Network, Node
-from refq.plan import Plan
+from refq.plan import Plan, storage_points
 from refq.weights import Weights, load, random_weights
 
 
@@ -57,18 +57,36 @@ def assert_all_ways_agree(
 
 def bundled_case(name: str) -> tuple[Network, Weights, np.ndarray, Statistics]:
     network, weights = load(bundled.path(f"{name}.h5"), name)
-    preprocessing = preparing.from_json(weights.metadata["preprocessing"])
-    dataset = open_dataset("bundled", network.input_shape, "calibration")
-    statistics = calibrate(network, weights, batches(dataset, preprocessing, 64, 0, 64))
-    images, _ = next(iter(batches(dataset, preprocessing, 2, 70, 72)))
+    statistics = calibrate(network, weights, bundled_batches(network, weights, 0, 64))
+    images, _ = next(iter(bundled_batches(network, weights, 70, 72)))
     return network, weights, images, statistics
 
 
-@pytest.mark.parametrize("scheme", ["uniform", "enq"])
-@pytest.mark.parametrize("name", ["vgg16", "alexnet", "squeezenet1_1"])
-def test_bundled_networks(name: str, scheme: str) -> None:
+def bundled_batches(network: Network, weights: Weights, start: int, stop: int) -> Batches:
+    preprocessing = preparing.from_json(weights.metadata["preprocessing"])
+    dataset = open_dataset("bundled", network.input_shape, "calibration")
+    return batches(dataset, preprocessing, 64, start, stop)
+
+
+BUNDLED: list[tuple[str, str, dict[str, Any]]] = [
+    *((name, "uniform", {}) for name in ("vgg16", "alexnet", "squeezenet1_1")),
+    *((name, "enq", {}) for name in ("vgg16", "alexnet", "squeezenet1_1")),
+    ("vgg16", "knq", {}),
+    ("alexnet", "knq", {"saturate": False, "rounding": Rounding.TO_POS}),
+    ("squeezenet1_1", "knq", {"assign": "floor", "bits_act": 3}),
+]
+
+
+@pytest.mark.parametrize(("name", "scheme", "options"), BUNDLED, ids=str)
+def test_bundled_networks(name: str, scheme: str, options: dict[str, Any]) -> None:
     network, weights, images, statistics = bundled_case(name)
-    plan = schemes.find(scheme).plan(network, weights, statistics, schemes.Options())
+    # one point with a bit of its own, for all options
+    chosen = schemes.Options(**options, widths={storage_points(network)[3].name: 1})
+    if scheme == "knq":
+        found = schemes.find(scheme).code_frac_bits(network, statistics, chosen)
+        calibration = bundled_batches(network, weights, 0, 64)
+        statistics = count_codes(network, weights, calibration, statistics, found, chosen.rounding)
+    plan = schemes.find(scheme).plan(network, weights, statistics, chosen)
     assert_all_ways_agree(network, weights, plan, images)
 
 

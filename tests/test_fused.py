@@ -271,13 +271,15 @@ def test_accumulators_that_no_sum_can_leave(span: tuple[int, int]) -> None:
     assert fused.prepare(*arguments, most - 1) is None
 
 
-# bits and sign of the output, symmetric saturation, (bits, drop, nearest) of a shift code, bits of
-# the sums
-Case = tuple[int, bool, bool, "tuple[int, int, bool] | None", int]
+# bits and sign of the output, symmetric saturation, (bits, drop, nearest) of a shift code or the
+# values of a codebook, bits of the sums
+Case = tuple[int, bool, bool, "tuple[int, int, bool] | list[int] | None", int]
 ENDINGS: list[Case] = [
     (5, True, False, None, 32), (8, False, False, (3, 5, True), 32),
     (12, False, False, (5, 7, False), 64), (20, False, False, (9, 11, True), 32),
     (14, True, True, None, 64), (16, False, False, None, 32),
+    (12, False, False, [0, 0, 3, 50, 700, 701, 4000], 32), (9, False, False, [2, 9, 250], 64),
+    (16, False, False, [5, 40000, 65535], 32),
 ]  # fmt: skip
 
 
@@ -294,10 +296,15 @@ def test_every_ending_in_some_channels(backend: str, case: Case) -> None:
     sums, _ = oracle.conv_integer(x << scale, w.astype(np.int32), b)
     overflow = Overflow.SAT_SYM if symmetric else Overflow.SAT
     wanted, outside = oracle.requantize(sums, 0, fmt, Rounding.TIES_EVEN, overflow)
-    if encode:
-        index = oracle.shift_encode(wanted, *encode)
-        wanted = oracle.shift_decode(index, encode[1])
-    stored_bits, drop = encode[:2] if encode else (bits, 0)
+    table, stored_bits, drop = None, bits, 0
+    if isinstance(encode, list):
+        values = np.array(encode, np.int32)
+        wanted = oracle.codebook_decode(oracle.codebook_encode(wanted, values[1:]), values)
+        index = [sum(code >= value for value in encode[1:]) for code in range(1 << bits)]
+        table, encode, stored_bits = values[index], None, encode[-1].bit_length()
+    elif encode:
+        stored_bits, drop, _ = encode
+        wanted = oracle.shift_decode(oracle.shift_encode(wanted, *encode), drop)
     source = maps.new_map(maps.Layout(*x.shape, NO_PADS), 5, 0, 0, scale)
     maps.pack(x, source)
     kernel = fused.prepare(
@@ -310,7 +317,7 @@ def test_every_ending_in_some_channels(backend: str, case: Case) -> None:
         plane[:] = 77
     ending = rows.ending(
         scale, False, shift, Rounding.TIES_EVEN, fmt, symmetric, encode, target.offset,
-        len(target.planes), width,
+        len(target.planes), width, table,
     )  # fmt: skip
     assert ending is not None
     seen = fused.convolve(source, kernel, target, ending, first)

@@ -18,13 +18,20 @@ from refq.kernels.pool import (
     max_pool,
 )
 from refq.kernels.softmax import softmax, softmax_integer
-from refq.kernels.storage import shift_decode, shift_encode
+from refq.kernels.storage import (
+    codebook_decode,
+    codebook_encode,
+    shift_decode,
+    shift_encode,
+)
 
 __all__ = [
     "add",
     "avg_pool",
     "avg_pool_integer",
     "code_histogram",
+    "codebook_decode",
+    "codebook_encode",
     "concat",
     "conv",
     "conv_integer",

@@ -32,13 +32,16 @@ from refq.kernels.tiles import (
 # a recipe is told by the length of a tuple, which its type shows
 RECIPE_TOKENS = {recipe: (np.int8(0),) * (1 + n) for n, recipe in enumerate(RECIPES)}
 LANES = 16
+# how codes are encoded: not at all, by a shift, by a table
+NOT, BY_SHIFT, BY_TABLE = range(3)
 # what the four tiles of a pass take
 PASS = 4 * TILE
 
 # places in the parameter array (int64)
 (
     SCALE, FLOOR, SHIFT, HALF, NEGATIVE, TIES, LOW, HIGH, ENC_HALF, DROP, TOP, OFFSET, RADIX,
-) = range(13)  # fmt: skip
+    TABLE,
+) = range(14)  # fmt: skip
 # vectors of 16 lanes that tell what was seen: least sum, greatest sum, codes outside the range
 LEAST, MOST, OUTSIDE = range(3)
 
@@ -49,7 +52,8 @@ class Ending:
 
     width: bits of the combined sums, 32 or 64; even: halves are rounded to even; scaled: products
     are shifted left (ENQ indices); encoded: codes become shift codes; planes: bytes of a stored
-    code, or 0 to store exact int64 sums; parameters: int64, see SCALE and the following.
+    code, or 0 to store exact int64 sums; parameters: int64, see SCALE and the following; table:
+    int32, what is stored for each code (a codebook, encoded and decoded), or None.
     """
 
     width: int
@@ -58,11 +62,13 @@ class Ending:
     encoded: bool
     planes: int
     parameters: np.ndarray
+    table: np.ndarray | None = None
 
     @property
     def token(self) -> tuple[np.signedinteger, ...]:
         """Scalars whose types tell the flags."""
-        flags = (self.width == 64, self.even, self.scaled, self.encoded, self.planes)
+        encoding = BY_SHIFT if self.encoded else NOT if self.table is None else BY_TABLE
+        flags = (self.width == 64, self.even, self.scaled, encoding, self.planes)
         return tuple(CHOICES[int(flag)] for flag in flags)
 
     @property
@@ -72,7 +78,7 @@ class Ending:
 
 def exact_sums(scale: int) -> Ending:
     """The ending that stores int64 sums with bias, the products shifted left by scale."""
-    parameters = np.zeros(RADIX + 1, np.int64)
+    parameters = np.zeros(TABLE + 1, np.int64)
     parameters[SCALE] = scale
     return Ending(64, False, scale > 0, False, 0, parameters)
 
@@ -106,24 +112,29 @@ def ending(
     offset: int,
     planes: int,
     width: int,
+    table: np.ndarray | None = None,
 ) -> Ending | None:
     """The ending that makes codes of a format; None where there is none for the rounding.
 
     scale: left shift of the product sums (ENQ indices); shift: fraction bits to lose;
-    encode: (bits, drop, nearest) of a shift code; offset: what makes stored codes unsigned.
+    encode: (bits, drop, nearest) of a shift code; offset: what makes stored codes unsigned;
+    table: int32 (fmt.max_code + 1,), what an unsigned code is stored as.
     """
     added = _rounding(rounding, shift)
     if added is None:
         return None
     low = -fmt.max_code if symmetric and fmt.signed else fmt.min_code
     bits, drop, nearest = encode or (fmt.bits, 0, False)
-    out = np.zeros(RADIX + 1, np.int64)
+    out = np.zeros(TABLE + 1, np.int64)
     out[[SCALE, SHIFT, HALF, NEGATIVE, TIES]] = (scale, shift, *added)
     out[FLOOR] = 0 if relu else -(1 << (width - 1))
     out[[LOW, HIGH, DROP, OFFSET, RADIX]] = (low, fmt.max_code, drop, offset, radix(planes))
     out[ENC_HALF] = (1 << drop) >> 1 if nearest else 0
     out[TOP] = (1 << bits) - 1
-    return Ending(width, bool(added[2]), scale > 0, encode is not None, planes, out)
+    if table is not None:
+        table = np.ascontiguousarray(table, np.int32)
+        out[TABLE] = table.ctypes.data
+    return Ending(width, bool(added[2]), scale > 0, encode is not None, planes, out, table)
 
 
 class _Parameters:
@@ -192,6 +203,7 @@ class _Finish:
         self.kind = ir.VectorType(self.scalar, LANES)
         parameters = _Parameters(w, address, self.scalar)
         self.p = [parameters(n) for n in range(RADIX + 1)]
+        self.table = w.splat(w.load(w.plus(address, 8 * TABLE), I64), LANES)
         self.start, self.real = [], []
         for half in range(2):
             start = w.load(w.plus(bias, 8 * LANES * half), ir.VectorType(I64, LANES))
@@ -244,9 +256,20 @@ class _Finish:
         kept = _smaller(w, _larger(w, value, p[LOW]), p[HIGH])
         beyond = b.and_(b.icmp_signed("!=", value, kept), real)
         outside = b.sub(seen[OUTSIDE], b.sext(beyond, self.kind))
-        if self.encoded:
+        if self.encoded == BY_TABLE:
+            kept = self._looked_up(kept)
+        elif self.encoded:
             kept = _smaller(w, b.ashr(b.add(kept, p[ENC_HALF]), p[DROP]), p[TOP])
         return b.add(kept, p[OFFSET]), [least, most, outside]
+
+    def _looked_up(self, codes: Any) -> Any:
+        """What the table has for each code; all of them are in its range."""
+        b = self.w.b
+        wide = ir.VectorType(I64, LANES)
+        index = b.sext(codes, wide) if self.scalar != I64 else codes
+        places = b.add(self.table, b.shl(index, ir.Constant(wide, [2] * LANES)))
+        found = self.w.gather(places, I32)
+        return b.sext(found, self.kind) if self.scalar == I64 else found
 
     def _store(self, codes: list[Any], at: Any) -> None:
         w, b, bytes_of = self.w, self.w.b, ir.VectorType(I8, LANES)

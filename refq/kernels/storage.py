@@ -34,3 +34,41 @@ def shift_encode(codes: np.ndarray, bits: int, drop: int, nearest: bool) -> np.n
 def shift_decode(index: np.ndarray, drop: int) -> np.ndarray:
     """ENQ's conversion unit: index << drop, int32, same shape."""
     return np.left_shift(index, np.int32(drop), dtype=np.int32)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _codebook_encode(codes, thresholds, out):
+    for i in prange(codes.size):
+        # how many thresholds are not above the code, by halving
+        low, high = 0, thresholds.size
+        while low < high:
+            middle = (low + high) // 2
+            if thresholds[middle] <= codes[i]:
+                low = middle + 1
+            else:
+                high = middle
+        out[i] = low
+
+
+def codebook_encode(codes: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """KNQ's quantization unit: how many thresholds are not above the code, int32 of codes' shape.
+
+    codes: int32 or int64 of any shape. thresholds: int64 (m,), ascending, equal ones allowed;
+    index k is the interval from thresholds[k - 1] to below thresholds[k] (paper A, section III-A).
+    Raises FormatError for thresholds that descend.
+    """
+    thresholds = np.ascontiguousarray(thresholds, np.int64)
+    if (np.diff(thresholds) < 0).any():
+        raise FormatError(f"thresholds {thresholds.tolist()}", "ascending ones")
+    out = np.empty(codes.shape, np.int32)
+    _codebook_encode(np.ascontiguousarray(codes).reshape(-1), thresholds, out.reshape(-1))
+    return out
+
+
+def codebook_decode(index: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """KNQ's conversion unit: values[index], int32 of index's shape; values: int32 (m,)."""
+    if index.size and not (index.min() >= 0 and index.max() < len(values)):
+        raise FormatError(
+            f"indices from {index.min()} to {index.max()}", f"0 to {len(values) - 1} of a codebook"
+        )
+    return np.asarray(values, np.int32)[index]

@@ -123,6 +123,16 @@ class _Writer:
         name = f"llvm.masked.store.v{value.type.count}{short}.p0"
         self.call(name, VOID, [value, self.at(address, value.type), I32(1), lanes])
 
+    def gather(self, addresses: Any, kind: Any) -> Any:
+        """One value of a scalar type from each of a vector of addresses."""
+        lanes = addresses.type.count
+        vector = ir.VectorType(kind, lanes)
+        pointers = self.b.inttoptr(addresses, ir.VectorType(kind.as_pointer(), lanes))
+        every = ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1] * lanes)
+        rest = ir.Constant(vector, [0] * lanes)
+        name = f"llvm.masked.gather.v{lanes}i{kind.width}.v{lanes}p0"
+        return self.call(name, vector, [pointers, I32(kind.width // 8), every, rest])
+
     def plus(self, address: Any, offset: int) -> Any:
         return self.b.add(address, ir.Constant(I64, offset))
 

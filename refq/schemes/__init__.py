@@ -1,7 +1,9 @@
 """Quantization schemes: one file a scheme, whose name is its command-line name.
 
 A scheme's module defines `plan(network, weights, statistics, options) -> Plan | None` and
-`needs_statistics(options) -> bool`. A trailing underscore keeps a name from Python's own.
+`needs_statistics(options) -> bool`; one that works on histograms of codes also
+`code_frac_bits(network, statistics, options) -> int`, the fraction bits of those codes. A trailing
+underscore keeps a name from Python's own.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from refq.formats import Accumulator, Overflow, Rounding
 
 ASSIGN = ("nearest", "floor")
 QM = ("layer", "global")
+KMEANS = ("exact", "lloyd", "lloyd-random", "lloyd++")
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Options:
     frac_act: F of the whole network, picked by calibration if None. bits_wt: bits of weights and
     biases. bits_image: bits of the signed image codes. image_bounds: the least and greatest
     input value; image_integral: True where inputs are integers. coverage: the share of activations
-    that formats picked by calibration cover. assign, qm: see docs/evaluate.md and the contract.
+    that formats picked by calibration cover. assign, qm, kmeans,
+    kmeans_iterations, saturate: see docs/evaluate.md and the contract.
     """
 
     bits_act: int | None = None
@@ -33,6 +35,9 @@ class Options:
     overflow: Overflow = Overflow.SAT
     assign: str = "nearest"
     qm: str = "layer"
+    kmeans: str = "exact"
+    kmeans_iterations: int = 100
+    saturate: bool = True
     coverage: float = 0.999
     seed: int = 0
     image_bounds: tuple[float, float] = (-255.0, 255.0)
@@ -53,3 +58,7 @@ class Options:
             raise OptionError(f"--assign {self.assign}", f"one of {', '.join(ASSIGN)}")
         if self.qm not in QM:
             raise OptionError(f"--qm {self.qm}", f"one of {', '.join(QM)}")
+        if self.kmeans_iterations < 0:
+            raise OptionError(f"--kmeans-iterations {self.kmeans_iterations}", "0 or more")
+        if self.kmeans not in KMEANS:
+            raise OptionError(f"--kmeans {self.kmeans}", f"one of {', '.join(KMEANS)}")

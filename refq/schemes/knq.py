@@ -1,0 +1,105 @@
+"""K-means nonuniform quantization, KNQ (paper A, section III-A; contract section 2).
+
+An activation's uniform code x is stored as the index of one of 2**T values, which k-means places
+where the layer's activations are (paper A, eq. 2), and comes back as that value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refq import cluster
+from refq.calibrate import Statistics
+from refq.formats import FixedPointFormat
+from refq.networks import Network
+from refq.networks.graph import INPUT
+from refq.plan import Codebook, Plan, TensorPlan, storage_points
+from refq.schemes import choice
+from refq.schemes.options import Options
+from refq.weights import Weights
+
+DEFAULT_BITS = 5
+
+
+def needs_statistics(options: Options) -> bool:
+    return options.frac_act is None
+
+
+def code_frac_bits(network: Network, statistics: Statistics | None, options: Options) -> int:
+    """F of the network, which the codes that k-means works on have, too."""
+    points = storage_points(network)
+    return choice.network_frac_bits(points, statistics, options, choice.BASE_BITS)
+
+
+def plan(
+    network: Network, weights: Weights, statistics: Statistics | None, options: Options
+) -> Plan:
+    """T = bits_act (or widths). The codes that are clustered have 12 bits, larger values saturated
+    (the paper's pre-process, M = (2**12 - 1) 2**-F), or as many as they need, at most 16."""
+    points = storage_points(network)
+    choice.check_widths(points, options.widths)
+    bits = options.bits_act or DEFAULT_BITS
+    assert statistics is not None and statistics.frac_bits is not None  # code_frac_bits was asked
+    frac_bits = statistics.frac_bits
+    chosen = {}
+    for point in points:
+        if INPUT in point.makers:
+            # the image keeps signed codes; a width asked for it replaces bits_image
+            own = choice.width(point, options.widths, options.bits_image)
+            chosen[point.name] = TensorPlan(choice.image_format(options, own))
+            continue
+        kept, value_bits, code = choice.width(point, options.widths, bits), choice.BASE_BITS, None
+        if not point.signed:
+            counts = statistics.joined_codes(point.makers)
+            if not options.saturate:
+                value_bits = max(value_bits, int(np.flatnonzero(counts)[-1]).bit_length())
+            if kept < value_bits:
+                values = centroids(saturated(counts, value_bits), 1 << kept, options)
+                code = Codebook(kept, values, options.assign == "nearest")
+        chosen[point.name] = TensorPlan(FixedPointFormat(value_bits, frac_bits, point.signed), code)
+    settings = {
+        "bits_act": bits,
+        "frac_act": frac_bits,
+        "widths": dict(options.widths),
+        "assign": options.assign,
+        "kmeans": options.kmeans,
+        **({} if options.kmeans == "exact" else {"kmeans_iterations": options.kmeans_iterations}),
+        "saturate": options.saturate,
+        "coverage": options.coverage,
+    }
+    return choice.finish(network, weights, options, "knq", chosen, settings)
+
+
+def saturated(counts: np.ndarray, bits: int) -> np.ndarray:
+    """Counts of codes of so many bits, int64 (2**bits,): larger codes count as the largest."""
+    kept = counts[: 1 << bits].copy()
+    kept[-1] += counts[1 << bits :].sum()
+    return kept
+
+
+def centroids(counts: np.ndarray, k: int, options: Options) -> tuple[int, ...]:
+    """k ascending codes for a histogram of codes, int64 (B,): k-means' centroids rounded to fixed
+    point, half to even. Where fewer codes occur than k, the last value fills the codebook up."""
+    values = np.arange(len(counts))
+    if options.kmeans == "exact":
+        found = cluster.exact(values, counts, k).centroids
+    else:
+        start = _start(counts, k, options)
+        found = cluster.lloyd_histogram(
+            values, counts, k, options.seed, start, options.kmeans_iterations, empty="keep"
+        ).centroids[:, 0]
+    codes = [int(code) for code in np.rint(found)]
+    return tuple(codes + codes[-1:] * (k - len(codes)))
+
+
+def _start(counts: np.ndarray, k: int, options: Options) -> np.ndarray | None:
+    """Where Lloyd's algorithm starts: evenly from 0 to the largest code that occurs, at k random
+    activations, which may be equal, or (None) by k-means++."""
+    if options.kmeans == "lloyd":
+        return np.linspace(0, len(counts) - 1, k)
+    if options.kmeans == "lloyd-random":
+        bits = np.random.PCG64(options.seed)  # whose raw bits are the same in every NumPy
+        shares = np.array([(bits.random_raw() >> 11) * 2.0**-53 for _ in range(k)])
+        drawn = np.searchsorted(np.cumsum(counts), shares * counts.sum(), "right")
+        return np.sort(drawn).astype(np.float64)
+    return None
