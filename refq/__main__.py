@@ -7,7 +7,11 @@ import sys
 
 from refq import __version__
 
-COMMANDS = {"evaluate": "accuracy of a network in float and in integers, layer by layer"}
+COMMANDS = {
+    "evaluate": "accuracy of a network in float and in integers, layer by layer",
+    "reproduce": "a paper's tables beside the same measured here",
+    "report": "figures and one HTML page from results' JSON",
+}
 
 
 def main() -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from types import ModuleType
 
-from refq import console, networks, schemes
+from refq import console, networks, schemes, search
 from refq.data.preprocessing import Preprocessing
 from refq.errors import OptionError
 from refq.formats import Accumulator, parse_overflow, parse_rounding
 from refq.networks import Network
 from refq.plan import storage_points
+from refq.schemes.options import KMEANS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,9 +42,7 @@ def parser() -> argparse.ArgumentParser:
     bits.add_argument("--overflow", default="sat", help="overflow of activations")
     bits.add_argument("--assign", default="nearest", help="enq, knq: nearest or floor")
     bits.add_argument("--qm", default="layer", help="enq: q_m for each layer, or global")
-    bits.add_argument(
-        "--kmeans", default="exact", help="knq: exact, lloyd, lloyd-random or lloyd++"
-    )
+    bits.add_argument("--kmeans", default="exact", help=f"knq: {', '.join(KMEANS)}")
     bits.add_argument(
         "--kmeans-iterations", type=int, default=100, help="knq: at most so many of Lloyd's"
     )
@@ -49,14 +50,29 @@ def parser() -> argparse.ArgumentParser:
         "--no-saturate", action="store_true", help="knq: cluster values beyond 12 bits, too"
     )
     bits.add_argument("--coverage", type=float, default=0.999, help="share that formats cover")
-    bits.add_argument("--delta", type=float, help="search the fewest bits within so many points")
-    bits.add_argument("--metric", default="top1", choices=("top1", "top5"), help="for --delta")
+    bits.add_argument("--distribution", default="fit", help="clnq: that of all values, or fit")
+    bits.add_argument("--allocate", default="activations", help="clnq: activations or all")
+    bits.add_argument("--kappa", type=float, default=5.0, help="clnq: dB that a bit gains")
     bits.add_argument(
         "--seed",
         type=int,
         default=0,
         help="for stochastic rounding, and starts of lloyd-random and lloyd++",
     )
+    found = out.add_argument_group("search")
+    found.add_argument("--delta", type=float, help="search the fewest bits within so many points")
+    found.add_argument("--metric", default="top1", choices=("top1", "top5"), help="for --delta")
+    found.add_argument("--search", choices=search.STRATEGIES, help="how (default: by scheme)")
+    found.add_argument(
+        "--objective", default="memory", choices=tuple(search.OBJECTIVES), help="to minimise"
+    )
+    found.add_argument("--search-bits", help="widths LEAST-MOST (default: by scheme)")
+    found.add_argument("--search-images", type=int, help="images (default: those of --calibrate)")
+    found.add_argument(
+        "--confidence", type=float, default=0.999, help="of giving up a candidate; 1: certainty"
+    )
+    found.add_argument("--search-memory", type=int, default=1024, help="MiB of activations kept")
+    found.add_argument("--journal", help="file that a search resumes from")
     files = out.add_argument_group("files")
     files.add_argument("--plan", help="use this plan instead of a scheme")
     files.add_argument("--save-plan", help="write the plan as JSON")
@@ -70,27 +86,43 @@ def parser() -> argparse.ArgumentParser:
 IN_PLAN = (
     "scheme", "bits_act", "frac_act", "bits_wt", "bits_image", "bits_acc", "acc_overflow",
     "acc_every_mac", "rounding", "overflow", "assign", "qm", "kmeans",
-    "kmeans_iterations", "no_saturate", "coverage",
+    "kmeans_iterations", "no_saturate", "coverage", "distribution", "allocate", "kappa",
     "delta", "seed",
 )  # fmt: skip
 
 
+# options that only a search reads
+IN_SEARCH = (
+    "metric", "search", "objective", "search_bits", "search_images", "confidence",
+    "search_memory", "journal",
+)  # fmt: skip
+
+
 KNQ_ALONE = ("kmeans", "kmeans_iterations", "no_saturate")
+CLNQ_ALONE = ("distribution", "allocate", "kappa")
 # options of numbers that a scheme does not read
 UNREAD = {
     "float": IN_PLAN[1:],
-    "uniform": ("assign", "qm", *KNQ_ALONE),
-    "enq": KNQ_ALONE,
-    "knq": ("qm",),
+    "uniform": ("assign", "qm", *KNQ_ALONE, *CLNQ_ALONE),
+    "enq": (*KNQ_ALONE, *CLNQ_ALONE),
+    "knq": ("qm", *CLNQ_ALONE),
+    "clnq": ("frac_act", "assign", "qm", *KNQ_ALONE, "coverage"),
 }
 
 
 def check_options(arguments: argparse.Namespace) -> None:
     """Raises OptionError for options that contradict each other, before any work is done."""
     json_file = None if arguments.json == "-" else arguments.json
-    console.check_writable(json_file, arguments.save_plan, arguments.save_outputs)
+    console.check_writable(
+        json_file, arguments.save_plan, arguments.save_outputs, arguments.journal
+    )
     schemes.find(arguments.scheme or "float")
     defaults = parser()
+    if arguments.delta is None:
+        given = [key for key in IN_SEARCH if getattr(arguments, key) != defaults.get_default(key)]
+        if given:
+            names = ", ".join("--" + key.replace("_", "-") for key in given)
+            raise OptionError(f"{names} without --delta", "--delta, which asks for a search")
     if arguments.plan:
         given = [key for key in IN_PLAN if getattr(arguments, key) != defaults.get_default(key)]
         if given:
@@ -140,10 +172,55 @@ def scheme_options(
         kmeans_iterations=arguments.kmeans_iterations,
         saturate=not arguments.no_saturate,
         coverage=arguments.coverage,
+        distribution=arguments.distribution,
+        allocate=arguments.allocate,
+        kappa=arguments.kappa,
         seed=arguments.seed,
         image_bounds=preprocessing.bounds,
         image_integral=preprocessing.integral,
     )
+
+
+def search_settings(
+    arguments: argparse.Namespace, scheme: ModuleType, calibration: Sequence[int], at_once: int
+) -> search.Settings:
+    """What the command line asks of a search.
+
+    calibration: images that formats are chosen on, and images there are.
+    """
+    if not hasattr(scheme, "SEARCHED"):
+        able = [name for name in schemes.known() if hasattr(schemes.find(name), "SEARCHED")]
+        raise OptionError(f"--delta with scheme {arguments.scheme}", " or ".join(able))
+    images = calibration[0] if arguments.search_images is None else arguments.search_images
+    if not 1 <= images <= calibration[1]:
+        raise OptionError(f"--search-images {images}", f"1 to {calibration[1]}")
+    if not 0.5 <= arguments.confidence <= 1:
+        raise OptionError(f"--confidence {arguments.confidence}", "0.5 to 1")
+    if arguments.search_memory < 0:
+        raise OptionError(f"--search-memory {arguments.search_memory}", "0 or more MiB")
+    return search.Settings(
+        delta=arguments.delta,
+        widths=_range(arguments.search_bits, scheme.SEARCHED),
+        images=images,
+        metric=arguments.metric,
+        strategy=arguments.search or scheme.SEARCH,
+        objective=arguments.objective,
+        confidence=arguments.confidence,
+        seed=arguments.seed,
+        at_once=at_once,
+        budget=arguments.search_memory << 20,
+        journal=arguments.journal,
+    )
+
+
+def _range(text: str | None, default: range) -> range:
+    """`1-8`, least and greatest."""
+    if text is None:
+        return default
+    least, dash, most = text.partition("-")
+    if dash and least.isdecimal() and most.isdecimal() and 1 <= int(least) <= int(most) <= 24:
+        return range(int(least), int(most) + 1)
+    raise OptionError(f"--search-bits {text}", "LEAST-MOST within 1-24, such as 1-8")
 
 
 def _frac_bits(given: int | None) -> int | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,8 +39,9 @@ def run(
             file=sys.stderr,
         )
         return BAD_INPUT
-    except KeyboardInterrupt:
-        print("refq: interrupted before the first batch was done", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        told = str(interrupt) or "interrupted before the first batch was done"
+        print(f"refq: {told}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # the reader of stdout went away; there is nobody to tell
@@ -71,6 +73,38 @@ def _whole(path: str, write: Callable[[Path], object]) -> None:
         raise OptionError(f"cannot write {path} ({error.strerror})") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_folder(path: str) -> None:
+    """Raises OptionError for a folder that neither is there nor could be made."""
+    target = Path(path)
+    if target.exists() and not target.is_dir():
+        raise OptionError(f"{path} is no folder", "a folder, there or not yet")
+    above = target if target.is_dir() else target.parent
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise OptionError(f"cannot write {path}", "a folder in an existing one")
+
+
+def write_folder(path: str, files: Mapping[str, bytes]) -> None:
+    """{name: content} into a folder. A new folder appears with all of them; in one that is there,
+    files of the same name are replaced, each whole, and only once all are on the disk."""
+    target = Path(os.path.abspath(path))
+    # beside a new folder, inside one that is there: on the same disk, where moving is at once
+    beside = target if target.exists() else target.parent
+    partial = beside / f".{target.name}.{os.getpid()}.part"
+    try:
+        partial.mkdir()
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        if beside != target:
+            os.rename(partial, target)
+            return
+        for name in files:
+            os.replace(partial / name, target / name)
+    except OSError as error:
+        raise OptionError(f"cannot write {path} ({error.strerror})") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: str, text: str) -> None:

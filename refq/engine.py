@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -40,21 +41,39 @@ from refq.networks.graph import INPUT, Network, Node
 from refq.plan import Plan
 from refq.weights import Weights
 
-__all__ = ["IntegerWeights", "Tensor", "forward", "quantize_weights"]
+__all__ = ["Cut", "IntegerWeights", "Tensor", "forward", "quantize_weights"]
 
 Observer = Callable[[Node | None, Any], None]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A batch on its way, before node number `at`: what that node and later ones read of what
+    earlier ones made.
+
+    tensors: {name: Tensor}, as the plan stores them.
+    """
+
+    at: int
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def images(self) -> int:
+        return min((len(tensor.codes) for tensor in self.tensors.values()), default=0)
 
 
 def forward(
     network: Network,
     weights: Weights | IntegerWeights,
     plan: Plan | None,
-    images: np.ndarray,
+    images: np.ndarray | Cut,
     ops: ModuleType = kernels,
     observe: Observer | None = None,
     first_image: int = 0,
     fused: bool = True,
     watch: Container[str] | None = None,
+    cuts: Container[int] = (),
+    keep: Callable[[Cut], object] = lambda cut: None,
 ) -> np.ndarray:
     """The network's output for a batch.
 
@@ -66,13 +85,12 @@ def forward(
     an array in float, a Tensor in integers. fused joins a layer's sum with
     its ReLU and requantization where ops is refq.kernels; the integers are the same, but sums
     between them are never made, so observe does not see them. first_image numbers the images for
-    stochastic rounding, so that a result does not depend on the batch size.
-    Raises ShapeError for images of another shape.
+    stochastic rounding, so that a result does not depend on the batch size. keep gets a Cut before
+    each node whose number is in cuts, under a plan; given in the place of images, the same batch
+    goes on from there with the same integers. No cut lies between a sum and its ReLU.
+    Raises ShapeError for images of another shape, or a cut that misses a tensor.
     """
-    if images.ndim != 4 or images.shape[1:] != network.input_shape:
-        raise ShapeError(f"images of shape {images.shape}", f"(N, {network.input_shape})")
-    if len(images) == 0:
-        raise ShapeError("a batch of 0 images", "1 or more")
+    count = _images(network, plan, images)
     seen = _watching(observe, watch)
     # without compiled code there is no machine code to fuse into
     fused = fused and ops is kernels and not getattr(config, "DISABLE_JIT", False)
@@ -80,12 +98,14 @@ def forward(
         if not isinstance(weights, Weights):
             raise OptionError("integer weights without a plan", "a plan, or float weights")
         step: Callable[[Node, Sequence[Any]], Any] = _FloatSteps(weights, ops)
+        assert isinstance(images, np.ndarray)  # cuts are of codes
         start: Any = images.astype(np.float32, copy=False)
         if fused:
             idle = weights.workspace.setdefault("maps", {})
-            with weights.lock, MapMemory(network, len(images), idle) as memory:
+            with weights.lock, MapMemory(network, count, idle) as memory:
                 swift = FusedFloatSteps(memory, weights, step)
-                return _run(network, swift.image(start), swift, seen, swift.release)
+                return _run(network, {INPUT: swift.image(start)}, swift, seen, swift.release)
+        return _run(network, {INPUT: start}, step, seen)
     else:
         if isinstance(weights, Weights):
             weights = quantize_weights(network, weights, plan, ops)
@@ -93,27 +113,59 @@ def forward(
             raise OptionError("integer weights of another plan", "those of this plan")
         if fused:
             idle = weights.workspace.setdefault("maps", {})
-            with weights.lock, MapMemory(network, len(images), idle) as memory:
+            with weights.lock, MapMemory(network, count, idle) as memory:
                 quick = FusedSteps(memory, weights, plan, first_image)
-                return _run(network, quick.image(images), quick, seen, quick.release)
+                at, tensors = _start(images, quick)
+                return _run(network, tensors, quick, seen, quick.release, at, cuts, keep)
         plain = IntegerSteps(weights, plan, ops, first_image)
-        step, start = plain, plain.image(images)
-    return _run(network, start, step, seen)
+        at, tensors = _start(images, plain)
+    return _run(network, tensors, plain, seen, at=at, cuts=cuts, keep=keep)
+
+
+def _images(network: Network, plan: Plan | None, images: np.ndarray | Cut) -> int:
+    """Images of a batch, once it is known to fit the network."""
+    if isinstance(images, Cut):
+        made = {INPUT, *(node.name for node in network.nodes[: images.at])}
+        read = {name for node in network.nodes[images.at :] for name in node.inputs}
+        missing = sorted(made & read - set(images.tensors))
+        if missing or plan is None or not images.images:
+            raise ShapeError(
+                f"a cut at {images.at} without {', '.join(missing) or 'a plan or images'}",
+                f"one that forward() kept for {network.name}",
+            )
+        return images.images
+    if images.ndim != 4 or images.shape[1:] != network.input_shape:
+        raise ShapeError(f"images of shape {images.shape}", f"(N, {network.input_shape})")
+    if len(images) == 0:
+        raise ShapeError("a batch of 0 images", "1 or more")
+    return len(images)
+
+
+def _start(images: np.ndarray | Cut, step: IntegerSteps | FusedSteps) -> tuple[int, dict[str, Any]]:
+    """(number of the first node to compute, what there is before it)."""
+    if isinstance(images, np.ndarray):
+        return 0, {INPUT: step.image(images)}
+    return images.at, {name: step.restored(name, own) for name, own in images.tensors.items()}
 
 
 def _run(
     network: Network,
-    start: Any,
+    start: Mapping[str, Any],
     step: Callable[[Node, Sequence[Any]], Any],
     observe: Observer | None,
     release: Callable[[Any], None] = lambda tensor: None,
+    at: int = 0,
+    cuts: Container[int] = (),
+    keep: Callable[[Cut], object] = lambda cut: None,
 ) -> np.ndarray:
-    """Computes node after node; a tensor is released after its last reader."""
-    tensors = {INPUT: start}
-    waiting = {name: len(readers) for name, readers in network.consumers.items()}
-    if observe:
-        observe(None, start)
-    for node in network.nodes:
+    """Computes node after node from number `at` on; a tensor is released after its last reader."""
+    tensors = dict(start)
+    waiting = Counter(name for node in network.nodes[at:] for name in node.inputs)
+    if observe and at == 0:
+        observe(None, tensors[INPUT])
+    for number, node in enumerate(network.nodes[at:], at):
+        if number in cuts:
+            keep(Cut(number, {name: _kept(tensor) for name, tensor in tensors.items()}))
         result = step(node, [tensors[name] for name in node.inputs])
         if observe:
             observe(node, result)
@@ -126,6 +178,15 @@ def _run(
     if isinstance(output, Mapped):
         return output.array
     return output.values() if isinstance(output, (Tensor, Stored)) else output
+
+
+def _kept(tensor: Any) -> Tensor:
+    """A tensor as a cut keeps it, in an array of its own."""
+    if isinstance(tensor, Stored):
+        return tensor.tensor()
+    if not isinstance(tensor, Tensor):
+        raise OptionError("a cut between a sum and its ReLU", "a cut before the sum")
+    return tensor
 
 
 def _watching(observe: Observer | None, watch: Container[str] | None) -> Observer | None:

@@ -17,24 +17,22 @@ from tqdm import tqdm
 
 from refq import bundled, console, kernels, networks, oracle, schemes, search
 from refq import plan as plans
-from refq.arguments import IN_PLAN, check_options, parser, scheme_options
+from refq.arguments import IN_PLAN, check_options, parser, scheme_options, search_settings
 from refq.calibrate import Statistics
 from refq.cost import activation_memory
 from refq.data import Dataset, batches, check_labels, digest, open_dataset
 from refq.data import preprocessing as preparing
 from refq.data.preprocessing import Preprocessing
 from refq.errors import DataError, OptionError
-from refq.measure import Batches, calibrate, count_codes, measure, rank
+from refq.measure import Batches, calibrate, count_codes, measure
 from refq.networks import Network
-from refq.plan import Plan, storage_points
-from refq.report import Report, as_text
+from refq.plan import Plan
+from refq.results import Report, as_text
 from refq.weights import Weights, load
 
 # activations of a batch: large enough for both cores, small enough for memory
 BATCH_VALUES = 1 << 26
 DEFAULT_CALIBRATION = 100
-SEARCH_WIDTHS = range(16, 1, -1)
-ENQ_START = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,58 +184,22 @@ def run_search(
     options: schemes.Options,
 ) -> tuple[Plan, Mapping[str, Any]]:
     """Fewest bits within --delta of float, measured on the labelled calibration images."""
-    if arguments.scheme not in ("uniform", "enq"):
-        raise OptionError(f"--delta with scheme {arguments.scheme}", "uniform or enq")
-    if inputs.calibration.labels is None or not inputs.network.has_classifier:
+    data = inputs.calibration
+    if data.labels is None or not inputs.network.has_classifier:
         raise OptionError("--delta without labels or classifier", "labelled images to search on")
-    network, weights = inputs.network, inputs.weights
-
-    def accuracy(plan: Plan | None) -> float:
-        ranking = rank(network, weights, plan, inputs.calibration_batches(), inputs.ops)
-        return ranking.percent()[arguments.metric] or 0.0
-
-    def plan_for(**changes: Any) -> Plan:
-        changed = dataclasses.replace(options, **changes)
-        made: Plan = scheme.plan(network, weights, statistics, changed)
-        return made
-
-    reference = accuracy(None)
-    floor = reference - arguments.delta
-    with tqdm(desc="search", unit="plan", leave=False, disable=None) as progress:
-
-        def counted(plan: Plan) -> float:
-            reached = accuracy(plan)
-            progress.update(1)
-            return reached
-
-        if arguments.scheme == "uniform":
-            # one F for all widths, as in the paper's Table I
-            fixed = plan_for(bits_act=None).options["frac_act"]
-            width, trials = search.smallest_width(
-                lambda q: counted(plan_for(bits_act=q, frac_act=fixed)), floor, SEARCH_WIDTHS
-            )
-            summary, best = f"q' = {width} bits", plan_for(bits_act=width, frac_act=fixed)
-        else:
-            layers = _searched_layers(network)
-            widths, trials = search.layer_by_layer(
-                lambda tried: counted(plan_for(widths=dict(tried))), floor, layers, ENQ_START
-            )
-            summary = f"E = {', '.join(str(widths[name]) for name in layers)}"
-            best = plan_for(widths=widths)
-    return best, {
-        "summary": f"{summary}, {arguments.metric} >= {floor:.2f} % (float {reference:.2f} %)",
-        "metric": arguments.metric,
-        "reference": reference,
-        "delta": arguments.delta,
-        "images": inputs.calibration_images,
-        "trials": [dataclasses.asdict(trial) for trial in trials],
-    }
-
-
-def _searched_layers(network: Network) -> list[str]:
-    """Layers whose stored input is an activation: all but the image, each once."""
-    points = [point for point in storage_points(network) if point.producers and point.readers]
-    return list(dict.fromkeys(point.width_of for point in points))
+    settings = search_settings(
+        arguments, scheme, (inputs.calibration_images, len(data)), inputs.batch_size
+    )
+    with tqdm(desc="search", unit="list", leave=False, disable=None) as progress:
+        try:
+            found = search.run(
+                inputs.network, inputs.weights, scheme, statistics, options, data,
+                inputs.preprocessing, settings, inputs.ops, lambda trial: progress.update(1),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            rest = "; the journal resumes it" if settings.journal else ""
+            raise KeyboardInterrupt(f"interrupted during the search{rest}") from None
+    return found.plan, found.to_json()
 
 
 def evaluate(arguments: argparse.Namespace) -> Report:

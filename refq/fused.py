@@ -91,6 +91,14 @@ class FusedSteps:
     def image(self, images: np.ndarray) -> Any:
         return self._packed(INPUT, self.plain.image(images))
 
+    def restored(self, name: str, tensor: Tensor) -> Any:
+        """A tensor of a cut, as these steps take it: in a map where one can hold it."""
+        codes = tensor.codes
+        # vectors are images of one pixel, as in MapMemory.layout
+        pixels = codes[:, :, None, None] if codes.ndim == 2 else codes
+        packed = self._packed(name, replace(tensor, codes=pixels))
+        return packed if isinstance(packed, Stored) else tensor
+
     def __call__(self, node: Node, inputs: Sequence[Any]) -> Any:
         layer, x = node.layer, inputs[0]
         if isinstance(layer, WEIGHTED) and isinstance(x, Stored):
@@ -183,12 +191,16 @@ class FusedSteps:
         return Tensor(codes, own.frac_bits, sums=(int(codes.min()), int(codes.max())))
 
     def _kernel(self, node: Node, source: Stored, layout: Layout) -> fused.Kernel | None:
-        """The layer's panels for the source in this layout, made once for all batches."""
-        read = source.map
-        key = (node.name, layout.pitch, layout.channels, read.offset, read.scale)
-        if key not in self.weights.workspace:
-            own, entry = self.weights.layers[node.name], source.stored
-            low, high = entry.format.min_code, (1 << _kept_bits(entry)) - 1 + entry.format.min_code
+        """The layer's panels for the source in this layout, made once for all batches.
+
+        They are kept with the layer's codes, which plans share, so the key names all that they
+        depend on beside those; kernels for other ranges of the source's codes share the bytes.
+        """
+        own, entry, read = self.weights.layers[node.name], source.stored, source.map
+        low, high = entry.format.min_code, entry.format.min_code + (1 << _kept_bits(entry)) - 1
+        grid = (layout.pitch, layout.channels, len(read.planes))
+        key = (*grid, low, high, read.offset, read.scale)
+        if key not in own.panels:
             codes, bits = own.codes, own.accumulator.bits
             # an accumulator that no sum can leave, on the way or at the end, is an exact one
             limit = None if bits is None else (1 << (bits - 1)) - 1
@@ -198,11 +210,13 @@ class FusedSteps:
             else:
                 shape = read.layout.channels, read.layout.height, read.layout.width
                 codes = codes.reshape(-1, *shape)
-            self.weights.workspace[key] = fused.prepare(
+            like = next((known for at, known in own.panels.items() if at[:3] == grid), None)
+            own.panels[key] = fused.prepare(
                 codes, own.bias, layout, len(read.planes), (low, high), read.offset,
                 read.scale + own.align, strides, pads, group, isinstance(node.layer, Dense), limit,
+                like,
             )  # fmt: skip
-        found: fused.Kernel | None = self.weights.workspace[key]
+        found: fused.Kernel | None = own.panels[key]
         return found
 
     def _flattened(self, source: Map, flat: Layout) -> Map:

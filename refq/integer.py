@@ -62,7 +62,8 @@ class IntegerLayer:
 
     codes: weights in the narrowest integer that their format allows. bias: int64 (O,), with the
     accumulator's frac_bits. align: left shift that brings the products to them, above 0 where the
-    bias is finer than the products.
+    bias is finer than the products. panels: what the fused steps make of the codes, kept as long
+    as they are; it makes results no different.
     """
 
     codes: np.ndarray
@@ -70,6 +71,7 @@ class IntegerLayer:
     frac_bits: int
     align: int
     accumulator: Accumulator
+    panels: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def weight(self) -> np.ndarray:
@@ -81,8 +83,8 @@ class IntegerLayer:
 class IntegerWeights:
     """Integer layers of a network under a plan, and what steps keep between batches.
 
-    workspace: panels and buffers that the fused steps reuse, one batch at a time under the lock;
-    it makes results no different.
+    workspace: buffers that the fused steps reuse, one batch at a time under the lock; it makes
+    results no different.
     """
 
     layers: Mapping[str, IntegerLayer]
@@ -92,12 +94,23 @@ class IntegerWeights:
 
 
 def quantize_weights(
-    network: Network, weights: Weights, plan: Plan, ops: ModuleType = kernels
+    network: Network,
+    weights: Weights,
+    plan: Plan,
+    ops: ModuleType = kernels,
+    like: IntegerWeights | None = None,
 ) -> IntegerWeights:
-    """Codes of all weighted layers under a plan, ready for the engine."""
+    """Codes of all weighted layers under a plan, ready for the engine.
+
+    like: of the same weights under another plan; layers whose codes come out the same are shared
+    with it, panels included, and so is its workspace.
+    """
     layers = {}
     for node in network.weighted:
         entry = plan.layers[node.name]
+        if like and _same_codes(node, plan, like.plan):
+            layers[node.name] = like.layers[node.name]
+            continue
         weight, _ = ops.quantize(weights.weight[node.name], entry.weight)
         bias, _ = ops.quantize(weights.bias[node.name], entry.bias)
         # products and bias meet at the larger number of fraction bits, by exact left shifts
@@ -110,7 +123,15 @@ def quantize_weights(
             frac_bits - product,
             entry.accumulator,
         )
+    if like:
+        return IntegerWeights(layers, plan, like.lock, like.workspace)
     return IntegerWeights(layers, plan)
+
+
+def _same_codes(node: Node, plan: Plan, other: Plan) -> bool:
+    """True where two plans make the same IntegerLayer of a node."""
+    one, two = (each.tensors[node.inputs[0]].format.frac_bits for each in (plan, other))
+    return one == two and plan.layers[node.name] == other.layers[node.name]
 
 
 def _narrowest(fmt: FixedPointFormat) -> np.dtype:
@@ -146,6 +167,17 @@ def conv_attributes(layer: Conv) -> dict[str, Any]:
     return {"strides": layer.strides, "pads": layer.pads, "group": layer.group}
 
 
+def encoded(codes: np.ndarray, entry: TensorPlan, ops: ModuleType) -> np.ndarray:
+    """Value codes after storage: encoded into the stored index and decoded again."""
+    match entry.code:
+        case ShiftCode(bits, drop, nearest):
+            return ops.shift_decode(ops.shift_encode(codes, bits, drop, nearest), drop)
+        case Codebook():
+            index = ops.codebook_encode(codes, np.array(entry.code.thresholds, np.int64))
+            return ops.codebook_decode(index, np.array(entry.code.values, np.int32))
+    return codes
+
+
 @dataclass(frozen=True)
 class IntegerSteps:
     """One layer in integers, on plain arrays: with `ops`, the definition of what refq computes.
@@ -163,6 +195,10 @@ class IntegerSteps:
         entry = self.plan.tensors[INPUT]
         codes, outside = self.ops.quantize(images, entry.format, *self._modes(INPUT, images))
         return Tensor(codes, entry.format.frac_bits, entry, outside)
+
+    def restored(self, name: str, tensor: Tensor) -> Tensor:
+        """A tensor of a cut, as these steps take it."""
+        return tensor
 
     def __call__(self, node: Node, inputs: Sequence[Tensor]) -> Tensor:
         ops, layer, x = self.ops, node.layer, inputs[0]
@@ -220,20 +256,9 @@ class IntegerSteps:
             tensor.codes, tensor.frac_bits, entry.format, *self._modes(node.name, tensor.codes)
         )
         return dataclasses.replace(
-            tensor, codes=self._encoded(codes, entry), frac_bits=entry.format.frac_bits,
+            tensor, codes=encoded(codes, entry, self.ops), frac_bits=entry.format.frac_bits,
             stored=entry, outside=outside,
         )  # fmt: skip
-
-    def _encoded(self, codes: np.ndarray, entry: TensorPlan) -> np.ndarray:
-        """Value codes after storage: encoded into the stored index and decoded again."""
-        match entry.code:
-            case ShiftCode(bits, drop, nearest):
-                index = self.ops.shift_encode(codes, bits, drop, nearest)
-                return self.ops.shift_decode(index, drop)
-            case Codebook():
-                index = self.ops.codebook_encode(codes, np.array(entry.code.thresholds, np.int64))
-                return self.ops.codebook_decode(index, np.array(entry.code.values, np.int32))
-        return codes
 
     def _sum(self, inputs: Sequence[Tensor]) -> Tensor:
         """Operands brought to the largest F by exact left shifts, then added (contract 4)."""
@@ -260,4 +285,4 @@ class IntegerSteps:
             x.codes, **arguments, **attributes, rounding=rounding, overflow=overflow, seed=seed,
             offset=self.first_image * outputs,
         )  # fmt: skip
-        return Tensor(self._encoded(codes, entry), entry.format.frac_bits, entry, outside)
+        return Tensor(encoded(codes, entry, self.ops), entry.format.frac_bits, entry, outside)

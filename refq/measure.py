@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,7 @@ from refq.calibrate import Statistics, add_batch, add_codes
 from refq.engine import IntegerWeights, Tensor, forward, quantize_weights
 from refq.errors import FormatError
 from refq.formats import Rounding
+from refq.integer import encoded
 from refq.layers import WEIGHTED
 from refq.networks.graph import INPUT, Network, Node
 from refq.plan import Codebook, Plan, storage_points
@@ -295,20 +296,27 @@ def count_codes(
     rounding: Rounding,
     ops: ModuleType = kernels,
     progress: Progress = lambda images: None,
+    also: Set[str] = frozenset(),
 ) -> Statistics:
-    """Statistics with the codes that those tensors have at so many fraction bits."""
+    """Statistics with the codes that those tensors, and others by name, have at so many fraction
+    bits."""
     statistics = replace(statistics, codes={})
-    for tensors, images in _made(network, weights, batches, ops):
+    for tensors, images in _made(network, weights, batches, ops, also):
         statistics = add_codes(statistics, tensors, frac_bits, rounding)
         progress(images)
     return statistics
 
 
 def _made(
-    network: Network, weights: Weights, batches: Batches, ops: ModuleType
+    network: Network,
+    weights: Weights,
+    batches: Batches,
+    ops: ModuleType = kernels,
+    also: Set[str] = frozenset(),
 ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
     """(tensors that a plan quantizes, number of images) of every batch, in float."""
     makers = {name for point in storage_points(network) for name in point.makers} - {INPUT}
+    makers |= also
     for images, _ in batches:
         tensors: dict[str, np.ndarray] = {}
 
@@ -318,3 +326,30 @@ def _made(
 
         forward(network, weights, None, images, ops, remember, watch=makers)
         yield tensors, len(images)
+
+
+def storage_noise(
+    network: Network,
+    weights: Weights,
+    plans: Mapping[str, Plan],
+    batches: Batches,
+    progress: Progress = lambda images: None,
+) -> dict[str, dict[str, PointNoise]]:
+    """{plan: {point: noise}} of storage alone: each tensor is quantized, stored and decoded as its
+    plan says, from float values that nothing before it has quantized."""
+    makers = {name: point.name for point in storage_points(network) for name in point.makers}
+    found: dict[str, dict[str, PointNoise]] = {label: {} for label in plans}
+    for tensors, images in _made(network, weights, batches):
+        for name, values in tensors.items():
+            for label, plan in plans.items():
+                entry = plan.tensors[name]
+                codes, outside = kernels.quantize(
+                    values, entry.format, plan.rounding, plan.overflow
+                )
+                tensor = Tensor(
+                    encoded(codes, entry, kernels), entry.format.frac_bits, entry, outside
+                )
+                before = found[label].get(makers[name], PointNoise())
+                found[label][makers[name]] = _noise_with(before, values, tensor)
+        progress(images)
+    return found

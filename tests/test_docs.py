@@ -7,10 +7,12 @@ import ast
 import doctest
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from refq import evaluate, networks, report, schemes
+from refq import evaluate, networks, report, reproduce, results, schemes
+from refq.search import judging
 
 TOP = Path(__file__).parents[1]
 PAGES = sorted((TOP / "docs").glob("*.md"))
@@ -83,6 +85,13 @@ def test_options_are_documented() -> None:
     assert {name for name in rows(page) if name.startswith("--")} == known - {"--help"}
 
 
+@pytest.mark.parametrize("command", [report, reproduce])
+def test_other_commands_options_are_documented(command: ModuleType) -> None:
+    known = {name for each in command.parser()._actions for name in each.option_strings}
+    page = text(f"docs/{command.__name__.rpartition('.')[2]}.md").partition("\n## ")[0]
+    assert {name for name in rows(page) if name.startswith("--")} == known - {"-h", "--help"}
+
+
 def test_documented_defaults_hold() -> None:
     documented = rows(text("docs/evaluate.md"))
     for name, action in options().items():
@@ -99,7 +108,7 @@ def test_names_are_documented() -> None:
 
 def test_json_keys_are_documented() -> None:
     page = text("docs/evaluate.md").partition("## JSON")[2]
-    tree = ast.parse(Path(report.__file__).read_text("utf-8"))
+    tree = ast.parse(Path(results.__file__).read_text("utf-8"))
     (function,) = [
         node
         for node in ast.walk(tree)
@@ -108,7 +117,7 @@ def test_json_keys_are_documented() -> None:
     (content,) = [node.value for node in function.body if isinstance(node, ast.Return)]
     assert isinstance(content, ast.Dict)
     keys = [key.value for key in content.keys if isinstance(key, ast.Constant)]
-    for key in [*keys, *report.LayerRow.__dataclass_fields__]:
+    for key in [*keys, *results.LayerRow.__dataclass_fields__]:
         assert f"`{key}`" in page, key
 
 
@@ -120,3 +129,12 @@ def test_examples_run(page: Path) -> None:
         said: list[str] = []
         doctest.DocTestRunner().run(test, out=said.append)
         assert not said, "".join(said)
+
+
+def test_search_keys_are_documented() -> None:
+    page = text("docs/search.md").partition("## Report")[2]
+    source = (TOP / "refq" / "search" / "running.py").read_text("utf-8")
+    keys = re.findall(r'^ {12}"(\w+)":', source, re.MULTILINE)
+    assert len(keys) > 15
+    for key in [*keys, *judging.Passes.__dataclass_fields__]:
+        assert f"`{key}`" in page, key

@@ -291,7 +291,7 @@ BAD: list[tuple[Callable[[Path], list[str]] | list[str], str]] = [
     (label_out_of_range, r"val\.txt:1.*label 1000; expected 0\.\.999"),
     (broken_plan, r"plan .*plan.json: a plan with KeyError"),
     (["vgg61"], r"unknown network 'vgg61'; expected one of alexnet, squeezenet1_0"),
-    (["vgg16", "--scheme", "magic"], r"unknown scheme 'magic'; expected one of enq, float"),
+    (["vgg16", "--scheme", "magic"], r"unknown scheme 'magic'; expected one of clnq, enq, float"),
     (["vgg16", "--scheme", "uniform", "--bits-act", "0"], r"--bits-act 0; expected 1 to 24"),
     (["vgg16", "--scheme", "uniform", "--bits-act", "99"], r"--bits-act 99; expected 1 to 24"),
     (["vgg16", "--scheme", "uniform", "--bits-wt", "1"], r"--bits-wt 1; expected 2 to 24"),

@@ -91,6 +91,9 @@ def test_lloyd_starts() -> None:
     counts = counts_of([0] * 90 + [5] * 6 + [6] * 3 + [15])
     linear = Options(kmeans="lloyd", kmeans_iterations=0)
     assert knq.centroids(counts, 4, linear) == (0, 5, 10, 15)
+    small = counts_of([0, 0, 4, 8, 8], 16)
+    ranged = Options(kmeans="lloyd-range", kmeans_iterations=0)
+    assert knq.centroids(small, 3, ranged) == (0, 4, 8)
     settled = Options(kmeans="lloyd")
     # 10 is nearest to nothing and stays where it is
     assert knq.centroids(counts, 4, settled) == (0, 5, 10, 15)

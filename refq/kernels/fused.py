@@ -8,7 +8,7 @@ int32; they are combined in 32 bits where a bound on the sums allows it, in 64 b
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit, prange
@@ -41,7 +41,8 @@ class Kernel:
     panels: uint8 (planes, groups, units, 2, steps * 1024), a unit being two blocks of 16 channels;
     offsets: int64 (groups, steps), bytes from a window's first pixel; parts: int64 (steps,),
     quarters of a step that have weights; bias: int64 (groups, units * 32); largest: no sum of
-    products exceeds this for the map's codes.
+    products exceeds this for the map's codes; positive, negative: int64 (outputs,), sums of each
+    output's weights of either sign.
     """
 
     panels: np.ndarray
@@ -53,6 +54,8 @@ class Kernel:
     strides: Pair
     pads: Pads
     largest: int
+    positive: np.ndarray
+    negative: np.ndarray
 
 
 def prepare(
@@ -68,14 +71,16 @@ def prepare(
     group: int,
     flat: bool = False,
     limit: int | None = None,
+    like: Kernel | None = None,
 ) -> Kernel | None:
     """Panels for weights (O, C/group, kh, kw) of integer codes on maps of a layout whose codes lie
     in code_range, are stored in so many planes with an offset, and count 2**scale each; None where
     weights, depth, stride or sums are too large, or a sum on its way could exceed the limit.
 
     bias: int64 (O,). The offset is taken back through the bias: sum w (x + offset). flat: the
-    layer is dense, and the map's pixels are whole images (kh, kw, C). Works unit by unit, so that
-    no second copy of all weights is made.
+    layer is dense, and the map's pixels are whole images (kh, kw, C). like: a kernel of the same
+    codes for the same layout and planes, whose panels are shared. Works unit by unit, so that no
+    second copy of all weights is made.
     """
     outputs, depth = len(codes), math.prod(codes.shape[1:])
     least, most = int(codes.min(initial=0)), int(codes.max(initial=0))
@@ -85,11 +90,7 @@ def prepare(
     if recipe is None or depth > MAX_DEPTH or max(strides) > STRIDE:
         return None
     stored = max(code_range[0] + offset, code_range[1] + offset)
-    positive, negative = np.zeros((2, outputs), np.int64)
-    for unit in range(0, outputs, UNIT):
-        part = codes[unit : unit + UNIT].reshape(-1, depth)
-        positive[unit : unit + UNIT] = np.maximum(part, 0).sum(1, dtype=np.int64)
-        negative[unit : unit + UNIT] = np.minimum(part, 0).sum(1, dtype=np.int64)
+    positive, negative = (like.positive, like.negative) if like else _signed_sums(codes)
     total = positive + negative
     # in Python integers: the bound must not wrap where the sums would
     most = int(np.maximum(positive, -negative).max(initial=0)) * stored << scale
@@ -103,6 +104,8 @@ def prepare(
     if limit is not None and reach + first > limit:
         return None
     shifted = bias - ((total * offset) << scale)
+    if like:
+        return replace(like, bias=_grouped(shifted, group), largest=largest)
     window = (1, 1) if flat else (codes.shape[2], codes.shape[3])
     offsets, order = _steps(layout, depth // math.prod(window), window, group)
     used = (order >= 0).sum(1)
@@ -110,17 +113,34 @@ def prepare(
     units = math.ceil(per_group / UNIT)
     count = 1 + max(plane for _, plane in recipe.passes)
     panels = aligned.zeros((count, group, units, 2, order.shape[0] * TILE), np.uint8)
-    biases = np.zeros((group, units * UNIT), np.int64)
     for g in range(group):
         rows_of = slice(g * per_group, (g + 1) * per_group)
-        biases[g, :per_group] = shifted[rows_of]
         for unit in range(units):
             here = codes[rows_of][unit * UNIT : (unit + 1) * UNIT].transpose(0, 2, 3, 1)
             for index, plane in enumerate(weight_planes(here, recipe)):
                 panels[index, g, unit] = _panel(plane.reshape(len(plane), -1), order)
     return Kernel(
-        panels, offsets, (used + 15) // 16, biases, outputs, recipe, strides, pads, largest
-    )
+        panels, offsets, (used + 15) // 16, _grouped(shifted, group), outputs, recipe, strides,
+        pads, largest, positive, negative,
+    )  # fmt: skip
+
+
+def _signed_sums(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of each output's positive and negative weights: int64 (O,) each."""
+    positive, negative = np.zeros((2, len(codes)), np.int64)
+    for unit in range(0, len(codes), UNIT):
+        part = codes[unit : unit + UNIT].reshape(-1, math.prod(codes.shape[1:]))
+        positive[unit : unit + UNIT] = np.maximum(part, 0).sum(1, dtype=np.int64)
+        negative[unit : unit + UNIT] = np.minimum(part, 0).sum(1, dtype=np.int64)
+    return positive, negative
+
+
+def _grouped(bias: np.ndarray, group: int) -> np.ndarray:
+    """int64 (O,) as (groups, whole units), zeros at the end."""
+    per_group = len(bias) // group
+    out = np.zeros((group, math.ceil(per_group / UNIT) * UNIT), np.int64)
+    out[:, :per_group] = bias.reshape(group, per_group)
+    return out
 
 
 def _steps(layout: Layout, inputs: int, window: Pair, group: int) -> tuple[np.ndarray, np.ndarray]:

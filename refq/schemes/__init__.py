@@ -2,8 +2,9 @@
 
 A scheme's module defines `plan(network, weights, statistics, options) -> Plan | None` and
 `needs_statistics(options) -> bool`; one that works on histograms of codes also
-`code_frac_bits(network, statistics, options) -> int`, the fraction bits of those codes. A trailing
-underscore keeps a name from Python's own.
+`code_frac_bits(network, statistics, options) -> int`, the fraction bits of those codes. One with
+widths to search for also says SEARCHED, the range of them, and SEARCH, its strategy by default. A
+trailing underscore keeps a name from Python's own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from refq.schemes.options import Options
 
 __all__ = ["Options", "find", "known"]
 
-SHARED = ("options", "choice")
+SHARED = ("options", "choice", "allocation", "steps")
 
 
 def known() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -38,10 +39,10 @@ def magnitude_bits(x: np.ndarray) -> int:
 
 def by_magnitude(x: np.ndarray, bits: int) -> FixedPointFormat:
     """Signed format of so many bits: F = T - I - 1 (paper B, eq. 6)."""
-    return FixedPointFormat(bits, _within(bits - magnitude_bits(x) - 1))
+    return FixedPointFormat(bits, within(bits - magnitude_bits(x) - 1))
 
 
-def _within(frac_bits: int) -> int:
+def within(frac_bits: int) -> int:
     """Fraction bits kept to what formats hold: values beyond 2**-50 are zero in every use."""
     return max(-50, min(50, frac_bits))
 
@@ -71,16 +72,23 @@ def network_frac_bits(
         for point in points
         if (point.readers and INPUT not in point.makers) or point.producers
     ]
-    return _within(bits - max(needed, default=0))
+    return within(bits - max(needed, default=0))
 
 
 def layer_plans(
-    network: Network, weights: Weights, tensors: Mapping[str, TensorPlan], options: Options
+    network: Network,
+    weights: Weights,
+    tensors: Mapping[str, TensorPlan],
+    options: Options,
+    formats: Mapping[str, FixedPointFormat],
 ) -> dict[str, LayerPlan]:
-    """14-bit signed weights and biases, F per layer from the largest magnitude (contract 2)."""
+    """14-bit signed weights and biases, F per layer from the largest magnitude (contract 2).
+
+    formats: of the weights of those layers that a scheme decides on itself.
+    """
     plans = {}
     for node in network.weighted:
-        weight = by_magnitude(weights.weight[node.name], options.bits_wt)
+        weight = formats.get(node.name) or by_magnitude(weights.weight[node.name], options.bits_wt)
         bias = by_magnitude(weights.bias[node.name], options.bits_wt)
         finest = tensors[node.inputs[0]].format.frac_bits + weight.frac_bits + BIAS_FINER
         bias = FixedPointFormat(bias.bits, min(bias.frac_bits, finest))
@@ -99,7 +107,7 @@ def wide_output(network: Network, point: Point, source: FixedPointFormat) -> Ten
     if isinstance(layer, (AvgPool, GlobalAvgPool)):
         room = OUTPUT_BITS - source.bits
         return TensorPlan(
-            FixedPointFormat(OUTPUT_BITS, _within(source.frac_bits + room), source.signed)
+            FixedPointFormat(OUTPUT_BITS, within(source.frac_bits + room), source.signed)
         )
     return None
 
@@ -111,6 +119,7 @@ def finish(
     scheme: str,
     chosen: Mapping[str, TensorPlan],
     settings: Mapping[str, object],
+    weight_formats: Mapping[str, FixedPointFormat] = MappingProxyType({}),
 ) -> Plan:
     """A Plan from one TensorPlan for each point (by point name); outputs widen by themselves."""
     tensors: dict[str, TensorPlan] = {}
@@ -126,7 +135,7 @@ def finish(
         dict(network.parameters),
         scheme,
         tensors,
-        layer_plans(network, weights, tensors, options),
+        layer_plans(network, weights, tensors, options, weight_formats),
         options.rounding,
         options.overflow,
         options.seed,

@@ -16,6 +16,8 @@ from refq.schemes.options import Options
 from refq.weights import Weights
 
 DEFAULT_BITS = 5
+SEARCHED = range(1, 9)
+SEARCH = "sensitivity"
 
 
 def needs_statistics(options: Options) -> bool:

@@ -19,6 +19,8 @@ from refq.schemes.options import Options
 from refq.weights import Weights
 
 DEFAULT_BITS = 5
+SEARCHED = range(1, 9)
+SEARCH = "sensitivity"
 
 
 def needs_statistics(options: Options) -> bool:
@@ -93,10 +95,12 @@ def centroids(counts: np.ndarray, k: int, options: Options) -> tuple[int, ...]:
 
 
 def _start(counts: np.ndarray, k: int, options: Options) -> np.ndarray | None:
-    """Where Lloyd's algorithm starts: evenly from 0 to the largest code that occurs, at k random
-    activations, which may be equal, or (None) by k-means++."""
+    """Where Lloyd's algorithm starts: evenly from 0 to M or to the largest code that occurs, at k
+    random activations, which may be equal, or (None) by k-means++."""
     if options.kmeans == "lloyd":
         return np.linspace(0, len(counts) - 1, k)
+    if options.kmeans == "lloyd-range":
+        return np.linspace(0, np.flatnonzero(counts)[-1], k)
     if options.kmeans == "lloyd-random":
         bits = np.random.PCG64(options.seed)  # whose raw bits are the same in every NumPy
         shares = np.array([(bits.random_raw() >> 11) * 2.0**-53 for _ in range(k)])

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 from refq.errors import OptionError
 from refq.formats import Accumulator, Overflow, Rounding
+from refq.schemes.steps import STEPS
 
 ASSIGN = ("nearest", "floor")
 QM = ("layer", "global")
-KMEANS = ("exact", "lloyd", "lloyd-random", "lloyd++")
+KMEANS = ("exact", "lloyd", "lloyd-range", "lloyd-random", "lloyd++")
+DISTRIBUTIONS = ("fit", *STEPS)
+ALLOCATE = ("activations", "all")
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,9 @@ class Options:
     frac_act: F of the whole network, picked by calibration if None. bits_wt: bits of weights and
     biases. bits_image: bits of the signed image codes. image_bounds: the least and greatest
     input value; image_integral: True where inputs are integers. coverage: the share of activations
-    that formats picked by calibration cover. assign, qm, kmeans,
-    kmeans_iterations, saturate: see docs/evaluate.md and the contract.
+    that formats picked by calibration cover. kappa: dB of SQNR that a bit gains.
+    assign, qm, kmeans, kmeans_iterations, saturate, distribution, allocate: see docs/evaluate.md
+    and the contract.
     """
 
     bits_act: int | None = None
@@ -39,6 +43,9 @@ class Options:
     kmeans_iterations: int = 100
     saturate: bool = True
     coverage: float = 0.999
+    distribution: str = "fit"
+    allocate: str = "activations"
+    kappa: float = 5.0
     seed: int = 0
     image_bounds: tuple[float, float] = (-255.0, 255.0)
     image_integral: bool = True
@@ -54,11 +61,16 @@ class Options:
                 raise OptionError(f"{label} {bits}", f"{low} to {high}")
         if not 0.5 <= self.coverage <= 1.0:
             raise OptionError(f"coverage {self.coverage}", "0.5 to 1.0, such as 0.999")
-        if self.assign not in ASSIGN:
-            raise OptionError(f"--assign {self.assign}", f"one of {', '.join(ASSIGN)}")
-        if self.qm not in QM:
-            raise OptionError(f"--qm {self.qm}", f"one of {', '.join(QM)}")
         if self.kmeans_iterations < 0:
             raise OptionError(f"--kmeans-iterations {self.kmeans_iterations}", "0 or more")
-        if self.kmeans not in KMEANS:
-            raise OptionError(f"--kmeans {self.kmeans}", f"one of {', '.join(KMEANS)}")
+        if not 1.0 <= self.kappa <= 6.02:
+            raise OptionError(f"--kappa {self.kappa}", "1 to 6.02 dB a bit")
+        for label, given, known in (
+            ("--assign", self.assign, ASSIGN),
+            ("--qm", self.qm, QM),
+            ("--kmeans", self.kmeans, KMEANS),
+            ("--distribution", self.distribution, DISTRIBUTIONS),
+            ("--allocate", self.allocate, ALLOCATE),
+        ):
+            if given not in known:
+                raise OptionError(f"{label} {given}", f"one of {', '.join(known)}")

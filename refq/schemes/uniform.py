@@ -13,6 +13,8 @@ from refq.schemes.options import Options
 from refq.weights import Weights
 
 DEFAULT_BITS = choice.BASE_BITS
+SEARCHED = range(2, 17)
+SEARCH = "network"
 
 
 def needs_statistics(options: Options) -> bool:

@@ -1,0 +1,111 @@
+"""Paper A's Table IV: which tensor each printed codebook is of, and what k-means finds there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refq.layers import ReLU
+from refq.papers.study import Study
+from refq.plan import Codebook, storage_points
+from refq.schemes import Options, knq
+from refq.tables import Cell, Table
+
+BITS = 12
+# Lloyd's starts that are tried beside the optimum
+STARTS = ("lloyd", "lloyd-range", "lloyd-random")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A codebook of one tensor beside a printed one.
+
+    tensor: which of the layer's tensors it is: what it reads, what is stored for it (before
+    pooling), or its output. distance: root mean square difference over the printed values' mean.
+    """
+
+    tensor: str
+    kmeans: str
+    values: tuple[int, ...]
+    distance: float
+
+
+def fits(study: Study, layer: str, printed: Sequence[int]) -> list[Fit]:
+    """Every way to read a printed row, the nearest first."""
+    network, wanted = study.network, np.array(printed, np.float64)
+    node = network.by_name[layer]
+    point = next(p for p in storage_points(network) if node.inputs[0] in p.tensors)
+    outputs = [n.name for n in network.consumers[layer] if isinstance(n.layer, ReLU)]
+    tensors = {"input": (node.inputs[0],), "stored": point.makers, "output": tuple(outputs)}
+    found = []
+    for tensor, names in tensors.items():
+        if not names or not all(name in study.statistics.codes for name in names):
+            continue
+        counts = knq.saturated(study.statistics.joined_codes(names), BITS)
+        for kmeans in ("exact", *STARTS):
+            values = knq.centroids(counts, len(printed), Options(kmeans=kmeans))
+            gap = np.sqrt(np.mean((np.array(values) - wanted) ** 2)) / wanted.mean()
+            found.append(Fit(tensor, kmeans, values, float(gap)))
+    return sorted(found, key=lambda fit: fit.distance)
+
+
+def table(study: Study, printed: Mapping[str, Sequence[int]]) -> Table:
+    """Table IV, row by row; without printed rows at this scale, the codebooks alone."""
+    rows: list[tuple[Cell, ...]] = []
+    if printed and study.frac_bits == 0:
+        totals: dict[str, list[float]] = {}
+        for layer, row in printed.items():
+            ranked = fits(study, layer, row)
+            best = ranked[0]
+            for tensor in ("input", "stored", "output"):
+                gaps = [100 * fit.distance for fit in ranked if fit.tensor == tensor]
+                totals.setdefault(tensor, []).extend(gaps[:1])
+            rows.append((layer, "paper", None, None, _text(row)))
+            for kmeans in ("exact", *STARTS):
+                own = next(f for f in ranked if f.tensor == best.tensor and f.kmeans == kmeans)
+                rows.append((layer, kmeans, own.tensor, 100 * own.distance, _text(own.values)))
+            for tensor in dict.fromkeys(f.tensor for f in ranked if f.tensor != best.tensor):
+                other = next(f for f in ranked if f.tensor == tensor)
+                rows.append((layer, f"{other.kmeans}, not", tensor, 100 * other.distance, None))
+        means = ", ".join(f"{tensor} {np.mean(gaps):.1f}" for tensor, gaps in totals.items())
+        notes = (
+            f"mean of the best 'off %' over {len(printed)} rows: {means}",
+            "of: the layer's input as it reads it, what is stored for it before pooling, or its "
+            "output, whichever comes nearest to the printed row; 'not' rows are the others' best",
+            "off %: root mean square difference over the mean printed value",
+            "the paper clusters other images and names no start; its rows end at 4096, 12 bits at "
+            "4095",
+        )
+        return Table(
+            "Table IV: codebooks", ("layer", "k-means", "of", "off %", "values"), tuple(rows), notes
+        )
+    bits = 5 if printed else 3
+    for point in storage_points(study.network):
+        entry = study.plan("knq", bits_act=bits).tensors[point.makers[0]]
+        if isinstance(entry.code, Codebook) and point.readers:
+            rows.append((point.name, _text(entry.code.values)))
+    scale = f"values are codes at F = {study.frac_bits}"
+    if printed:
+        scale += "; the paper's are of the ImageNet VGG-16 at F = 0 and no match for other weights"
+    return Table("Table IV: codebooks", ("layer", "values"), tuple(rows), (scale,))
+
+
+def panels(study: Study, printed: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
+    """The codebooks as a figure's panels."""
+    plan = study.plan("knq", bits_act=5 if printed else 3)
+    drawn = []
+    for point in storage_points(study.network):
+        entry = plan.tensors[point.makers[0]]
+        if isinstance(entry.code, Codebook) and point.readers:
+            panel: dict[str, Any] = {"name": point.name, "values": list(entry.code.values)}
+            if point.name in printed and study.frac_bits == 0:
+                panel["paper"] = list(printed[point.name])
+            drawn.append(panel)
+    return drawn
+
+
+def _text(values: Sequence[int]) -> str:
+    return " ".join(map(str, values))

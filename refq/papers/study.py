@@ -1,0 +1,160 @@
+"""A network under study: its statistics and its accuracy under any plan, each measured once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from refq import kernels, networks, schemes
+from refq.calibrate import Statistics
+from refq.engine import forward
+from refq.measure import (
+    Batches,
+    PointNoise,
+    Ranking,
+    calibrate,
+    count_codes,
+    rank,
+    storage_noise,
+)
+from refq.networks.graph import Network
+from refq.plan import Plan
+from refq.schemes import Options
+from refq.search.journal import Journal
+from refq.weights import Weights
+
+Percent = Mapping[str, "float | None"]
+# prepared images that are kept in memory rather than prepared again for every plan
+KEPT_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Study:
+    """A network with its weights and images, and what was found about it so far.
+
+    calibration, test: make a fresh stream of batches. options: what all plans share. ranks: images
+    have labels, and the network a classifier. journal: accuracies by plan. find: searches a
+    scheme's widths for a loss in points, and tells what it did. progress: told of images, for
+    what and then how many at a time. memory: what was found once.
+    """
+
+    network: Network
+    weights: Weights
+    calibration: Callable[[], Batches]
+    test: Callable[[], Batches]
+    options: Options
+    ranks: bool
+    journal: Journal
+    find: Callable[[str, Statistics, Options, float], tuple[Mapping[str, int], str]]
+    progress: Callable[[str], Callable[[int], object]]
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def statistics(self) -> Statistics:
+        """Histograms and counts of codes over the calibration images, at the network's F."""
+        if "statistics" not in self.memory:
+            network, weights = self.network, self.weights
+            told = self.progress("calibrate")
+            found = calibrate(network, weights, self.calibration(), progress=told)
+            frac_bits = schemes.find("knq").code_frac_bits(network, found, self.options)
+            self.memory["statistics"] = count_codes(
+                network, weights, self.calibration(), found, frac_bits, self.options.rounding,
+                progress=self.progress("count codes"), also=pooled(network),
+            )  # fmt: skip
+        found = self.memory["statistics"]
+        return found
+
+    @property
+    def frac_bits(self) -> int:
+        found = self.statistics.frac_bits
+        assert found is not None
+        return found
+
+    @property
+    def at_size(self) -> Network:
+        """The network as published, at ImageNet's size: memory needs no weights."""
+        return networks.build(self.network.name)
+
+    def plan(self, scheme: str, **changes: Any) -> Plan:
+        """A scheme's plan, with the F of all others unless frac_act says otherwise."""
+        options = replace(self.options, **{"frac_act": self.frac_bits, **changes})
+        made: Plan = schemes.find(scheme).plan(self.network, self.weights, self.statistics, options)
+        return made
+
+    def accuracy(self, plan: Plan | None) -> dict[str, float]:
+        """Top-1 and top-5 in percent over the test images; empty where there are no labels."""
+        if not self.ranks:
+            return {}
+        key = hashlib.sha256(json.dumps(plan.to_json() if plan else None).encode()).hexdigest()
+
+        def measured() -> dict[str, float]:
+            told = self.progress(plan.scheme if plan else "float")
+            found = rank(self.network, self.weights, plan, self.test(), progress=told)
+            return _known(found)
+
+        return self.journal.recall([key], measured)
+
+    def half_accuracy(self) -> dict[str, float]:
+        """Accuracy in float32 with every stored activation rounded to half precision."""
+        if not self.ranks:
+            return {}
+
+        def measured() -> dict[str, float]:
+            told, found = self.progress("half"), Ranking()
+            for images, labels in self.test():
+                assert labels is not None
+                outputs = forward(self.network, self.weights, None, _half(images), HALF)
+                found = found.plus(outputs, labels)
+                told(len(images))
+            return _known(found)
+
+        return self.journal.recall(["half"], measured)
+
+    def search(self, scheme: str, delta: float) -> tuple[Mapping[str, int], str]:
+        """Widths by layer that lose at most delta points, and how they were found."""
+        options = replace(self.options, frac_act=self.frac_bits)
+        return self.find(scheme, self.statistics, options, delta)
+
+    def noise(self, plans: Mapping[str, Plan]) -> dict[str, dict[str, PointNoise]]:
+        """{plan: {point: noise}}: what each stored point loses by itself over the calibration."""
+        return storage_noise(
+            self.network, self.weights, plans, self.calibration(), self.progress("noise")
+        )
+
+
+def pooled(network: Network) -> set[str]:
+    """Tensors that weighted layers read: where they are pooled, other values than are stored."""
+    return {node.inputs[0] for node in network.weighted} - {"data"}
+
+
+def kept(stream: Callable[[], Batches], nbytes: int) -> Callable[[], Batches]:
+    """The same stream, prepared once and held where it is small enough."""
+    if nbytes > KEPT_BYTES:
+        return stream
+    held: list[Any] = []
+
+    def again() -> Batches:
+        if not held:
+            held.extend(stream())
+        return iter(held)
+
+    return again
+
+
+def _known(ranking: Ranking) -> dict[str, float]:
+    return {key: value for key, value in ranking.percent().items() if value is not None}
+
+
+def _half(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float16).astype(np.float32)
+
+
+# the operations, which are asked for by name alone, with one of them replaced
+HALF: Any = SimpleNamespace(**vars(kernels))
+HALF.relu = lambda x: _half(kernels.relu(x))

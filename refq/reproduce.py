@@ -1,0 +1,180 @@
+"""`python -m refq.reproduce PAPER`: every table of a paper beside what refq measures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from refq import console, networks, papers, schemes, search
+from refq.calibrate import Statistics
+from refq.data import digest
+from refq.errors import OptionError
+from refq.evaluate import Inputs, open_inputs
+from refq.papers.study import Study, kept
+from refq.results import versions
+from refq.schemes import Options
+from refq.search.journal import Journal
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        "refq.reproduce",
+        allow_abbrev=False,
+        description="The tables of a paper, beside the same measured here.",
+    )
+    out.add_argument("paper", help=f"one of {', '.join(papers.known())}")
+    out.add_argument("--network", nargs="+", help=f"of {', '.join(networks.known())}")
+    out.add_argument("--weights", help="HDF5 dump for one network (default: the bundled weights)")
+    out.add_argument("--data", help="images, as for refq.evaluate (default: bundled)")
+    out.add_argument("--images", type=int, help="evaluate this many images (default: all)")
+    out.add_argument("--skip", type=int, default=0, help="images to pass over first")
+    out.add_argument("--calibrate", type=int, help="images for calibration (default 100)")
+    out.add_argument("--batch-size", type=int, help="images at a time (default: by memory)")
+    out.add_argument("--frac-act", type=int, help="fraction bits F (default: by calibration)")
+    out.add_argument("--delta", type=float, default=2.0, help="points a search may lose")
+    out.add_argument("--metric", default="top1", choices=("top1", "top5"), help="of a search")
+    out.add_argument("--journal", help="files FILE.NETWORK... that a killed run goes on from")
+    out.add_argument("--no-search", action="store_true", help="leave out what is searched for")
+    out.add_argument("--json", help="write tables and figures as JSON, - for stdout")
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return console.run(_main, parser(), arguments)
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    began = time.perf_counter()
+    paper = papers.find(arguments.paper)
+    console.check_writable(None if arguments.json == "-" else arguments.json, arguments.journal)
+    names = arguments.network or list(paper.NETWORKS)
+    if arguments.weights and len(names) > 1:
+        raise OptionError(f"--weights for {len(names)} networks", "one --network with them")
+    if arguments.weights is None and arguments.data is not None:
+        raise OptionError("--data without --weights", "both or neither")
+    if not 0 <= arguments.delta <= 100:
+        raise OptionError(f"--delta {arguments.delta}", "0 to 100 percentage points")
+    if arguments.frac_act is not None and not -32 <= arguments.frac_act <= 32:
+        raise OptionError(f"--frac-act {arguments.frac_act}", "-32 to 32")
+    sections = []
+    # every input is opened, and so checked, before the first long computation
+    opened = [_open(arguments, name) for name in names]
+    for name, inputs in zip(names, opened, strict=True):
+        study = _study(arguments, inputs)
+        heading = _heading(name, inputs)
+        if arguments.json != "-":
+            print(f"{'=' * 8} {heading}")
+        tables = []
+        for table in paper.tables(study, None if arguments.no_search else arguments.delta):
+            tables.append(table.to_json())
+            if arguments.json != "-":
+                print(f"\n{table.as_text()}", flush=True)
+        sections.append({"title": heading, "tables": tables, "figures": paper.figures(study)})
+        if arguments.json != "-":
+            print()
+    seconds = time.perf_counter() - began
+    content = {
+        "refq_reproduce": arguments.paper,
+        "sections": sections,
+        "settings": {key: value for key, value in vars(arguments).items() if value is not None},
+        "seconds": seconds,
+        "versions": versions(),
+    }
+    if arguments.json == "-":
+        print(json.dumps(content, indent=1, allow_nan=False))
+        return 0
+    if arguments.json:
+        console.write_json(arguments.json, content)
+    print(f"{seconds:.1f} s")
+    return 0
+
+
+def _open(arguments: argparse.Namespace, name: str) -> Inputs:
+    asked = argparse.Namespace(**{**vars(arguments), "network": name})
+    asked.input_size, asked.ops = None, "kernels"
+    return open_inputs(asked)
+
+
+def _heading(name: str, inputs: Inputs) -> str:
+    count = inputs.stop - inputs.start
+    return (
+        f"{name}, {'x'.join(map(str, inputs.network.input_shape))}, weights {inputs.source}, "
+        f"{count} images of {inputs.dataset.name} from {inputs.start}, calibrated on "
+        f"{inputs.calibration_images} of {inputs.calibration.name}"
+    )
+
+
+def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
+    size = 4 * math.prod(inputs.network.input_shape)
+
+    def progress(what: str) -> Callable[[int], object]:
+        total = inputs.stop - inputs.start
+        if what in ("calibrate", "count codes", "noise"):
+            total = inputs.calibration_images
+        bar: tqdm[Any] = tqdm(total=total, desc=what, unit="img", leave=False, disable=None)
+
+        def told(images: int) -> None:
+            bar.update(images)
+            if bar.n >= total:
+                bar.close()
+
+        return told
+
+    options = Options(
+        frac_act=arguments.frac_act,
+        image_bounds=inputs.preprocessing.bounds,
+        image_integral=inputs.preprocessing.integral,
+    )
+    ranks = inputs.network.has_classifier and inputs.dataset.labels is not None
+    identity = {
+        "network": inputs.network.name,
+        "parameters": dict(inputs.network.parameters),
+        "weights": inputs.weights.sha256,
+        "data": digest(inputs.dataset, inputs.stop),
+        "images": [inputs.start, inputs.stop],
+        "preprocessing": str(inputs.preprocessing),
+    }
+
+    def place(*parts: str) -> str | None:
+        named = [arguments.journal, inputs.network.name, *parts]
+        return ".".join(named) if arguments.journal else None
+
+    def find(
+        name: str, statistics: Statistics, options: Options, delta: float
+    ) -> tuple[Mapping[str, int], str]:
+        scheme = schemes.find(name)
+        settings = search.Settings(
+            delta=delta, widths=scheme.SEARCHED, images=inputs.calibration_images,
+            metric=arguments.metric, at_once=inputs.batch_size, journal=place(name),
+        )  # fmt: skip
+        with tqdm(desc="search", unit="list", leave=False, disable=None) as bar:
+            found = search.run(
+                inputs.network, inputs.weights, scheme, statistics, options, inputs.calibration,
+                inputs.preprocessing, settings, inputs.ops, lambda trial: bar.update(1),
+            )  # fmt: skip
+        content = found.to_json()
+        passes = content["passes"]
+        note = (
+            f"found: at most {delta:g} {arguments.metric} points below float on the "
+            f"{inputs.calibration_images} calibration images; {content['candidates']} lists, "
+            f"{passes['spent']:,.0f} image passes instead of {passes['plain']:,.0f}"
+        )
+        return content["widths"], note
+
+    return Study(
+        inputs.network, inputs.weights,
+        kept(inputs.calibration_batches, size * inputs.calibration_images),
+        kept(inputs.test_batches, size * (inputs.stop - inputs.start)),
+        options, ranks, Journal(place(), identity), find, progress,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
