@@ -102,7 +102,7 @@ def test_alexnet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for title in tables:
         assert title in text
     rows = [dict(zip(tables["Table VI"]["columns"], row)) for row in tables["Table VI"]["rows"]]
-    assert len(rows) == 16
+    assert len(rows) == 24
     for row in rows:
         paper = PRINTED["knq_top5"]["alexnet"]
         which = "preprocess" if row["pre-process"] == "yes" else "no_preprocess"

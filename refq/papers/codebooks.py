@@ -16,7 +16,7 @@ from refq.tables import Cell, Table
 
 BITS = 12
 # Lloyd's starts that are tried beside the optimum
-STARTS = ("lloyd", "lloyd-range", "lloyd-random")
+STARTS = ("lloyd", "lloyd-range", "lloyd-random", "lloyd++")
 
 
 @dataclass(frozen=True)
