@@ -73,7 +73,7 @@ def _spin(token, a, b, c, offsets, parts, config, steps, repeats, threads):
         for _ in range(repeats):
             tiles._tiles(
                 token, at, at + 1024, 64, 16, 16, offsets.ctypes.data, parts.ctypes.data, panel,
-                panel + 1024 * steps, c[thread].ctypes.data, steps,
+                1024 * steps, 64, c[thread].ctypes.data, steps,
             )  # fmt: skip
         tiles._release_tiles(token)
 
@@ -82,7 +82,7 @@ def integer_peak(seconds: float = 1.0) -> float:
     """GOP/s of the backend's microkernel on data in the first cache: this machine's peak."""
     threads, steps = numba.get_num_threads(), 8
     a = aligned.zeros((threads, steps * 2048), np.uint8)
-    b = aligned.zeros((threads, steps * 2048), np.uint8)
+    b = aligned.zeros((threads, steps * 4096), np.uint8)
     c = aligned.zeros((threads, 1024), np.int32)
     parts = np.full(steps, 4)
     offsets = np.arange(steps, dtype=np.int64) * 2048

@@ -1,8 +1,9 @@
 """float32 convolution from map to map, channels last: direct, with the sums in vector registers.
 
 The layout is that of refq.kernels.maps, with floats for bytes. A microkernel takes a few pixels by
-a few vectors of channels through all of K, so every output is one fused chain of multiply-adds in
-the order kernel row, kernel column, channel, whatever the number of threads.
+a few vectors of channels through K, or a piece of it after the other, so every output is one fused
+chain of multiply-adds in the order kernel row, kernel column, channel, whatever the number of
+threads.
 """
 
 from __future__ import annotations
@@ -14,25 +15,31 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import get_num_threads, njit, prange, types
 from numba.extending import intrinsic
 
 from refq.kernels import aligned
 from refq.kernels.maps import Layout
-from refq.kernels.tiles import I32, I64, _Writer
+from refq.kernels.tiles import CHOICES, CHOSEN, I32, I64, _Writer
+from refq.kernels.turns import _take
 from refq.kernels.walk import pixels
 from refq.layers import Pads, Pair
 
 LANES = 16
-# pixels and vectors of a block: what the vector registers hold, and pixels of a group
 WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
-PIXELS, VECTORS = (14, 2) if WIDE else (4, 1)
-GROUP = 14 if WIDE else 12
+# vectors of channels in a block -> its pixels: sums fill the vector registers, and the pixels'
+# addresses fit in the others. Four vectors take the fewest loads a product.
+PIXELS = {4: 6, 3: 8, 2: 10, 1: 10} if WIDE else {1: 4}
+# vectors -> the scalar whose type tells them
+FORMS = {vectors: CHOICES[vectors - 1] for vectors in PIXELS}
 # steps of K in a pass of the loop
 UNROLL = 4
-CHANNELS = LANES * VECTORS
 # floats of activations that a task works on, panel after panel of weights: well inside L2
 TASK_FLOATS = 1 << 16
+# floats of a panel that stay in L2 while the pixels of a task pass
+PIECE_FLOATS = 1 << 17
+# tasks of a layer at least, so that threads end at about the same time
+TASKS = 16
 FUSE = ("contract",)
 
 
@@ -60,91 +67,115 @@ class FloatKernel:
 
 @intrinsic
 def _block(
-    typing_context, a, stride, offsets, lengths, runs, b, numbers, bias, relu, out, pitch, count
-):
-    """PIXELS pixels by CHANNELS channels, with bias and perhaps ReLU, to where they belong.
+    typing_context, form, values, starts, numbers, first, last, offsets, lengths, runs, b, sums,
+    resumed, ended, bias, relu, out, pitch, count,
+):  # fmt: skip
+    """Some pixels by some vectors of channels, as the form tells, through runs of K.
 
-    a, b, offsets, lengths: addresses as in FloatKernel; stride: bytes from pixel to pixel of A;
-    numbers: address of int32, which pixel of the output each is (-1: none), `pitch` bytes apart
-    from `out`; count: how many of the channels are real.
+    starts, numbers: addresses of int64 and int32, float offset of each pixel's window in values
+    and its place in the output, `pitch` bytes apart from `out`; the block takes pixels from `first`
+    on, and for those beyond `last` that one again. offsets, lengths, b: addresses as in
+    FloatKernel; sums: address of what the runs before left there (if resumed) and of what these
+    leave, unless ended: then bias and perhaps ReLU follow, and `count` channels are stored.
     """
+    vectors = CHOSEN[form] + 1
+    pixels = PIXELS[vectors]
 
     def generate(context, builder, signature, arguments):
-        a, stride, offsets, lengths, runs, b, numbers, bias, relu, out, pitch, count = arguments
+        (
+            values, starts, numbers, first, last, offsets, lengths, runs, b, at, resumed, ended,
+            bias, relu, out, pitch, count,
+        ) = arguments[1:]  # fmt: skip
         w = _Writer(builder)
         kind = ir.VectorType(ir.FloatType(), LANES)
-        # a base for every four pixels
-        multiples = w.multiples(stride)
-        bases = [a]
-        for _ in range((PIXELS - 1) // 4):
-            bases.append(builder.add(bases[-1], multiples[3]))
+        zero = ir.Constant(kind, [0.0] * LANES)
+        order = [(r, v) for r in range(pixels) for v in range(vectors)]
+
+        def constant(value: int) -> Any:
+            return ir.Constant(I64, value)
+
+        def scaled(index: Any, size: int) -> Any:
+            return builder.mul(index, constant(size))
+
+        chosen, lines = [], []
+        for r in range(pixels):
+            n = w.plus(first, r)
+            n = builder.select(builder.icmp_signed("<", n, last), n, last)
+            chosen.append(n)
+            start = w.load(builder.add(starts, scaled(n, 8)), I64)
+            lines.append(builder.add(values, scaled(start, 4)))
 
         def steps(count: int, inner: list[Any]) -> list[Any]:
-            panel, lines, sums = inner[0], inner[1 : 1 + len(bases)], inner[1 + len(bases) :]
+            panel, place, sums = inner[0], inner[1], inner[2:]
             for k in range(count):
                 weights = [
-                    w.load(w.plus(panel, 64 * (k * VECTORS + v)), kind) for v in range(VECTORS)
+                    w.load(w.plus(panel, 64 * (k * vectors + v)), kind) for v in range(vectors)
                 ]
-                for r in range(PIXELS):
-                    line = lines[r // 4]
-                    if r % 4:
-                        line = builder.add(line, multiples[r % 4 - 1])
-                    spread = w.splat(w.load(w.plus(line, 4 * k), ir.FloatType()), LANES)
-                    for v in range(VECTORS):
+                for r in range(pixels):
+                    value = w.load(w.plus(builder.add(lines[r], place), 4 * k), ir.FloatType())
+                    spread = w.splat(value, LANES)
+                    for v in range(vectors):
                         product = builder.fmul(spread, weights[v], flags=FUSE)
-                        n = r * VECTORS + v
+                        n = r * vectors + v
                         sums[n] = builder.fadd(sums[n], product, flags=FUSE)
-            lines = [w.plus(line, 4 * count) for line in lines]
-            return [w.plus(panel, 4 * CHANNELS * count), *lines, *sums]
+            return [w.plus(panel, 64 * vectors * count), w.plus(place, 4 * count), *sums]
 
         def some(count: int, times: Any, inner: list[Any]) -> list[Any]:
             def repeat() -> list[Any]:
                 return w.loop(times, inner, lambda t, carried: steps(count, carried))
 
-            return w.when(builder.icmp_signed(">", times, ir.Constant(I64, 0)), inner, repeat)
+            return w.when(builder.icmp_signed(">", times, constant(0)), inner, repeat)
 
         def run(t: Any, carried: list[Any]) -> list[Any]:
-            at = builder.shl(t, ir.Constant(I64, 3))
-            offset = w.load(builder.add(offsets, at), I64)
-            length = w.load(builder.add(lengths, at), I64)
-            lines = [builder.add(base, offset) for base in bases]
-            inner = [carried[0], *lines, *carried[1:]]
-            shift = ir.Constant(I64, UNROLL.bit_length() - 1)
-            inner = some(UNROLL, builder.lshr(length, shift), inner)
-            inner = some(1, builder.and_(length, ir.Constant(I64, UNROLL - 1)), inner)
-            return [inner[0], *inner[1 + len(bases) :]]
+            entry = scaled(t, 8)
+            offset = w.load(builder.add(offsets, entry), I64)
+            length = w.load(builder.add(lengths, entry), I64)
+            inner = [carried[0], offset, *carried[1:]]
+            inner = some(UNROLL, builder.lshr(length, constant(UNROLL.bit_length() - 1)), inner)
+            inner = some(1, builder.and_(length, constant(UNROLL - 1)), inner)
+            return [inner[0], *inner[2:]]
 
-        zero = ir.Constant(kind, [0.0] * LANES)
-        sums = w.loop(runs, [b, *[zero] * (PIXELS * VECTORS)], run)[1:]
-        start = [w.load(w.plus(bias, 64 * v), kind) for v in range(VECTORS)]
-        lanes = ir.VectorType(I64, LANES)
-        real = [
-            builder.icmp_signed(
-                "<",
-                ir.Constant(lanes, [v * LANES + n for n in range(LANES)]),
-                w.splat(count, LANES),
-            )
-            for v in range(VECTORS)
-        ]
-        whole = builder.icmp_signed(">=", count, ir.Constant(I64, CHANNELS))
-        # what ReLU raises to zero: everything that is not above it, or nothing
-        linear = w.splat(builder.icmp_signed("==", relu, ir.Constant(I64, 0)), LANES)
-        for r in range(PIXELS):
-            number = w.load(w.plus(numbers, 4 * r), I32)
-            with builder.if_then(builder.icmp_signed(">=", number, ir.Constant(I32, 0))):
-                to = builder.add(out, builder.mul(builder.sext(number, I64), pitch))
-                for v in range(VECTORS):
-                    value = builder.fadd(sums[r * VECTORS + v], start[v])
+        def left() -> list[Any]:
+            return [w.load(w.plus(at, 64 * n), kind) for n in range(len(order))]
+
+        begun = w.when(builder.icmp_signed("!=", resumed, constant(0)), [zero] * len(order), left)
+        sums = w.loop(runs, [b, *begun], run)[1:]
+        with builder.if_else(builder.icmp_signed("==", ended, constant(0))) as (more, end):
+            with more:
+                for n, value in enumerate(sums):
+                    w.store(value, w.plus(at, 64 * n))
+            with end:
+                start = [w.load(w.plus(bias, 64 * v), kind) for v in range(vectors)]
+                lanes = ir.VectorType(I64, LANES)
+                real = [
+                    builder.icmp_signed(
+                        "<",
+                        ir.Constant(lanes, [v * LANES + n for n in range(LANES)]),
+                        w.splat(count, LANES),
+                    )
+                    for v in range(vectors)
+                ]
+                # what ReLU raises to zero: everything that is not above it, or nothing
+                linear = w.splat(builder.icmp_signed("==", relu, constant(0)), LANES)
+                stores = []
+                for n, (r, v) in enumerate(order):
+                    if v == 0:
+                        number = w.load(builder.add(numbers, scaled(chosen[r], 4)), I32)
+                        to = builder.add(out, builder.mul(builder.sext(number, I64), pitch))
+                    value = builder.fadd(sums[n], start[v])
                     kept = builder.or_(builder.fcmp_ordered(">", value, zero), linear)
-                    value = builder.select(kept, value, zero)
-                    with builder.if_else(whole) as (all_channels, some_channels):
-                        with all_channels:
-                            w.store(value, w.plus(to, 64 * v))
-                        with some_channels:
-                            w.store_some(value, w.plus(to, 64 * v), real[v])
+                    stores.append((builder.select(kept, value, zero), w.plus(to, 64 * v), real[v]))
+                whole = builder.icmp_signed(">=", count, constant(LANES * vectors))
+                with builder.if_else(whole) as (all_channels, some_channels):
+                    with all_channels:
+                        for value, to, _ in stores:
+                            w.store(value, to)
+                    with some_channels:
+                        for value, to, mask in stores:
+                            w.store_some(value, to, mask)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 12), generate
+    return types.void(form, *[types.intp] * 17), generate
 
 
 def prepare(
@@ -153,11 +184,14 @@ def prepare(
     """Panels for float32 weights (O, C/group, kh, kw) and bias (O,) on maps of a layout."""
     outputs, inputs, kh, kw = weights.shape
     per_group = outputs // group
-    units = math.ceil(per_group / CHANNELS)
+    # units of as few vectors as fill the same number of units
+    vectors = math.ceil(per_group / LANES)
+    units = math.ceil(vectors / max(PIXELS))
+    channels = LANES * math.ceil(vectors / units)
     last = weights.transpose(0, 2, 3, 1).reshape(group, per_group, -1)
-    panels = np.zeros((group, units * CHANNELS, last.shape[2]), np.float32)
+    panels = np.zeros((group, units * channels, last.shape[2]), np.float32)
     panels[:, :per_group] = last
-    split = panels.reshape(group, units, CHANNELS, -1).transpose(0, 1, 3, 2)
+    split = panels.reshape(group, units, channels, -1).transpose(0, 1, 3, 2)
     panels = aligned.zeros(split.shape, np.float32)
     panels[:] = split
     if group == 1:
@@ -168,7 +202,7 @@ def prepare(
         ]
     starts = np.array([start for start, _ in runs], np.int64)
     table = 4 * (starts[None] + inputs * np.arange(group, dtype=np.int64)[:, None])
-    biases = np.zeros((group, units * CHANNELS), np.float32)
+    biases = np.zeros((group, units * channels), np.float32)
     biases[:, :per_group] = bias.reshape(group, per_group)
     return FloatKernel(
         panels, table, np.array([n for _, n in runs], np.int64), biases,
@@ -178,43 +212,62 @@ def prepare(
 
 @njit(cache=True, nogil=True, parallel=True)
 def _convolve(
-    values, starts, numbers, stride, offsets, lengths, panels, bias, relu, outputs, out, pitch,
-    channel, per_task,
+    form, values, starts, numbers, offsets, lengths, panels, bias, relu, outputs, out, pitch,
+    channel, size, per_task, piece, sums, turn,
 ):  # fmt: skip
-    tasks = (starts.size + per_task - 1) // per_task
-    for task in prange(tasks):
+    """size: pixels of a block; per_task: blocks of a task; piece: runs of K at a time; sums: of
+    each thread's blocks between pieces; turn: the next task."""
+    blocks, runs = (starts.size + size - 1) // size, lengths.size
+    tasks = (blocks + per_task - 1) // per_task
+    for thread in prange(sums.shape[0]):
         # addresses are taken once: taking one counts a reference
-        values_at, out_at, panels_at = values.ctypes.data, out.ctypes.data, panels.ctypes.data
+        values_at, starts_at, numbers_at = (
+            values.ctypes.data, starts.ctypes.data, numbers.ctypes.data
+        )  # fmt: skip
         offsets_at, lengths_at = offsets.ctypes.data, lengths.ctypes.data
-        numbers_at, bias_at = numbers.ctypes.data, bias.ctypes.data
-        runs, depth = lengths.size, panels.shape[1]
-        for unit in range(panels.shape[0]):
-            first = unit * CHANNELS
-            panel = panels_at + 4 * unit * depth * CHANNELS
-            for m in range(task * per_task, min(starts.size, (task + 1) * per_task)):
-                for part in range(0, GROUP, PIXELS):
-                    _block(
-                        values_at + 4 * starts[m] + part * stride, stride, offsets_at,
-                        lengths_at, runs, panel, numbers_at + 4 * (GROUP * m + part),
-                        bias_at + 4 * first, relu, out_at + 4 * (channel + first), 4 * pitch,
-                        outputs - first,
-                    )  # fmt: skip
+        panels_at, bias_at, out_at = panels.ctypes.data, bias.ctypes.data, out.ctypes.data
+        sums_at, turn_at = sums[thread].ctypes.data, turn.ctypes.data
+        depth, channels = panels.shape[1:]
+        task = _take(turn_at)
+        while task < tasks:
+            begin, end = task * per_task, min(blocks, (task + 1) * per_task)
+            for unit in range(panels.shape[0]):
+                first = unit * channels
+                panel = panels_at + 4 * unit * depth * channels
+                for run in range(0, runs, piece):
+                    following = min(runs, run + piece)
+                    for block in range(begin, end):
+                        _block(
+                            form, values_at, starts_at, numbers_at, block * size, starts.size - 1,
+                            offsets_at + 8 * run, lengths_at + 8 * run, following - run, panel,
+                            sums_at + 4 * (block - begin) * size * channels, run, following == runs,
+                            bias_at + 4 * first, relu, out_at + 4 * (channel + first), 4 * pitch,
+                            outputs - first,
+                        )  # fmt: skip
+                    for done in range(run, following):
+                        panel += 4 * lengths[done] * channels
+            task = _take(turn_at)
 
 
 def convolve(
     source: FloatMap, kernel: FloatKernel, target: FloatMap, channel: int, relu: bool
 ) -> None:
     """Convolution, bias and ReLU from a map into channels of another."""
-    where = pixels(source.layout, target.layout, kernel.strides, kernel.pads, GROUP)
-    groups = len(kernel.panels)
+    where = pixels(source.layout, target.layout, kernel.strides, kernel.pads, 1)
+    groups, _, _, channels = kernel.panels.shape
     per_group = kernel.outputs // groups
-    per_task = max(1, TASK_FLOATS // (GROUP * where.stride))
-    per_task = max(1, min(per_task, math.ceil(where.starts.size / 8)))
+    vectors = channels // LANES
+    size = PIXELS[vectors]
+    per_task = max(1, TASK_FLOATS // (size * where.stride))
+    per_task = max(1, min(per_task, math.ceil(where.starts.size / size / TASKS)))
+    piece = max(1, PIECE_FLOATS // (int(kernel.lengths.max()) * channels))
+    sums = aligned.zeros((get_num_threads(), per_task * size * channels), np.float32)
     for g in range(groups):
         _convolve(
-            source.values, where.starts, where.numbers, 4 * where.stride, kernel.offsets[g],
+            FORMS[vectors], source.values, where.starts, where.numbers, kernel.offsets[g],
             kernel.lengths, kernel.panels[g], kernel.bias[g], relu, per_group, target.values,
-            target.layout.channels, channel + g * per_group, per_task,
+            target.layout.channels, channel + g * per_group, size, per_task, piece, sums,
+            np.zeros(1, np.int64),
         )  # fmt: skip
 
 

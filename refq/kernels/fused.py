@@ -11,13 +11,14 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 
 from refq.kernels import aligned, rows, tiles
 from refq.kernels.maps import STRIDE, Layout, Map
 from refq.kernels.planes import Recipe, recipe_for, weight_planes
 from refq.kernels.rows import LEAST, MOST, OUTSIDE, PASS, Ending, _work
 from refq.kernels.tiles import ROWS, STEP, TILE, _configure_tiles, _release_tiles
+from refq.kernels.turns import _take
 from refq.kernels.walk import pixels
 from refq.layers import Pads, Pair
 
@@ -40,7 +41,7 @@ class Kernel:
 
     panels: uint8 (planes, groups, units, 2, steps * 1024), a unit being two blocks of 16 channels;
     offsets: int64 (groups, steps), bytes from a window's first pixel; parts: int64 (steps,),
-    quarters of a step that have weights; bias: int64 (groups, units * 32); largest: no sum of
+    quarters of a step that have weights; bias: int64 (groups, channels); largest: no sum of
     products exceeds this for the map's codes; positive, negative: int64 (outputs,), sums of each
     output's weights of either sign.
     """
@@ -136,9 +137,10 @@ def _signed_sums(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _grouped(bias: np.ndarray, group: int) -> np.ndarray:
-    """int64 (O,) as (groups, whole units), zeros at the end."""
+    """int64 (O,) as (groups, whole units and one), zeros at the end: what a block that is wider
+    than a unit reads beyond the last."""
     per_group = len(bias) // group
-    out = np.zeros((group, math.ceil(per_group / UNIT) * UNIT), np.int64)
+    out = np.zeros((group, (math.ceil(per_group / UNIT) + 1) * UNIT), np.int64)
     out[:, :per_group] = bias.reshape(group, per_group)
     return out
 
@@ -184,64 +186,71 @@ def _panel(plane: np.ndarray, order: np.ndarray) -> np.ndarray:
 def _convolve(
     backend, recipe, ending, sources, panels, unit_bytes, starts, numbers, wanted, stride, offsets,
     parts, bias, parameters, outputs, low, high, both, pitch, channel_bytes, per_task,
-    units_per_task, config, scratch, seen, seen_bytes,
+    units_per_task, config, scratch, seen, seen_bytes, turn, threads, down, wide,
 ):  # fmt: skip
     """One group of channels. sources, panels: addresses of the planes of each pass; low, high,
     both: addresses of the output's planes, or in low of int64 sums; scratch, seen: addresses of
-    each task's tiles and of the vectors of what rows._work saw."""
+    each thread's tiles and of the vectors of what rows._work saw; turn: the next task; down, wide:
+    groups of pixels and channels of a block, whose weights are a unit here."""
     passes, steps, count = sources.size, offsets.size, starts.size
-    units = (outputs + UNIT - 1) // UNIT
+    units = (outputs + wide - 1) // wide
     across = (units + units_per_task - 1) // units_per_task
     tasks = (count + per_task - 1) // per_task * across
     unit_block = max(1, PANEL_BYTES // (passes * unit_bytes))
-    for task in prange(tasks):
+    for thread in prange(threads):
         # addresses are taken once: taking one counts a reference, which costs more than a row
         offsets_at, parts_at, numbers_at = (
             offsets.ctypes.data, parts.ctypes.data, numbers.ctypes.data
         )  # fmt: skip
         bias_at, parameters_at = bias.ctypes.data, parameters.ctypes.data
-        buffer = scratch + task * 2 * passes * PASS
+        turn_at = turn.ctypes.data
+        buffer = scratch + thread * 2 * passes * PASS
         _configure_tiles(backend, config.ctypes.data)
-        first = task // across * per_task
-        end = min(count, first + per_task)
-        first_unit = task % across * units_per_task
-        end_unit = min(units, first_unit + units_per_task)
-        jobs = (end - first + 1) // 2 * (end_unit - first_unit)
-        # pixels stay in the first cache while the panels of a block of units pass by in the second
-        m, unit, ahead = first, first_unit, first_unit
-        block_end = min(end_unit, ahead + unit_block)
-        done_m, done_unit = m, unit
-        for job in range(jobs + 1):
-            now, before = (job & 1) * passes * PASS, (1 - (job & 1)) * passes * PASS
-            # after the last block a single step, whose sums nobody reads, finishes it
-            real = job < jobs
-            steps_now = steps if real else 1
-            rows0 = wanted[m] if real else 0
-            rows1 = wanted[m + 1] if real and m + 1 < end else 0
-            pixels_done = min(2, end - done_m) * ROWS if job else 0
-            channel = done_unit * UNIT
-            for p in range(passes):
-                first_pixel, last_pixel = pixels_done * p // passes, pixels_done * (p + 1) // passes
-                b0 = panels[p] + unit * unit_bytes
-                _work(
-                    backend, recipe, ending, sources[p] + starts[m],
-                    sources[p] + starts[min(m + 1, end - 1)], stride, rows0, rows1, offsets_at,
-                    parts_at, b0, b0 + steps * TILE, buffer + now + p * PASS, steps_now,
-                    first_pixel, last_pixel,
-                    (last_pixel - first_pixel + steps_now - 1) // steps_now, buffer + before,
-                    numbers_at + 4 * ROWS * done_m, pitch, bias_at + 8 * channel, parameters_at,
-                    low + channel_bytes * channel, high + channel, both + channel,
-                    outputs - channel, seen + task * seen_bytes,
-                )  # fmt: skip
+        task = _take(turn_at)
+        while task < tasks:
+            first = task // across * per_task
+            end = min(count, first + per_task)
+            first_unit = task % across * units_per_task
+            end_unit = min(units, first_unit + units_per_task)
+            jobs = (end - first + down - 1) // down * (end_unit - first_unit)
+            # pixels stay in the first cache while the panels of a block of units pass by in the
+            # second
+            m, unit, ahead = first, first_unit, first_unit
+            block_end = min(end_unit, ahead + unit_block)
             done_m, done_unit = m, unit
-            unit += 1
-            if unit == block_end:
-                unit, m = ahead, m + 2
-                if m >= end:
-                    m = first
-                    if block_end < end_unit:
-                        ahead, block_end = block_end, min(end_unit, block_end + unit_block)
-                    unit = ahead
+            for job in range(jobs + 1):
+                now, before = (job & 1) * passes * PASS, (1 - (job & 1)) * passes * PASS
+                # after the last block a single step, whose sums nobody reads, finishes it
+                real = job < jobs
+                steps_now = steps if real else 1
+                rows0 = wanted[m] if real else 0
+                rows1 = wanted[m + 1] if real and m + 1 < end else 0
+                pixels_done = min(down, end - done_m) * ROWS if job else 0
+                channel = done_unit * wide
+                for p in range(passes):
+                    first_pixel = pixels_done * p // passes
+                    last_pixel = pixels_done * (p + 1) // passes
+                    panel = panels[p] + unit * unit_bytes
+                    _work(
+                        backend, recipe, ending, sources[p] + starts[m],
+                        sources[p] + starts[min(m + 1, end - 1)], stride, rows0, rows1, offsets_at,
+                        parts_at, panel, steps * TILE, outputs - unit * wide,
+                        buffer + now + p * PASS, steps_now, first_pixel, last_pixel,
+                        (last_pixel - first_pixel + steps_now - 1) // steps_now, buffer + before,
+                        numbers_at + 4 * ROWS * done_m, pitch, bias_at + 8 * channel, parameters_at,
+                        low + channel_bytes * channel, high + channel, both + channel,
+                        outputs - channel, seen + thread * seen_bytes,
+                    )  # fmt: skip
+                done_m, done_unit = m, unit
+                unit += 1
+                if unit == block_end:
+                    unit, m = ahead, m + down
+                    if m >= end:
+                        m = first
+                        if block_end < end_unit:
+                            ahead, block_end = block_end, min(end_unit, block_end + unit_block)
+                        unit = ahead
+            task = _take(turn_at)
         _release_tiles(backend)
 
 
@@ -268,29 +277,32 @@ def convolve(
     else:
         layout, planes = target[0], target[1:]
     where = pixels(source.layout, layout, kernel.strides, kernel.pads)
-    groups, units = kernel.panels.shape[1:3]
+    groups = kernel.panels.shape[1]
     per_group = kernel.outputs // groups
     passes = kernel.recipe.passes
     sources = np.array([source.planes[a].ctypes.data for a, _ in passes], np.int64)
-    unit_bytes = 2 * kernel.offsets.shape[1] * TILE
+    backend, threads = tiles.backend(), get_num_threads()
+    down, across = tiles.BLOCKS[backend]
+    units = math.ceil(per_group / (ROWS * across))
+    unit_bytes = across * kernel.offsets.shape[1] * TILE
     per_task, units_per_task = _tasks(
         len(where.starts), where.stride * len(source.planes), units, unit_bytes * len(passes)
     )
-    tasks = math.ceil(len(where.starts) / per_task) * math.ceil(units / units_per_task)
-    scratch = aligned.zeros((tasks, 2 * len(passes) * PASS), np.uint8)
-    seen = aligned.zeros((tasks, 3, ROWS), ending.kind)
+    scratch = aligned.zeros((threads, 2 * len(passes) * PASS), np.uint8)
+    seen = aligned.zeros((threads, 3, ROWS), ending.kind)
     seen[:, LEAST], seen[:, MOST] = np.iinfo(ending.kind).max, np.iinfo(ending.kind).min
     size = planes[0].itemsize
     for g in range(groups):
         first = channel + g * per_group
         low, high, both = (*(each.ctypes.data + first * size for each in planes), 0, 0)[:3]
         _convolve(
-            tiles.TOKENS[tiles.backend()], rows.RECIPE_TOKENS[kernel.recipe], ending.token,
+            tiles.TOKENS[backend], rows.RECIPE_TOKENS[kernel.recipe], ending.token,
             sources, np.array([kernel.panels[w, g].ctypes.data for _, w in passes], np.int64),
             unit_bytes, where.starts, where.numbers, where.wanted, where.stride,
             kernel.offsets[g], kernel.parts, kernel.bias[g], ending.parameters, per_group, low,
             high, both, layout.channels * size, size, per_task, units_per_task, tiles.CONFIG,
-            scratch.ctypes.data, seen.ctypes.data, seen[0].nbytes,
+            scratch.ctypes.data, seen.ctypes.data, seen[0].nbytes, np.zeros(1, np.int64), threads,
+            down, ROWS * across,
         )  # fmt: skip
     return Result(
         int(seen[:, OUTSIDE].sum(dtype=np.int64)),

@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 from refq.formats import FixedPointFormat, Rounding
 from refq.kernels.planes import KARATSUBA, RECIPES, WEIGHT_SHIFT, Recipe, radix
 from refq.kernels.tiles import (
+    BLOCKS,
     CHOICES,
     CHOSEN,
     I8,
@@ -25,6 +26,7 @@ from refq.kernels.tiles import (
     I64,
     ROWS,
     TILE,
+    TOKENS,
     _Writer,
     multiply,
 )  # fmt: skip
@@ -182,18 +184,20 @@ def _smaller(w: _Writer, x: Any, y: Any) -> Any:
     return w.b.select(w.b.icmp_signed("<", x, y), x, y)
 
 
-def _real(w: _Writer, count: Any, half: int) -> Any:
-    """Which lanes of a half are real channels."""
+def _real(w: _Writer, count: Any, vector: int) -> Any:
+    """Which lanes of a vector are real channels."""
     kind = ir.VectorType(I64, LANES)
-    lanes = ir.Constant(kind, [half * LANES + n for n in range(LANES)])
+    lanes = ir.Constant(kind, [vector * LANES + n for n in range(LANES)])
     return w.b.icmp_signed("<", lanes, w.splat(count, LANES))
 
 
 class _Finish:
-    """Writes the code that ends one pixel of a block: two vectors of 16 channels."""
+    """Writes the code that ends one pixel of a block, 32 channels at a time."""
 
-    def __init__(self, w: _Writer, flags: list[int], recipe: Recipe, arguments: Any) -> None:
-        self.w, self.recipe = w, recipe
+    def __init__(
+        self, w: _Writer, flags: list[int], recipe: Recipe, across: int, arguments: Any
+    ) -> None:
+        self.w, self.recipe, self.across = w, recipe, across
         width, self.even, self.scaled, self.encoded, self.planes = flags
         (
             self.sums, self.numbers, self.pitch, bias, address, self.low, self.high, self.both,
@@ -205,16 +209,16 @@ class _Finish:
         self.p = [parameters(n) for n in range(RADIX + 1)]
         self.table = w.splat(w.load(w.plus(address, 8 * TABLE), I64), LANES)
         self.start, self.real = [], []
-        for half in range(2):
-            start = w.load(w.plus(bias, 8 * LANES * half), ir.VectorType(I64, LANES))
+        for n in range(across):
+            start = w.load(w.plus(bias, 8 * LANES * n), ir.VectorType(I64, LANES))
             self.start.append(start if width else w.b.trunc(start, self.kind))
-            self.real.append(_real(w, self.count, half))
+            self.real.append(_real(w, self.count, n))
         step = LANES * self.scalar.width // 8
         self.places = [w.plus(self.seen, step * n) for n in (LEAST, MOST, OUTSIDE)]
         self.before = [w.load(place, self.kind) for place in self.places]
 
     def pixel(self, i: Any, carried: list[Any]) -> list[Any]:
-        """Ends row i of 32; carried: what was seen."""
+        """Ends row i of the block; carried: what was seen."""
         w, b = self.w, self.w.b
         number = w.load(b.add(self.numbers, b.shl(i, ir.Constant(I64, 2))), I32)
         sixteen = ir.Constant(I64, ROWS)
@@ -223,17 +227,26 @@ class _Finish:
         row = b.shl(b.and_(i, ir.Constant(I64, ROWS - 1)), ir.Constant(I64, 6))
         line = b.add(b.add(self.sums, group), row)
 
-        def real() -> list[Any]:
-            at, seen, codes = b.mul(b.sext(number, I64), self.pitch), carried, []
-            for half in range(2):
-                value = _combined(w, self.kind, w.plus(line, TILE * half), self.recipe)
+        def pair(first: int, at: Any, seen: list[Any]) -> list[Any]:
+            codes = []
+            for n in (first, first + 1):
+                value = _combined(w, self.kind, w.plus(line, TILE * n), self.recipe)
                 if self.scaled:
                     value = b.shl(value, self.p[SCALE])
-                value = b.add(value, self.start[half])
+                value = b.add(value, self.start[n])
                 if self.planes:
-                    value, seen = self._code(value, self.real[half], seen)
-                codes.append(value)
+                    value, seen = self._code(value, self.real[n], seen)
+                codes.append((n, value))
             self._store(codes, at)
+            return seen
+
+        def real() -> list[Any]:
+            at = b.mul(b.sext(number, I64), self.pitch)
+            seen = pair(0, at, list(carried))
+            for first in range(2, self.across, 2):
+                wanted = b.icmp_signed(">", self.count, ir.Constant(I64, LANES * first))
+                before = seen
+                seen = w.when(wanted, before, lambda: pair(first, at, before))  # noqa: B023
             return seen
 
         return w.when(b.icmp_signed(">=", number, ir.Constant(I32, 0)), carried, real)
@@ -271,12 +284,12 @@ class _Finish:
         found = self.w.gather(places, I32)
         return b.sext(found, self.kind) if self.scalar == I64 else found
 
-    def _store(self, codes: list[Any], at: Any) -> None:
+    def _store(self, codes: list[tuple[int, Any]], at: Any) -> None:
         w, b, bytes_of = self.w, self.w.b, ir.VectorType(I8, LANES)
-        parts = []  # (address, vector) of each half and plane
-        for half, code in enumerate(codes):
+        parts = []  # (address, vector, which of the block's) of each plane
+        for n, code in codes:
             if not self.planes:
-                parts.append((b.add(self.low, w.plus(at, 8 * LANES * half)), code, half))
+                parts.append((b.add(self.low, w.plus(at, 8 * LANES * n)), code, n))
                 continue
             planes = [code]
             if self.planes > 1:
@@ -286,38 +299,39 @@ class _Finish:
             if self.planes > 2:
                 planes.append(b.add(*planes))
             for plane, base in zip(planes, (self.low, self.high, self.both)):
-                place = b.add(base, w.plus(at, LANES * half))
-                parts.append((place, b.trunc(plane, bytes_of), half))
-        whole = b.icmp_signed(">=", self.count, ir.Constant(I64, 2 * LANES))
+                place = b.add(base, w.plus(at, LANES * n))
+                parts.append((place, b.trunc(plane, bytes_of), n))
+        whole = b.icmp_signed(">=", self.count, ir.Constant(I64, LANES * (codes[-1][0] + 1)))
         with b.if_else(whole) as (all_channels, some_channels):
             with all_channels:
                 for place, vector, _ in parts:
                     w.store(vector, place)
             with some_channels:
-                for place, vector, half in parts:
-                    w.store_some(vector, place, self.real[half])
+                for place, vector, n in parts:
+                    w.store_some(vector, place, self.real[n])
 
 
 @intrinsic
 def _work(
-    typing_context, backend, recipe, ending, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1,
-    c, steps, first, last, each, sums, numbers, pitch, bias, parameters, low, high, both, count,
-    seen,
+    typing_context, backend, recipe, ending, a0, a1, stride, rows0, rows1, offsets, parts, b, apart,
+    channels, c, steps, first, last, each, sums, numbers, pitch, bias, parameters, low, high, both,
+    count, seen,
 ):  # fmt: skip
-    """One pass of a block as in tiles._tiles; meanwhile pixels first..last-1 of the 32 of the block
-    before are finished, `each` per step.
+    """One pass of a block as in tiles._tiles; meanwhile pixels first..last-1 of the block before
+    are finished, `each` per step.
 
     sums: address of that block's tiles, all passes; numbers: address of its int32, which pixel of
-    the output each row is (-1: none), `pitch` bytes apart; bias: address of 32 int64; low, high,
+    the output each row is (-1: none), `pitch` bytes apart; bias: address of int64; low, high,
     both: addresses of the first channel of pixel 0 in the planes, or in low of int64 sums; count:
-    how many of the 32 channels are real; seen: address of three vectors of the sums' width.
+    how many of its channels are real; seen: address of three vectors of the sums' width.
     """
     flags = [CHOSEN[kind] for kind in ending.types]
+    across = BLOCKS[list(TOKENS)[CHOSEN[backend]]][1]
 
     def generate(context, builder, signature, arguments):
         w, b = _Writer(builder), builder
-        first, last, each = arguments[14:17]
-        finish = _Finish(w, flags, RECIPES[recipe.count - 1], arguments[17:])
+        first, last, each = arguments[15:18]
+        finish = _Finish(w, flags, RECIPES[recipe.count - 1], across, arguments[18:])
 
         def some(t: Any, carried: list[Any]) -> list[Any]:
             start = first if t is None else b.add(first, b.mul(t, each))
@@ -330,9 +344,9 @@ def _work(
 
             return w.when(b.icmp_signed(">", left, ir.Constant(I64, 0)), carried, pixels)
 
-        after = multiply(w, backend, arguments[3:14], finish.before, some)
+        after = multiply(w, backend, arguments[3:15], finish.before, some)
         for place, value in zip(finish.places, after):
             w.store(value, place)
         return context.get_dummy_value()
 
-    return types.void(backend, recipe, ending, *[types.intp] * 24), generate
+    return types.void(backend, recipe, ending, *[types.intp] * 25), generate

@@ -1,9 +1,9 @@
 """Machine code for exact byte products: AMX tiles, AVX-512 VNNI, or any CPU.
 
-One microkernel with three bodies: four 16x16 tiles of int32 sums, C[g][h] = A_g . B_h, where A is
-unsigned bytes (16 pixels by 64 a step) and B signed bytes (64 by 16 channels a step, four rows
-interleaved as `vpdpbusd` and `tdpbusd` want them). Every product and sum is exact in int32 while
-K <= 65,793 (255 * 128 * K < 2**31).
+One microkernel with three bodies: four 16x16 tiles of int32 sums, C[g][h] = A_g . B_h, two by two
+or one by four (BLOCKS), where A is unsigned bytes (16 pixels by 64 a step) and B signed bytes (64
+by 16 channels a step, four rows interleaved as `vpdpbusd` and `tdpbusd` want them). Every product
+and sum is exact in int32 while K <= 65,793 (255 * 128 * K < 2**31).
 
 The body is chosen by the *type* of the first argument, so that Numba compiles, and caches, only
 what this CPU can run. docs/performance.md explains the design.
@@ -12,6 +12,7 @@ what this CPU can run. docs/performance.md explains the design.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import platform
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ from refq.errors import OptionError, unknown
 VARIABLE = "REFQ_BACKEND"
 # backend -> the scalar whose type selects it
 TOKENS = {"amx": np.int8(0), "vnni": np.int16(0), "portable": np.int32(0)}
+# backend -> groups of 16 pixels and of 16 channels in a block (docs/performance.md)
+BLOCKS = {"amx": (2, 2), "vnni": (1, 4), "portable": (2, 2)}
 STEP = 64  # bytes of K in one step
 TILE = 1024  # bytes of a tile
 ROWS = 16
@@ -223,32 +226,43 @@ def _release_tiles(typing_context, token):
 
 
 @intrinsic
-def _tiles(typing_context, token, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1, c, steps):
+def _tiles(
+    typing_context, token, a0, a1, stride, rows0, rows1, offsets, parts, b, apart, channels, c,
+    steps,
+):  # fmt: skip
     """C[g][h] = sum over steps of A_g . B_h, four tiles of int32 (16, 16) one after the other at c.
 
     a0, a1: addresses of the first bytes of two groups of 16 rows, `stride` bytes apart; rows0,
     rows1: how many of them are wanted, what C holds for others is undefined; offsets: address of
     int64, what to add to the rows at each step; parts: address of int64, how many quarters of each
-    step's 64 bytes have weights other than zero; b0, b1: addresses of panels of 1024 bytes a step.
+    step's 64 bytes have weights other than zero; b: address of the first panel of 1024 bytes a
+    step, `apart` bytes before the next; channels: how many are wanted. In blocks of one group a1
+    and rows1 are not looked at, and up to 32 channels make two tiles only.
     """
 
     def generate(context, builder, signature, arguments):
         multiply(_Writer(builder), token, arguments[1:], [], lambda t, carried: carried)
         return context.get_dummy_value()
 
-    return types.void(token, *[types.intp] * 11), generate
+    return types.void(token, *[types.intp] * 12), generate
 
 
 def multiply(w, token, arguments, carried, meanwhile):
     """The body of _tiles for a backend. meanwhile(t, carried) -> carried is other work, done in
     step t between tile instructions (AMX), or after the last step (t None)."""
+    a0, a1, stride, rows0, rows1, offsets, parts, b, apart, channels, c, steps = arguments
+    panels = [b, *(w.b.add(b, w.b.mul(apart, ir.Constant(I64, n))) for n in (1, 2, 3))]
     if token == types.int8:
-        return _amx(w, *arguments, carried, meanwhile)
-    {types.int16: _vnni, types.int32: _portable}[token](w, *arguments)
+        return _amx(w, (a0, a1), stride, offsets, panels[:2], c, steps, carried, meanwhile)
+    walk = (stride, offsets, parts, c, steps)
+    if token == types.int16:
+        _vnni(w, [(a0, rows0)], panels, channels, walk)
+    else:
+        _portable(w, [(a0, rows0), (a1, rows1)], panels[:2], walk)
     return meanwhile(None, carried)
 
 
-def _amx(w, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1, c, steps, others, meanwhile):
+def _amx(w, groups, stride, offsets, panels, c, steps, others, meanwhile):
     """Two halves of the channels, one after the other; each loaded tile of B serves two products.
 
     With two sums, one tile of A and one of B the product unit stays busy also where the other
@@ -265,12 +279,12 @@ def _amx(w, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1, c, steps, othe
     def dot(into: int, left: int, right: int) -> None:
         w.call("llvm.x86.tdpbusd", VOID, [tile(into), tile(left), tile(right)])
 
-    for half, panels in enumerate((b0, b1)):
+    for half, panel in enumerate(panels):
 
-        def step(t: Any, carried: list[Any], half: int = half, panels: Any = panels) -> list[Any]:
+        def step(t: Any, carried: list[Any], half: int = half, panel: Any = panel) -> list[Any]:
             offset = w.load(b.add(offsets, b.shl(t, ir.Constant(I64, 3))), I64)
-            fetch(3, b.add(panels, b.shl(t, ir.Constant(I64, 10))), ir.Constant(I64, STEP))
-            for group, a in enumerate((a0, a1)):
+            fetch(3, b.add(panel, b.shl(t, ir.Constant(I64, 10))), ir.Constant(I64, STEP))
+            for group, a in enumerate(groups):
                 fetch(2, b.add(a, offset), stride)
                 dot(group, 2, 3)
             if half:
@@ -286,31 +300,30 @@ def _amx(w, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1, c, steps, othe
     return others
 
 
-def _by_rows(
-    w, a0, a1, stride, rows0, rows1, offsets, parts, b0, b1, c, steps, rows, unroll, prepare,
-    multiply,
-):  # fmt: skip
-    """The tiles in blocks of `rows` rows by both B panels, their sums in vector registers.
+def _by_rows(w, groups, panels, walk, split, unroll, prepare, multiply):
+    """The tiles in blocks of some rows by all panels, their sums in vector registers.
 
-    prepare(panel row) -> operands; multiply(sum, four bytes of A, operands) -> sum. A pass of the
-    inner loop takes `unroll` of the four panel rows of a part.
+    groups: (address of A, rows wanted) of each; panels: addresses; split: how many of the 16 rows
+    each block takes. prepare(panel row) -> operands; multiply(sum, four bytes of A, operands) ->
+    sum. A pass of the inner loop takes `unroll` of the four panel rows of a part.
     """
     b = w.b
-    kind = ir.VectorType(I32, 16)
+    stride, offsets, parts, c, steps = walk
+    kind, across = ir.VectorType(I32, 16), len(panels)
     multiples = w.multiples(stride)
-    for g, (a, wanted) in enumerate(((a0, rows0), (a1, rows1))):
-        for first in range(0, ROWS, rows):
+    for g, (a, wanted) in enumerate(groups):
+        for first, rows in zip(itertools.accumulate(split, initial=0), split):
             with b.if_then(b.icmp_signed(">", wanted, ir.Constant(I64, first))):
                 bases = [b.add(a, b.mul(stride, ir.Constant(I64, first)))]
                 for _ in range((rows - 1) // 4):
                     bases.append(b.add(bases[-1], multiples[3]))
 
-                def step(t: Any, sums: list[Any], bases: list[Any] = bases) -> list[Any]:
+                def step(t: Any, sums: list[Any], rows: int = rows, bases: Any = bases) -> Any:
                     place = b.shl(t, ir.Constant(I64, 3))
                     offset = w.load(b.add(offsets, place), I64)
                     passes = b.mul(w.load(b.add(parts, place), I64), ir.Constant(I64, 4 // unroll))
                     panel = b.shl(t, ir.Constant(I64, 10))
-                    panels = [b.add(each, panel) for each in (b0, b1)]
+                    starts = [b.add(each, panel) for each in panels]
                     lines = [b.add(base, offset) for base in bases]
 
                     def part(n: Any, sums: list[Any]) -> list[Any]:
@@ -319,30 +332,30 @@ def _by_rows(
                         sums = list(sums)
                         for k in range(unroll):
                             operands = [
-                                prepare(w, w.plus(b.add(each, row), 64 * k)) for each in panels
+                                prepare(w, w.plus(b.add(each, row), 64 * k)) for each in starts
                             ]
                             for r in range(rows):
                                 line = b.add(lines[r // 4], used)
                                 if r % 4:
                                     line = b.add(line, multiples[r % 4 - 1])
                                 four = w.load(w.plus(line, 4 * k), I32)
-                                for h in range(2):
-                                    sums[2 * r + h] = multiply(
-                                        w, sums[2 * r + h], four, operands[h]
-                                    )
+                                for h, operand in enumerate(operands):
+                                    n = across * r + h
+                                    sums[n] = multiply(w, sums[n], four, operand)
                         return sums
 
                     return w.loop(passes, sums, part)
 
-                sums = w.loop(steps, [ir.Constant(kind, [0] * 16)] * (2 * rows), step)
+                sums = w.loop(steps, [ir.Constant(kind, [0] * 16)] * (across * rows), step)
                 for r in range(rows):
-                    for h in range(2):
-                        place = TILE * (2 * g + h) + 64 * (first + r)
-                        w.store(sums[2 * r + h], w.plus(c, place))
+                    for h in range(across):
+                        place = TILE * (across * g + h) + 64 * (first + r)
+                        w.store(sums[across * r + h], w.plus(c, place))
 
 
-def _vnni(w, *arguments):
-    """`vpdpbusd`: 64 byte products an instruction, four to a lane."""
+def _vnni(w, groups, panels, channels, walk):
+    """`vpdpbusd`: 64 byte products an instruction, four to a lane. Six rows by four vectors take
+    ten loads for 24 products, eight by two for 16: a neighbour on the core makes loads dear."""
     kind = ir.VectorType(I32, 16)
 
     def prepare(w: _Writer, address: Any) -> Any:
@@ -352,10 +365,15 @@ def _vnni(w, *arguments):
         name = "llvm.x86.avx512.vpdpbusd.512"
         return w.call(name, kind, [total, w.splat(four, 16), operand])
 
-    _by_rows(w, *arguments, 8, 4, prepare, multiply)
+    many = w.b.icmp_signed(">", channels, ir.Constant(I64, 32))
+    with w.b.if_else(many) as (four_tiles, two_tiles):
+        with four_tiles:
+            _by_rows(w, groups, panels, walk, (6, 5, 5), 4, prepare, multiply)
+        with two_tiles:
+            _by_rows(w, groups, panels[:2], walk, (8, 8), 4, prepare, multiply)
 
 
-def _portable(w, *arguments):
+def _portable(w, groups, panels, walk):
     """Plain vector IR: pairs of int16 products, which LLVM turns into what the CPU has
     (`vpmaddwd` on x86)."""
     wide, pairs = ir.VectorType(I32, 32), ir.VectorType(I16, 32)
@@ -377,4 +395,4 @@ def _portable(w, *arguments):
             total = b.add(total, b.add(even, odd))
         return total
 
-    _by_rows(w, *arguments, 4, 1, prepare, multiply)
+    _by_rows(w, groups, panels, walk, (4, 4, 4, 4), 1, prepare, multiply)
