@@ -6,6 +6,8 @@ where the layer's activations are (paper A, eq. 2), and comes back as that value
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from refq import cluster
@@ -81,28 +83,39 @@ def saturated(counts: np.ndarray, bits: int) -> np.ndarray:
 
 def centroids(counts: np.ndarray, k: int, options: Options) -> tuple[int, ...]:
     """k ascending codes for a histogram of codes, int64 (B,): k-means' centroids rounded to fixed
-    point, half to even. Where fewer codes occur than k, the last value fills the codebook up."""
+    point, half to even. Where fewer codes occur than k, the last value fills the codebook up.
+
+    Kept: a search asks for many plans that differ at few points."""
+    how = options.kmeans, options.kmeans_iterations, options.seed
+    return _centroids(counts.astype(np.int64).tobytes(), k, *how)
+
+
+@functools.lru_cache(maxsize=256)
+def _centroids(
+    histogram: bytes, k: int, kmeans: str, iterations: int, seed: int
+) -> tuple[int, ...]:
+    counts = np.frombuffer(histogram, np.int64).copy()  # writable, as kernels expect
     values = np.arange(len(counts))
-    if options.kmeans == "exact":
+    if kmeans == "exact":
         found = cluster.exact(values, counts, k).centroids
     else:
-        start = _start(counts, k, options)
+        start = _start(counts, k, kmeans, seed)
         found = cluster.lloyd_histogram(
-            values, counts, k, options.seed, start, options.kmeans_iterations, empty="keep"
+            values, counts, k, seed, start, iterations, empty="keep"
         ).centroids[:, 0]
     codes = [int(code) for code in np.rint(found)]
     return tuple(codes + codes[-1:] * (k - len(codes)))
 
 
-def _start(counts: np.ndarray, k: int, options: Options) -> np.ndarray | None:
+def _start(counts: np.ndarray, k: int, kmeans: str, seed: int) -> np.ndarray | None:
     """Where Lloyd's algorithm starts: evenly from 0 to M or to the largest code that occurs, at k
     random activations, which may be equal, or (None) by k-means++."""
-    if options.kmeans == "lloyd":
+    if kmeans == "lloyd":
         return np.linspace(0, len(counts) - 1, k)
-    if options.kmeans == "lloyd-range":
+    if kmeans == "lloyd-range":
         return np.linspace(0, np.flatnonzero(counts)[-1], k)
-    if options.kmeans == "lloyd-random":
-        bits = np.random.PCG64(options.seed)  # whose raw bits are the same in every NumPy
+    if kmeans == "lloyd-random":
+        bits = np.random.PCG64(seed)  # whose raw bits are the same in every NumPy
         shares = np.array([(bits.random_raw() >> 11) * 2.0**-53 for _ in range(k)])
         drawn = np.searchsorted(np.cumsum(counts), shares * counts.sum(), "right")
         return np.sort(drawn).astype(np.float64)
