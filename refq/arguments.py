@@ -141,6 +141,10 @@ def check_options(arguments: argparse.Namespace) -> None:
             raise OptionError(
                 "--delta with --bits-act", "one or the other: a search finds the bits"
             )
+    if arguments.kmeans == "exact" and arguments.kmeans_iterations != defaults.get_default(
+        "kmeans_iterations"
+    ):
+        raise OptionError("--kmeans-iterations with --kmeans exact", "one of Lloyd's with it")
     if arguments.bits_acc is None and (arguments.acc_every_mac or arguments.acc_overflow != "sat"):
         raise OptionError("--acc-every-mac or --acc-overflow alone", "--bits-acc with them")
 

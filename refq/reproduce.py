@@ -8,11 +8,12 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from tqdm import tqdm
 
-from refq import console, networks, papers, schemes, search
+from refq import __version__, console, networks, papers, schemes, search
 from refq.calibrate import Statistics
 from refq.data import digest
 from refq.errors import OptionError
@@ -63,22 +64,14 @@ def _main(arguments: argparse.Namespace) -> int:
         raise OptionError(f"--delta {arguments.delta}", "0 to 100 percentage points")
     if arguments.frac_act is not None and not -32 <= arguments.frac_act <= 32:
         raise OptionError(f"--frac-act {arguments.frac_act}", "-32 to 32")
-    sections = []
-    # every input is opened, and so checked, before the first long computation
+    # every input and journal is opened, and so checked, before the first long computation
     opened = [_open(arguments, name) for name in names]
-    for name, inputs in zip(names, opened, strict=True):
-        study = _study(arguments, inputs)
-        heading = _heading(name, inputs)
-        if arguments.json != "-":
-            print(f"{'=' * 8} {heading}")
-        tables = []
-        for table in paper.tables(study, None if arguments.no_search else arguments.delta):
-            tables.append(table.to_json())
-            if arguments.json != "-":
-                print(f"\n{table.as_text()}", flush=True)
-        sections.append({"title": heading, "tables": tables, "figures": paper.figures(study)})
-        if arguments.json != "-":
-            print()
+    studies = [(_heading(inputs), _study(arguments, inputs)) for inputs in opened]
+    try:
+        sections = [_section(arguments, paper, *each) for each in studies]
+    except KeyboardInterrupt:
+        rest = "the journal goes on from here" if arguments.journal else "--journal would keep it"
+        raise KeyboardInterrupt(f"interrupted; {rest}") from None
     seconds = time.perf_counter() - began
     content = {
         "refq_reproduce": arguments.paper,
@@ -96,16 +89,34 @@ def _main(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _section(
+    arguments: argparse.Namespace, paper: ModuleType, heading: str, study: Study
+) -> dict[str, Any]:
+    """One network's tables, printed as they come, and its figures."""
+    shown = arguments.json != "-"
+    if shown:
+        print(f"{'=' * 8} {heading}")
+    tables = []
+    for table in paper.tables(study, None if arguments.no_search else arguments.delta):
+        tables.append(table.to_json())
+        if shown:
+            print(f"\n{table.as_text()}", flush=True)
+    if shown:
+        print()
+    return {"title": heading, "tables": tables, "figures": paper.figures(study)}
+
+
 def _open(arguments: argparse.Namespace, name: str) -> Inputs:
     asked = argparse.Namespace(**{**vars(arguments), "network": name})
     asked.input_size, asked.ops = None, "kernels"
     return open_inputs(asked)
 
 
-def _heading(name: str, inputs: Inputs) -> str:
+def _heading(inputs: Inputs) -> str:
     count = inputs.stop - inputs.start
     return (
-        f"{name}, {'x'.join(map(str, inputs.network.input_shape))}, weights {inputs.source}, "
+        f"{inputs.network.name}, {'x'.join(map(str, inputs.network.input_shape))}, "
+        f"weights {inputs.source}, "
         f"{count} images of {inputs.dataset.name} from {inputs.start}, calibrated on "
         f"{inputs.calibration_images} of {inputs.calibration.name}"
     )
@@ -134,6 +145,7 @@ def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
     )
     ranks = inputs.network.has_classifier and inputs.dataset.labels is not None
     identity = {
+        "refq": __version__,
         "network": inputs.network.name,
         "parameters": dict(inputs.network.parameters),
         "weights": inputs.weights.sha256,
@@ -152,7 +164,8 @@ def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
         scheme = schemes.find(name)
         settings = search.Settings(
             delta=delta, widths=scheme.SEARCHED, images=inputs.calibration_images,
-            metric=arguments.metric, at_once=inputs.batch_size, journal=place(name),
+            metric=arguments.metric, at_once=inputs.batch_size,
+            journal=place(name, arguments.metric, f"{delta:g}", str(inputs.calibration_images)),
         )  # fmt: skip
         with tqdm(desc="search", unit="list", leave=False, disable=None) as bar:
             found = search.run(
@@ -166,6 +179,9 @@ def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
             f"{inputs.calibration_images} calibration images; {content['candidates']} lists, "
             f"{passes['spent']:,.0f} image passes instead of {passes['plain']:,.0f}"
         )
+        one_split = inputs.calibration.name == inputs.dataset.name
+        if one_split and inputs.start < inputs.calibration_images:
+            note += "; they are evaluated, too: --skip would leave them out"
         return content["widths"], note
 
     return Study(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,14 @@ import pytest
 from shared_data import PLACE
 
 from refq import networks, published, reproduce
+from refq.calibrate import Statistics, add_codes
 from refq.cost import codebook_bits, memory_of_widths, weight_bits
-from refq.formats import FixedPointFormat
+from refq.formats import FixedPointFormat, Rounding
+from refq.layers import ReLU
+from refq.papers import codebooks, ilnq
+from refq.papers import study as study_module
 from refq.plan import Codebook, Plan, TensorPlan, storage_points
+from refq.schemes import Options, knq
 from refq.tables import Table
 
 PRINTED = published.tables("ilnq")
@@ -34,7 +40,9 @@ def test_printed_tables_are_the_papers() -> None:
     assert PRINTED["clnq"]["vgg16"] == other["clnq_vgg16_bits"]
     assert PRINTED["centroids"]["vgg16"] == other["table4_knq_vgg16_centroids"]
     assert PRINTED["knq_top5"] == other["table6_knq_top5"]
-    assert PRINTED["comparison"] == other["table7"]
+    for network, rows in other["table7"].items():
+        for scheme, row in rows.items():
+            assert row.items() <= PRINTED["comparison"][network][scheme].items()
 
 
 def test_printed_tables_are_whole() -> None:
@@ -157,3 +165,71 @@ def test_figures_are_ones_that_report_draws(capsys: pytest.CaptureFixture[str]) 
             charts.check_figure(figure)
         for table in section["tables"]:
             charts.check_table(table)
+
+
+def test_the_image_is_no_activation() -> None:
+    """By output, conv1's outputs have the image's width, whatever the others have."""
+    study = SimpleNamespace(
+        network=SimpleNamespace(name="alexnet"), at_size=networks.build("alexnet"),
+        options=Options(bits_image=9),
+    )  # fmt: skip
+    counts = networks.build("alexnet").activation_counts()
+    rest = sum(counts[name] for name in counts if name.startswith("conv") and name != "conv1")
+    memory = ilnq._memory(study, {}, 3)  # type: ignore[arg-type]
+    assert memory.by_output == 9 * counts["conv1"] + 3 * rest
+    half = ilnq._memory(study, {}, 16)  # type: ignore[arg-type]
+    assert half.by_output == 16 * (counts["conv1"] + rest)
+
+
+def test_codebooks_are_recognised() -> None:
+    """A row that is what k-means finds on one of a layer's tensors is told to be of it."""
+    network = networks.build("vgg16", {"input_size": 32, "width": 0.1, "classes": 7, "hidden": 9})
+    rng = np.random.default_rng(5)
+    makers = {name for point in storage_points(network) for name in point.makers} - {"data"}
+    names = makers | study_module.pooled(network)
+    tensors = {
+        name: rng.exponential(300 + 40 * i, 3000).astype(np.float32)
+        for i, name in enumerate(sorted(names))
+    }
+    statistics = add_codes(Statistics(), tensors, 0, Rounding.TIES_EVEN)
+    study = SimpleNamespace(network=network, statistics=statistics, frac_bits=0)
+    relus = {node.inputs[0]: node.name for node in network.nodes if isinstance(node.layer, ReLU)}
+    reads = {node.name: node.inputs[0] for node in network.weighted}
+    for layer, kmeans, tensor, wanted in (
+        ("conv2_1", "exact", reads["conv2_1"], "input"),
+        ("conv2_1", "lloyd-random", relus["conv1_2"], "stored"),
+        ("conv2_2", "lloyd++", relus["conv2_2"], "output"),
+    ):
+        counts = knq.saturated(statistics.codes[tensor], 12)
+        options = Options(kmeans=kmeans, kmeans_iterations=codebooks.STEPS)
+        row = knq.centroids(counts, 32, options)
+        best = codebooks.fits(study, layer, row)[0]  # type: ignore[arg-type]
+        assert (best.tensor, best.kmeans, best.distance) == (wanted, kmeans, 0.0)
+        table = codebooks.table(study, {layer: row})  # type: ignore[arg-type]
+        own = [line for line in table.rows if line[1] == kmeans]
+        assert own == [(layer, kmeans, wanted, 0.0, " ".join(map(str, row)))]
+
+
+def test_search_and_journal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A second run measures nothing again, and prints the same; other images are refused."""
+    few = ("--network", "alexnet", "--images", "30", "--calibrate", "30", "--delta", "20")
+    journal = tmp_path / "j"
+    first = run(capsys, *few, "--journal", str(journal))
+    found = [line for line in first.splitlines() if line.startswith("found  nearest")]
+    assert len(found) == 1 and "found: at most 20 top1 points below float" in first
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(files) == 2
+    again = run(capsys, *few, "--journal", str(journal))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+    # all but the last line, the time
+    assert again.splitlines()[:-1] == first.splitlines()[:-1]
+    other = ["ilnq", *few, "--skip", "1", "--journal", str(journal)]
+    assert reproduce.main(other) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and "is of another search: images [0, 30]" in captured.err
+
+
+def test_a_search_that_finds_nothing_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ("--network", "alexnet", "--images", "30", "--calibrate", "30", "--delta", "0")
+    text = run(capsys, *few, "--frac-act", "20")
+    assert "found: none, " in text and "Table VII" in text

@@ -41,7 +41,7 @@ class Study:
     calibration, test: make a fresh stream of batches. options: what all plans share. ranks: images
     have labels, and the network a classifier. journal: accuracies by plan. find: searches a
     scheme's widths for a loss in points, and tells what it did. progress: told of images, for
-    what and then how many at a time. memory: what was found once.
+    what and then how many at a time. cache: statistics, once they are known.
     """
 
     network: Network
@@ -53,21 +53,21 @@ class Study:
     journal: Journal
     find: Callable[[str, Statistics, Options, float], tuple[Mapping[str, int], str]]
     progress: Callable[[str], Callable[[int], object]]
-    memory: dict[str, Any] = field(default_factory=dict)
+    cache: dict[str, Any] = field(default_factory=dict)
 
     @property
     def statistics(self) -> Statistics:
         """Histograms and counts of codes over the calibration images, at the network's F."""
-        if "statistics" not in self.memory:
+        if "statistics" not in self.cache:
             network, weights = self.network, self.weights
             told = self.progress("calibrate")
             found = calibrate(network, weights, self.calibration(), progress=told)
             frac_bits = schemes.find("knq").code_frac_bits(network, found, self.options)
-            self.memory["statistics"] = count_codes(
+            self.cache["statistics"] = count_codes(
                 network, weights, self.calibration(), found, frac_bits, self.options.rounding,
                 progress=self.progress("count codes"), also=pooled(network),
             )  # fmt: skip
-        found = self.memory["statistics"]
+        found = self.cache["statistics"]
         return found
 
     @property
@@ -109,7 +109,7 @@ class Study:
             told, found = self.progress("half"), Ranking()
             for images, labels in self.test():
                 assert labels is not None
-                outputs = forward(self.network, self.weights, None, _half(images), HALF)
+                outputs = forward(self.network, self.weights, None, _half(images), HALF_OPERATIONS)
                 found = found.plus(outputs, labels)
                 told(len(images))
             return _known(found)
@@ -156,5 +156,6 @@ def _half(x: np.ndarray) -> np.ndarray:
 
 
 # the operations, which are asked for by name alone, with one of them replaced
-HALF: Any = SimpleNamespace(**vars(kernels))
-HALF.relu = lambda x: _half(kernels.relu(x))
+HALF_OPERATIONS: Any = SimpleNamespace(**vars(kernels))
+HALF_OPERATIONS.relu = lambda x: _half(kernels.relu(x))
+HALF_OPERATIONS.lrn = lambda x, **how: _half(kernels.lrn(x, **how))

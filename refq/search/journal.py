@@ -15,6 +15,8 @@ from typing import Any
 from refq.errors import OptionError
 
 Result = dict[str, Any]
+# characters of a value in an error
+BRIEF = 60
 
 
 class Journal:
@@ -73,10 +75,11 @@ class Journal:
             raise OptionError(f"{self.path} is no journal of a search", "a journal, or a new file")
         differing = [key for key in header if found.get(key) != header[key]]
         if differing:
-            key = differing[0]
+            # short values tell best what was changed
+            key = min(differing, key=lambda key: len(repr(header[key])))
             raise OptionError(
-                f"journal {self.path} is of another search: {key} {found.get(key)!r}",
-                f"{header[key]!r}",
+                f"journal {self.path} is of another search: {key} {_brief(found.get(key))}",
+                _brief(header[key]),
                 "give another file",
             )
 
@@ -84,6 +87,11 @@ class Journal:
         if self.path is not None:
             with open(self.path, "ab") as file:
                 _flushed(file, _line(entry))
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= BRIEF else f"{text[:BRIEF]}..."
 
 
 def _line(entry: Result) -> bytes:

@@ -104,7 +104,7 @@ class Found:
 
 def _bits(space: Space, widths: Widths) -> str:
     if space.layers == (ALL,):
-        return f"{widths[0]} bits in every layer"
+        return f"--bits-act {widths[0]}"
     return f"bits {','.join(str(width) for width in widths)}"
 
 
