@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -22,6 +23,7 @@ from refq.papers.study import Study, kept
 from refq.results import versions
 from refq.schemes import Options
 from refq.search.journal import Journal
+from refq.tables import Table
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,7 +68,7 @@ def _main(arguments: argparse.Namespace) -> int:
         raise OptionError(f"--frac-act {arguments.frac_act}", "-32 to 32")
     # every input and journal is opened, and so checked, before the first long computation
     opened = [_open(arguments, name) for name in names]
-    studies = [(_heading(inputs), _study(arguments, inputs)) for inputs in opened]
+    studies = [(_inputs_table(inputs), _study(arguments, inputs)) for inputs in opened]
     try:
         sections = [_section(arguments, paper, *each) for each in studies]
     except KeyboardInterrupt:
@@ -90,20 +92,21 @@ def _main(arguments: argparse.Namespace) -> int:
 
 
 def _section(
-    arguments: argparse.Namespace, paper: ModuleType, heading: str, study: Study
+    arguments: argparse.Namespace, paper: ModuleType, first: Table, study: Study
 ) -> dict[str, Any]:
     """One network's tables, printed as they come, and its figures."""
-    shown = arguments.json != "-"
+    shown, name = arguments.json != "-", study.network.name
     if shown:
-        print(f"{'=' * 8} {heading}")
+        print(f"{'=' * 8} {name}")
     tables = []
-    for table in paper.tables(study, None if arguments.no_search else arguments.delta):
+    delta = None if arguments.no_search else arguments.delta
+    for table in itertools.chain([first], paper.tables(study, delta)):
         tables.append(table.to_json())
         if shown:
             print(f"\n{table.as_text()}", flush=True)
     if shown:
         print()
-    return {"title": heading, "tables": tables, "figures": paper.figures(study)}
+    return {"title": name, "tables": tables, "figures": paper.figures(study)}
 
 
 def _open(arguments: argparse.Namespace, name: str) -> Inputs:
@@ -112,14 +115,15 @@ def _open(arguments: argparse.Namespace, name: str) -> Inputs:
     return open_inputs(asked)
 
 
-def _heading(inputs: Inputs) -> str:
-    count = inputs.stop - inputs.start
-    return (
-        f"{inputs.network.name}, {'x'.join(map(str, inputs.network.input_shape))}, "
-        f"weights {inputs.source}, "
-        f"{count} images of {inputs.dataset.name} from {inputs.start}, calibrated on "
-        f"{inputs.calibration_images} of {inputs.calibration.name}"
+def _inputs_table(inputs: Inputs) -> Table:
+    """What the figures of a section are measured on."""
+    rows = (
+        ("input", "x".join(map(str, inputs.network.input_shape))),
+        ("weights", f"{inputs.source}, sha256 {inputs.weights.sha256[:12]}"),
+        ("images", f"{inputs.stop - inputs.start} of {inputs.dataset.name}, from {inputs.start}"),
+        ("calibrated on", f"{inputs.calibration_images} of {inputs.calibration.name}"),
     )
+    return Table("Measured on", ("what", "which"), rows)
 
 
 def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
