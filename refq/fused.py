@@ -18,7 +18,7 @@ import numpy as np
 
 from refq import kernels
 from refq.formats import Overflow, Rounding
-from refq.integer import IntegerLayer, IntegerSteps, IntegerWeights, Tensor
+from refq.integer import IntegerLayer, IntegerSteps, IntegerWeights, Tensor, encoded
 from refq.kernels import aligned, fused, maps, rows
 from refq.kernels.maps import Layout, Map
 from refq.kernels.planes import MAX_BITS, activation_planes
@@ -159,7 +159,7 @@ class FusedSteps:
             case ShiftCode(bits, drop, nearest):
                 shifted = (bits, drop, nearest)
             case Codebook():
-                table = _stored_values(entry.code, entry.format.max_code)
+                table = _stored_values(entry)
         ending = rows.ending(
             source.map.scale + own.align, relu, shift, self.plan.rounding, entry.format, symmetric,
             shifted, target.map.offset, len(target.map.planes), width, table,
@@ -293,7 +293,6 @@ def _fits(entry: TensorPlan) -> bool:
 
 
 @lru_cache(maxsize=128)
-def _stored_values(codebook: Codebook, most: int) -> np.ndarray:
-    """int32 (most + 1,): what each value code is after storage."""
-    index = np.searchsorted(codebook.thresholds, np.arange(most + 1), "right")
-    return np.array(codebook.values, np.int32)[index]
+def _stored_values(entry: TensorPlan) -> np.ndarray:
+    """int32 (max_code + 1,): what each value code is after storage."""
+    return encoded(np.arange(entry.format.max_code + 1, dtype=np.int32), entry, kernels)

@@ -87,11 +87,7 @@ def table(study: Study, printed: Mapping[str, Sequence[int]]) -> Table:
         return Table(
             "Table IV: codebooks", ("layer", "k-means", "of", "off %", "values"), tuple(rows), notes
         )
-    bits = 5 if printed else 3
-    for point in storage_points(study.network):
-        entry = study.plan("knq", bits_act=bits).tensors[point.makers[0]]
-        if isinstance(entry.code, Codebook) and point.readers:
-            rows.append((point.name, _text(entry.code.values)))
+    rows += [(name, _text(values)) for name, values in _found(study, printed)]
     scale = f"values are codes at F = {study.frac_bits}"
     if printed:
         scale += "; the paper's are of the ImageNet VGG-16 at F = 0 and no match for other weights"
@@ -100,16 +96,22 @@ def table(study: Study, printed: Mapping[str, Sequence[int]]) -> Table:
 
 def panels(study: Study, printed: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
     """The codebooks as a figure's panels."""
-    plan = study.plan("knq", bits_act=5 if printed else 3)
     drawn = []
-    for point in storage_points(study.network):
-        entry = plan.tensors[point.makers[0]]
-        if isinstance(entry.code, Codebook) and point.readers:
-            panel: dict[str, Any] = {"name": point.name, "values": list(entry.code.values)}
-            if point.name in printed and study.frac_bits == 0:
-                panel["paper"] = list(printed[point.name])
-            drawn.append(panel)
+    for name, values in _found(study, printed):
+        panel: dict[str, Any] = {"name": name, "values": list(values)}
+        if name in printed and study.frac_bits == 0:
+            panel["paper"] = list(printed[name])
+        drawn.append(panel)
     return drawn
+
+
+def _found(study: Study, printed: Mapping[str, Sequence[int]]) -> list[tuple[str, tuple[int, ...]]]:
+    """(layer, codebook) of every layer that reads one, under the plan of the table."""
+    plan = study.plan("knq", bits_act=5 if printed else 3)
+    entries = [(p, plan.tensors[p.makers[0]].code) for p in storage_points(study.network)]
+    return [
+        (p.name, code.values) for p, code in entries if isinstance(code, Codebook) and p.readers
+    ]
 
 
 def _text(values: Sequence[int]) -> str:

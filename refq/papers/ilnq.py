@@ -298,10 +298,9 @@ def _histograms(study: Study, bins: int = 64) -> dict[str, Any]:
     """Fig. 1: magnitudes of stored activations against their share, within 12 bits."""
     panels = []
     for point in _points(study):
-        counts = study.statistics.joined_codes(point.makers)[: 1 << 12]
-        total = study.statistics.joined_codes(point.makers).sum()
+        counts = study.statistics.joined_codes(point.makers)
         step = (1 << 12) // bins
-        shares = counts.reshape(bins, step).sum(1) / total
+        shares = counts[: 1 << 12].reshape(bins, step).sum(1) / counts.sum()
         edges = np.arange(0, (1 << 12) + 1, step) * 2.0**-study.frac_bits
         panels.append({"name": point.name, "edges": edges.tolist(), "counts": shares.tolist()})
     title = "Activations after ReLU (Fig. 1)"

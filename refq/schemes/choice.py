@@ -59,6 +59,11 @@ def image_format(options: Options, bits: int) -> FixedPointFormat:
     raise OptionError(f"an image from {low:g} to {high:g}", "values below 2**32")
 
 
+def image_plan(point: Point, options: Options) -> TensorPlan:
+    """The image keeps signed codes; a width asked for it replaces bits_image."""
+    return TensorPlan(image_format(options, width(point, options.widths, options.bits_image)))
+
+
 def network_frac_bits(
     points: tuple[Point, ...], statistics: Statistics | None, options: Options, bits: int
 ) -> int:

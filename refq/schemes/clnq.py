@@ -52,9 +52,7 @@ def plan(
     chosen, shown = {}, {}
     for point in points:
         if INPUT in point.makers:
-            # the image keeps signed codes; a width asked for it replaces bits_image
-            own = choice.width(point, options.widths, options.bits_image)
-            chosen[point.name] = TensorPlan(choice.image_format(options, own))
+            chosen[point.name] = choice.image_plan(point, options)
             continue
         fmt, found = fitted(
             statistics.joined(point.makers), widths[point.name], point.signed, options.distribution

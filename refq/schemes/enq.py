@@ -36,9 +36,7 @@ def plan(
     chosen, q_m = {}, {}
     for point in points:
         if INPUT in point.makers:
-            # the image keeps signed codes; a width asked for it replaces bits_image
-            own = choice.width(point, options.widths, options.bits_image)
-            chosen[point.name] = TensorPlan(choice.image_format(options, own))
+            chosen[point.name] = choice.image_plan(point, options)
             continue
         value_bits = choice.BASE_BITS
         if options.qm == "layer" and (point.readers or point.producers):

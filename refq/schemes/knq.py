@@ -48,9 +48,7 @@ def plan(
     chosen = {}
     for point in points:
         if INPUT in point.makers:
-            # the image keeps signed codes; a width asked for it replaces bits_image
-            own = choice.width(point, options.widths, options.bits_image)
-            chosen[point.name] = TensorPlan(choice.image_format(options, own))
+            chosen[point.name] = choice.image_plan(point, options)
             continue
         kept, value_bits, code = choice.width(point, options.widths, bits), choice.BASE_BITS, None
         if not point.signed:

@@ -32,9 +32,7 @@ def plan(
     chosen = {}
     for point in points:
         if INPUT in point.makers:
-            # the image keeps signed codes; a width asked for it replaces bits_image
-            own = choice.width(point, options.widths, options.bits_image)
-            chosen[point.name] = TensorPlan(choice.image_format(options, own))
+            chosen[point.name] = choice.image_plan(point, options)
         else:
             q = choice.width(point, options.widths, bits)
             chosen[point.name] = TensorPlan(FixedPointFormat(q, frac_bits, point.signed))
