@@ -11,7 +11,7 @@ from refq.data.preprocessing import Preprocessing
 from refq.errors import OptionError
 from refq.formats import Accumulator, parse_overflow, parse_rounding
 from refq.networks import Network
-from refq.plan import storage_points
+from refq.points import storage_points
 from refq.schemes.options import KMEANS
 
 

@@ -7,9 +7,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from refq.formats import FormatGrid
 from refq.layers import Conv
 from refq.networks.graph import Network
-from refq.plan import Codebook, Plan, storage_points
+from refq.plan import Clustered, Codebook, Coefficients, Plan
+from refq.points import storage_points
 
 MEGABYTE = 10**6
 MEBIBYTE = 2**20
@@ -96,8 +100,19 @@ def codebook_bits(network: Network, plan: Plan | None) -> int:
     )
 
 
+def _mean_bits(weight: Coefficients) -> float:
+    """Bits of a kernel's coefficients on average; base kernels of a clustered layer are counted
+    with the kernels that they stand for."""
+    if isinstance(weight, FormatGrid):
+        return float(weight.bits.mean())
+    if isinstance(weight, Clustered):
+        share = (1 + max(weight.labels)) / len(weight.labels)
+        return share * _mean_bits(weight.base) + _mean_bits(weight.residual)
+    return weight.bits
+
+
 def weight_bits(network: Network, plan: Plan | None) -> int:
-    """Bits of all weights and biases."""
+    """Bits of all weights and biases, without their formats."""
     total = 0
     for node in network.weighted:
         shape = network.weight_shapes()[node.name]
@@ -106,18 +121,55 @@ def weight_bits(network: Network, plan: Plan | None) -> int:
             total += FLOAT_BITS * (weights + biases)
         else:
             entry = plan.layers[node.name]
-            total += entry.weight.bits * weights + entry.bias.bits * biases
+            total += round(_mean_bits(entry.weight) * weights) + entry.bias.bits * biases
     return total
 
 
+def format_bits(network: Network, plan: Plan | None) -> int:
+    """Bits of what tells kernels' and filters' formats, feature maps' and clusters apart: a byte
+    each for fraction bits, bits where they differ, and a kernel's base."""
+    total = 0
+    for entry in plan.tensors.values() if plan else ():
+        total += 8 * len(entry.drops)
+    for layer in plan.layers.values() if plan else ():
+        parts: list[Coefficients] = [layer.weight]
+        if isinstance(layer.weight, Clustered):
+            parts = [layer.weight.base, layer.weight.residual]
+            total += 8 * len(layer.weight.labels)
+        for part in parts:
+            if isinstance(part, FormatGrid):
+                differ = part.bits.min() != part.bits.max()
+                total += 8 * part.bits.size * (2 if differ else 1)
+    return total
+
+
+def temporary_bits(network: Network, plan: Plan | None) -> int:
+    """Bits of the temporary maps of the clustered layer that needs most: K maps of sums, each as
+    wide as the accumulator, or 32 bits (paper B, section 6)."""
+    most = 0
+    for name, layer in plan.layers.items() if plan else ():
+        if isinstance(layer.weight, Clustered):
+            pixels = math.prod(network.shapes[name][1:])
+            width = int(np.max(layer.accumulator.bits or FLOAT_BITS))
+            most = max(most, (1 + max(layer.weight.labels)) * pixels * width)
+    return most
+
+
+def relative_complexity(coefficient_bits: float, data_bits: float) -> float:
+    """What a multiply-accumulate costs in units of one of 8 by 8 bits; floating point counts its 24
+    bits of significand (paper B, section 3.1 and Table 1)."""
+    return coefficient_bits * data_bits / 64
+
+
 def mac_complexity(network: Network, plan: Plan | None) -> dict[str, float]:
-    """{layer: MACs * (weight bits * data bits) / 64}, multiply-accumulates in units of 8 by 8 bits
-    (contract section 3); float operands count 24 bits."""
+    """{layer: multiply-accumulates in units of 8 by 8 bits}; a clustered layer's base kernels add
+    K/N of the layer at their width (contract section 3)."""
     out = {}
     for name, macs in network.macs().items():
-        weight = data = FLOAT_MAC_BITS
+        weight: float = FLOAT_MAC_BITS
+        data = FLOAT_MAC_BITS
         if plan:
-            weight = plan.layers[name].weight.bits
+            weight = _mean_bits(plan.layers[name].weight)
             data = plan.tensors[network.by_name[name].inputs[0]].stored_bits
-        out[name] = macs * weight * data / 64
+        out[name] = macs * relative_complexity(weight, data)
     return out

@@ -13,17 +13,11 @@ import numpy as np
 from numba.core import config
 
 from refq import kernels
+from refq.coefficients import IntegerWeights, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.fused import FusedSteps, Pending, Stored
 from refq.fused_float import FusedFloatSteps, Mapped, PendingFloat
-from refq.integer import (
-    IntegerSteps,
-    IntegerWeights,
-    Tensor,
-    conv_attributes,
-    quantize_weights,
-    window_attributes,
-)
+from refq.integer import IntegerSteps, Tensor, conv_attributes, window_attributes
 from refq.layers import (
     LRN,
     Add,

@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from refq import bundled, console, kernels, networks, oracle, schemes, search
+from refq import bundled, console, kernels, networks, oracle, plan_check, schemes, search
 from refq import plan as plans
 from refq.arguments import IN_PLAN, check_options, parser, scheme_options, search_settings
 from refq.calibrate import Statistics
@@ -139,7 +139,7 @@ def choose_plan(
     """(scheme, plan, search trace, what it was calibrated on)."""
     if arguments.plan:
         loaded = plans.load(arguments.plan)
-        plans.check(loaded, inputs.network)
+        plan_check.check(loaded, inputs.network)
         return loaded.scheme, loaded, None, None
     name = arguments.scheme or "float"
     scheme = schemes.find(name)

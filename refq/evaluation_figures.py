@@ -11,7 +11,8 @@ from refq import charts
 from refq.cost import MEGABYTE, Memory
 from refq.measure import PointNoise
 from refq.networks.graph import Network
-from refq.plan import Codebook, Plan, Point, TensorPlan, storage_points
+from refq.plan import Codebook, Plan, TensorPlan
+from refq.points import Point, storage_points
 
 MOST_BINS = 128
 

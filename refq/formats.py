@@ -102,23 +102,95 @@ class FixedPointFormat:
         return f"fxp-{'s' if self.signed else 'u'}{self.bits}/{self.frac_bits}"
 
 
+@dataclass(frozen=True, eq=False)
+class FormatGrid:
+    """Signed formats of a convolution's coefficients: one a kernel (3D) or a filter (2D), paper B,
+    section 4.
+
+    bits, frac_bits: int8 (O,) for kernels, (O, I) for filters; read-only. Equal where all are.
+    Raises FormatError for shapes that differ, widths outside 2..32 and |frac_bits| over 64.
+    """
+
+    bits: np.ndarray
+    frac_bits: np.ndarray
+
+    def __post_init__(self) -> None:
+        frac_bits = np.array(self.frac_bits, np.int64)
+        bits = np.array(np.broadcast_to(self.bits, frac_bits.shape), np.int64)
+        if frac_bits.ndim not in (1, 2) or not frac_bits.size:
+            raise FormatError(f"formats of shape {frac_bits.shape}", "(O,) or (O, I)")
+        for bound in (bits.min(), bits.max()):
+            FixedPointFormat(int(bound), int(np.abs(frac_bits).max()))  # raises
+        for name, array in (("bits", bits), ("frac_bits", frac_bits)):
+            array = array.astype(np.int8)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FormatGrid) and all(
+            np.array_equal(own, its)
+            for own, its in ((self.bits, other.bits), (self.frac_bits, other.frac_bits))
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.bits.tobytes(), self.frac_bits.tobytes()))
+
+    @property
+    def granularity(self) -> str:
+        return "3D" if self.bits.ndim == 1 else "2D"
+
+    @property
+    def short(self) -> str:
+        """`2D fxp-s4..8/3..9`: the least and the most of each."""
+        return f"{self.granularity} fxp-s{_span(self.bits)}/{_span(self.frac_bits)}"
+
+    __str__ = short.fget  # type: ignore[attr-defined]
+
+
+def _span(numbers: np.ndarray) -> str:
+    low, high = int(numbers.min()), int(numbers.max())
+    return str(low) if low == high else f"{low}..{high}"
+
+
 @dataclass(frozen=True)
 class Accumulator:
     """How the sum of a convolution or dense layer is kept (contract section 3).
 
     bits: None for exact, else 2..62. overflow: SAT or WRAP. every_mac: saturate after each
     MAC in the order bias, input channel, kernel row, kernel column; otherwise once at the end.
+    frac_bits: None for the largest of the products, which are then exact; fewer are reached by a
+    right shift that rounds, of each product with every_mac, otherwise of the sum. bits and
+    frac_bits may be tuples, a number for each kernel.
     """
 
-    bits: int | None = None
+    bits: int | tuple[int, ...] | None = None
     overflow: Overflow = Overflow.SAT
     every_mac: bool = False
+    frac_bits: int | tuple[int, ...] | None = None
+    rounding: Rounding = Rounding.TIES_EVEN
 
     def __post_init__(self) -> None:
-        if self.bits is not None and not 2 <= self.bits <= 62:
-            raise FormatError(f"an accumulator of {self.bits} bits", "2 to 62 bits")
+        for bits in _each(self.bits):
+            if not 2 <= bits <= 62:
+                raise FormatError(f"an accumulator of {bits} bits", "2 to 62 bits")
+        for frac_bits in _each(self.frac_bits):
+            if abs(frac_bits) > MAX_FRAC_BITS:
+                raise FormatError(
+                    f"an accumulator with {frac_bits} fraction bits",
+                    f"-{MAX_FRAC_BITS} to {MAX_FRAC_BITS}",
+                )
+        if self.bits is None and self.frac_bits is not None:
+            raise FormatError("an accumulator with fraction bits alone", "bits with them")
+        if self.rounding is Rounding.STOCHASTIC:
+            raise FormatError("an accumulator that rounds at random", "another rounding")
 
     def __str__(self) -> str:
         if self.bits is None:
             return "exact"
-        return f"{self.bits}-bit {self.overflow.value}{' every MAC' if self.every_mac else ''}"
+        place = "" if self.frac_bits is None else f"/{_span(np.array(self.frac_bits))}"
+        every = " every MAC" if self.every_mac else ""
+        return f"{_span(np.array(self.bits))}{place}-bit {self.overflow.value}{every}"
+
+
+def _each(numbers: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    return numbers if isinstance(numbers, tuple) else () if numbers is None else (numbers,)

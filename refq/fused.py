@@ -17,15 +17,18 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.formats import Overflow, Rounding
-from refq.integer import IntegerLayer, IntegerSteps, IntegerWeights, Tensor, encoded
+from refq.coefficients import IntegerLayer, IntegerWeights
+from refq.formats import Accumulator, Overflow, Rounding
+from refq.integer import IntegerSteps, Tensor, encoded
 from refq.kernels import aligned, fused, maps, rows
+from refq.kernels.accumulating import saturates_every_mac
 from refq.kernels.maps import Layout, Map
 from refq.kernels.planes import MAX_BITS, activation_planes
 from refq.layers import NO_PADS, WEIGHTED, Concat, Conv, Dense, MaxPool, ReLU
 from refq.memory import MapMemory, Place
 from refq.networks.graph import INPUT, Node
-from refq.plan import Codebook, Plan, ShiftCode, TensorPlan, is_wide
+from refq.plan import Codebook, Plan, ShiftCode, TensorPlan
+from refq.points import is_wide
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Stored:
 
     @cached_property
     def codes(self) -> np.ndarray:
-        return maps.unpack(self.map, self.place.channels).reshape(self.shape)
+        codes = maps.unpack(self.map, self.place.channels).reshape(self.shape)
+        return np.left_shift(codes, _drops(self.stored, codes)) if self.stored.drops else codes
 
     @property
     def frac_bits(self) -> int:
@@ -115,7 +119,8 @@ class FusedSteps:
         if isinstance(layer, Concat) and all(isinstance(each, Stored) for each in inputs):
             joined = self.memory.concatenated(node.name, [each.map for each in inputs])
             if joined:
-                return Stored(joined, self.memory.shape(node.name), x.stored)
+                entry = self.plan.tensors[node.name]
+                return Stored(joined, self.memory.shape(node.name), entry)
         plain = [each.tensor() if isinstance(each, Stored) else each for each in inputs]
         return self._packed(node.name, self.plain(node, plain))
 
@@ -125,8 +130,8 @@ class FusedSteps:
         if entry is None or tensor.codes.ndim != 4 or not _fits(entry):
             return tensor
         target = self._target(name, entry)
-        drop = target.map.scale
-        codes = tensor.codes >> drop if drop else tensor.codes
+        drop = _drops(entry, tensor.codes) if entry.drops else target.map.scale
+        codes = tensor.codes >> drop
         maps.pack(codes, target.map, target.place.first)
         return replace(target, outside=tensor.outside, sums=tensor.sums, overflows=tensor.overflows)
 
@@ -135,22 +140,24 @@ class FusedSteps:
         own = self.weights.layers[node.name]
         entry = self.plan.tensors.get(result.name)
         read, kernel = source.map, None
-        if entry is None or self._fuses(entry, own.frac_bits):
+        safe, modelled = self._limited(node, source)
+        if not modelled and self._fuses(entry, own):
             flat = isinstance(node.layer, Dense)
             layout = _one_pixel(read.layout) if flat else read.layout
             kernel = self._kernel(node, source, layout)
             if flat and kernel is not None:
                 read = self._flattened(read, layout)
         if kernel is None:
-            tensor = self.plain(node, [source.tensor()])
-            if relu:
-                tensor = self.plain(result, [tensor])
-            return self._packed(result.name, tensor)
+            return self._plainly(node, source, result, relu)
         if entry is None:
-            return self._sums(node, read, kernel, own)
-        shift = own.frac_bits - entry.format.frac_bits
+            made = self._sums(node, read, kernel, own)
+            if safe or _held(own.accumulator, *(made.sums or (0, 0))):
+                return made
+            return self._plainly(node, source, result, relu)
+        shift = own.frac_bits - own.raised - entry.format.frac_bits + np.array(entry.drops or (0,))
+        scale = own.align + read.scale
         # in 32 bits where sums, codes and what rounding adds to them stay below 2**31
-        most = max(kernel.largest + (1 << shift), 2 * entry.format.max_code)
+        most = max(kernel.largest + (1 << int(shift.max())), 2 * entry.format.max_code)
         width = 32 if most < 2**31 else 64
         target = self._target(result.name, entry)
         symmetric = self.plan.overflow is Overflow.SAT_SYM
@@ -161,19 +168,51 @@ class FusedSteps:
             case Codebook():
                 table = _stored_values(entry)
         ending = rows.ending(
-            source.map.scale + own.align, relu, shift, self.plan.rounding, entry.format, symmetric,
+            int(scale[0]), relu, int(shift[0]), self.plan.rounding, entry.format, symmetric,
             shifted, target.map.offset, len(target.map.planes), width, table,
         )  # fmt: skip
         assert ending is not None  # _fuses has asked
+        if np.ptp(scale) or np.ptp(shift):
+            ending = rows.by_channel(ending, kernel.bias, scale, shift, self.plan.rounding)
         seen = fused.convolve(read, kernel, target.map, ending, target.place.first)
+        if not safe and not _held(own.accumulator, seen.low, seen.high):
+            self.weights.workspace["overflows", node.name] = True
+            return self._plainly(node, source, result, relu)
         return replace(target, outside=seen.outside, sums=(seen.low, seen.high))
 
-    def _fuses(self, entry: TensorPlan, frac_bits: int) -> bool:
-        """True where the fused store has this rounding, overflow and format."""
-        shift = frac_bits - entry.format.frac_bits
+    def _plainly(self, node: Node, source: Stored, result: Node, relu: bool) -> Any:
+        """A weighted layer and its ReLU on plain arrays."""
+        tensor = self.plain(node, [source.tensor()])
+        if relu:
+            tensor = self.plain(result, [tensor])
+        return self._packed(result.name, tensor)
+
+    def _limited(self, node: Node, source: Stored) -> tuple[bool, bool]:
+        """(no sum can leave the layer's accumulator, it must be modelled MAC by MAC or is known to
+        overflow). Between the two, exact sums show whether it mattered."""
+        own, entry = self.weights.layers[node.name], source.stored
+        if own.accumulator.bits is None:
+            return True, False
+        if own.drop.any():
+            return False, True
+        largest = max(-entry.format.min_code, (1 << _kept_bits(entry)) - 1) << source.map.scale
+        # in floating point, with room for its rounding: where it matters little, the sums tell
+        reach = np.ldexp(own.reach.astype(np.float64) * largest, own.align) + np.abs(own.bias)
+        if (reach * (1 + 2.0**-40) < np.ldexp(1.0, np.array(own.accumulator.bits) - 1)).all():
+            return True, False
+        every = saturates_every_mac(own.accumulator) or own.split is not None
+        return False, every or ("overflows", node.name) in self.weights.workspace
+
+    def _fuses(self, entry: TensorPlan | None, own: IntegerLayer) -> bool:
+        """True where the fused store has this rounding, overflow and format, or can store the exact
+        sums where there is none."""
+        if entry is None:
+            return not (np.ptp(own.align) or own.raised.any())
+        shift = own.frac_bits - own.raised - entry.format.frac_bits + np.array(entry.drops or (0,))
         return (
             _fits(entry)
-            and 0 <= shift <= 48
+            and shift.min() >= 0
+            and shift.max() <= 48
             and self.plan.overflow is not Overflow.WRAP
             and self.plan.rounding is not Rounding.STOCHASTIC
         )
@@ -182,7 +221,9 @@ class FusedSteps:
         """Exact sums of the network's output, as a plain tensor."""
         layout = self.memory.layout(node.name, NO_PADS)
         out = np.zeros(layout.size, np.int64)
-        fused.convolve(source, kernel, (layout, out), rows.exact_sums(source.scale + own.align))
+        fused.convolve(
+            source, kernel, (layout, out), rows.exact_sums(source.scale + int(own.align[0]))
+        )
         count = layout.images * layout.height * layout.width
         first = layout.first * layout.channels
         flat = out[first : first + count * layout.channels]
@@ -201,9 +242,7 @@ class FusedSteps:
         grid = (layout.pitch, layout.channels, len(read.planes))
         key = (*grid, low, high, read.offset, read.scale)
         if key not in own.panels:
-            codes, bits = own.codes, own.accumulator.bits
-            # an accumulator that no sum can leave, on the way or at the end, is an exact one
-            limit = None if bits is None else (1 << (bits - 1)) - 1
+            codes = own.codes
             strides, pads, group = (1, 1), NO_PADS, 1
             if isinstance(node.layer, Conv):
                 strides, pads, group = node.layer.strides, node.layer.pads, node.layer.group
@@ -213,8 +252,7 @@ class FusedSteps:
             like = next((known for at, known in own.panels.items() if at[:3] == grid), None)
             own.panels[key] = fused.prepare(
                 codes, own.bias, layout, len(read.planes), (low, high), read.offset,
-                read.scale + own.align, strides, pads, group, isinstance(node.layer, Dense), limit,
-                like,
+                read.scale + own.align, strides, pads, group, isinstance(node.layer, Dense), like,
             )  # fmt: skip
         found: fused.Kernel | None = own.panels[key]
         return found
@@ -267,6 +305,19 @@ class FusedSteps:
             self.weights.workspace[key] = aligned.zeros((size,), np.uint8)
         found: np.ndarray = self.weights.workspace[key]
         return found
+
+
+def _drops(entry: TensorPlan, like: np.ndarray) -> np.ndarray:
+    """What each feature map's codes are shifted by, to meet codes (N, C, ...)."""
+    return np.array(entry.drops, np.int64).reshape(-1, *(1,) * (like.ndim - 2))
+
+
+def _held(accumulator: Accumulator, least: int, most: int) -> bool:
+    """True where sums from least to most are within a declared accumulator."""
+    assert accumulator.bits is not None
+    high = (1 << int(np.min(accumulator.bits)) - 1) - 1
+    low = -high if accumulator.overflow is Overflow.SAT_SYM else -high - 1
+    return low <= least and most <= high
 
 
 def _one_pixel(layout: Layout) -> Layout:

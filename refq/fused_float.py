@@ -18,7 +18,7 @@ from refq.kernels.maps import STRIDE, Layout
 from refq.layers import Concat, Conv, MaxPool, ReLU
 from refq.memory import MapMemory, Place
 from refq.networks.graph import INPUT, Node
-from refq.plan import is_wide
+from refq.points import is_wide
 from refq.weights import Weights
 
 

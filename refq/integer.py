@@ -1,21 +1,19 @@
-"""Networks in integers: layers' codes, and their steps on plain arrays."""
+"""Networks in integers: the steps of their layers on plain arrays."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import threading
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from refq import kernels
-from refq.errors import FormatError, OptionError
-from refq.formats import Accumulator, FixedPointFormat
+from refq.coefficients import IntegerLayer, IntegerWeights, Split, shifted_left
+from refq.errors import OptionError
 from refq.layers import (
     LRN,
     Add,
@@ -29,17 +27,17 @@ from refq.layers import (
     Softmax,
     output_shape,
 )
-from refq.networks.graph import INPUT, Network, Node
+from refq.networks.graph import INPUT, Node
 from refq.plan import Codebook, Plan, ShiftCode, TensorPlan
-from refq.weights import Weights
 
 
 @dataclass(frozen=True)
 class Tensor:
     """Integer codes between layers: value = codes * 2**-frac_bits.
 
-    codes: int32, or int64 for exact sums, (N, ...). stored: how the plan keeps this tensor,
-    None for an accumulator. outside: values that saturated or wrapped when it was quantized.
+    codes: int32, or int64 for exact sums, (N, ...); where feature maps have formats of their own,
+    int64, brought to the same fraction bits. stored: how the plan keeps this tensor, None for an
+    accumulator. outside: values that saturated or wrapped when it was quantized.
     sums: least and greatest sum of the weighted layer it comes from, None for others;
     overflows: accumulator overflows while it was summed.
     """
@@ -54,106 +52,6 @@ class Tensor:
     def values(self) -> np.ndarray:
         """Real values, float64."""
         return np.ldexp(self.codes.astype(np.float64), -self.frac_bits)
-
-
-@dataclass(frozen=True)
-class IntegerLayer:
-    """A weighted layer's codes, and how they meet in the accumulator (contract section 3).
-
-    codes: weights in the narrowest integer that their format allows. bias: int64 (O,), with the
-    accumulator's frac_bits. align: left shift that brings the products to them, above 0 where the
-    bias is finer than the products. panels: what the fused steps make of the codes, kept as long
-    as they are; it makes results no different.
-    """
-
-    codes: np.ndarray
-    bias: np.ndarray
-    frac_bits: int
-    align: int
-    accumulator: Accumulator
-    panels: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def weight(self) -> np.ndarray:
-        """The codes as the plain operations take them: int32, or int64 for 32 unsigned bits."""
-        return self.codes if self.codes.itemsize > 4 else self.codes.astype(np.int32, copy=False)
-
-
-@dataclass(frozen=True)
-class IntegerWeights:
-    """Integer layers of a network under a plan, and what steps keep between batches.
-
-    workspace: buffers that the fused steps reuse, one batch at a time under the lock; it makes
-    results no different.
-    """
-
-    layers: Mapping[str, IntegerLayer]
-    plan: Plan
-    lock: Any = field(default_factory=threading.RLock, compare=False, repr=False)
-    workspace: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-
-
-def quantize_weights(
-    network: Network,
-    weights: Weights,
-    plan: Plan,
-    ops: ModuleType = kernels,
-    like: IntegerWeights | None = None,
-) -> IntegerWeights:
-    """Codes of all weighted layers under a plan, ready for the engine.
-
-    like: of the same weights under another plan; layers whose codes come out the same are shared
-    with it, panels included, and so is its workspace.
-    """
-    layers = {}
-    for node in network.weighted:
-        entry = plan.layers[node.name]
-        if like and _same_codes(node, plan, like.plan):
-            layers[node.name] = like.layers[node.name]
-            continue
-        weight, _ = ops.quantize(weights.weight[node.name], entry.weight)
-        bias, _ = ops.quantize(weights.bias[node.name], entry.bias)
-        # products and bias meet at the larger number of fraction bits, by exact left shifts
-        product = plan.tensors[node.inputs[0]].format.frac_bits + entry.weight.frac_bits
-        frac_bits = max(product, entry.bias.frac_bits)
-        layers[node.name] = IntegerLayer(
-            weight.astype(_narrowest(entry.weight)),
-            _shifted_left(bias, frac_bits - entry.bias.frac_bits, node.name).astype(np.int64),
-            frac_bits,
-            frac_bits - product,
-            entry.accumulator,
-        )
-    if like:
-        return IntegerWeights(layers, plan, like.lock, like.workspace)
-    return IntegerWeights(layers, plan)
-
-
-def _same_codes(node: Node, plan: Plan, other: Plan) -> bool:
-    """True where two plans make the same IntegerLayer of a node."""
-    one, two = (each.tensors[node.inputs[0]].format.frac_bits for each in (plan, other))
-    return one == two and plan.layers[node.name] == other.layers[node.name]
-
-
-def _narrowest(fmt: FixedPointFormat) -> np.dtype:
-    """The smallest integer that holds every code of a format."""
-    fits = [kind for kind in (np.int8, np.int16) if fmt.max_code <= np.iinfo(kind).max]
-    return np.dtype(fits[0]) if fits else fmt.dtype
-
-
-def _shifted_left(codes: np.ndarray, shift: int, name: str) -> np.ndarray:
-    if shift == 0:
-        return codes
-    if not codes.any():
-        return codes
-    peak = int(np.abs(codes.astype(np.int64)).max()).bit_length()
-    if peak + shift > 62:
-        raise FormatError(
-            f"layer {name}: codes of {peak} bits shifted by {shift}",
-            "63 bits",
-            "choose formats of weights, bias and activations closer to each other",
-        )
-    kind = np.int32 if peak + shift < 31 else np.int64
-    return np.left_shift(codes.astype(kind), kind(shift))
 
 
 def window_attributes(layer: MaxPool | AvgPool) -> dict[str, Any]:
@@ -204,21 +102,7 @@ class IntegerSteps:
         ops, layer, x = self.ops, node.layer, inputs[0]
         match layer:
             case Conv() | Dense():
-                own = self.weights.layers[node.name]
-                attributes = conv_attributes(layer) if isinstance(layer, Conv) else {}
-                operation = ops.conv_integer if isinstance(layer, Conv) else ops.dense_integer
-                weight = _shifted_left(own.weight, own.align, node.name)
-                sums, overflows = operation(
-                    x.codes, weight, own.bias, accumulator=own.accumulator, **attributes
-                )
-                exact = sums
-                if own.accumulator.bits is not None:
-                    # what the sums need is told by sums that nothing has limited
-                    exact, _ = operation(x.codes, weight, own.bias, **attributes)
-                seen = (int(exact.min()), int(exact.max()))
-                return self._stored(
-                    node, Tensor(sums, own.frac_bits, sums=seen, overflows=overflows)
-                )
+                return self._stored(node, self._weighted(node, x))
             case ReLU():
                 codes = ops.relu(x.codes)
                 return self._stored(node, dataclasses.replace(x, codes=codes))
@@ -228,7 +112,8 @@ class IntegerSteps:
             case Concat():
                 # the plan keeps all operands in one format
                 codes = ops.concat([each.codes for each in inputs])
-                return self._stored(node, Tensor(codes, x.frac_bits, x.stored))
+                entry = self.plan.tensors[node.name]
+                return self._stored(node, Tensor(codes, x.frac_bits, entry))
             case Add():
                 return self._stored(node, self._sum(inputs))
             case AvgPool() | GlobalAvgPool() | LRN():
@@ -238,6 +123,52 @@ class IntegerSteps:
                 codes = ops.softmax_integer(x.codes, x.frac_bits, entry.format)
                 return Tensor(codes, entry.format.frac_bits, entry)
         raise OptionError(f"layer {node.name} of type {type(layer).__name__}", "a known layer")
+
+    def _weighted(self, node: Node, x: Tensor) -> Tensor:
+        """A convolution's or dense layer's sums, as its accumulators leave them."""
+        own, layer, ops = self.weights.layers[node.name], node.layer, self.ops
+        attributes = conv_attributes(layer) if isinstance(layer, Conv) else {}
+        operation = ops.conv_integer if isinstance(layer, Conv) else ops.dense_integer
+        # each feature map as its own format has it; the coefficients' codes make up for the rest
+        codes = np.right_shift(x.codes, _of_maps(x))
+        weight, accumulator = own.weight(node.name), own.accumulator
+        if own.split:
+            sums, overflows = self._clustered(operation, codes, own, own.split, node, attributes)
+        else:
+            sums, overflows = operation(
+                codes, weight, own.bias, accumulator=accumulator, drop=own.drop, **attributes
+            )
+        exact = sums
+        if accumulator.bits is not None:
+            # what the sums need is told by sums that nothing has limited
+            exact, _ = operation(codes, weight, own.bias, **attributes)
+            exact = np.right_shift(exact, _of_channels(own.drop, exact))
+        seen = (int(exact.min()), int(exact.max()))
+        sums = np.left_shift(sums, _of_channels(own.raised, sums))
+        return Tensor(sums, own.frac_bits, sums=seen, overflows=overflows)
+
+    def _clustered(
+        self,
+        operation: Any,
+        codes: np.ndarray,
+        own: IntegerLayer,
+        split: Split,
+        node: Node,
+        attributes: dict[str, Any],
+    ) -> tuple[np.ndarray, int]:
+        """As paper B computes it: K temporary maps of base kernels, to which residuals' are added
+        (section 6)."""
+        base = shifted_left(split.base, split.base_align, node.name)
+        maps, lost = operation(
+            codes, base, None, accumulator=own.accumulator, drop=split.base_drop, **attributes
+        )
+        residual = shifted_left(split.residual, split.align, node.name)
+        sums, more = operation(
+            codes, residual, own.bias, accumulator=own.accumulator, drop=own.drop, **attributes
+        )
+        maps = np.left_shift(maps[:, split.labels], _of_channels(split.raise_base, sums))
+        sums, last = self.ops.add_limited(sums, maps, own.accumulator)
+        return sums, lost + more + last
 
     def _modes(self, name: str, like: np.ndarray) -> tuple[Any, ...]:
         """Rounding, overflow, and the place in the stochastic sequence of a tensor's elements."""
@@ -252,9 +183,15 @@ class IntegerSteps:
         entry = self.plan.tensors.get(node.name)
         if entry is None or entry == tensor.stored:
             return tensor
-        codes, outside = self.ops.requantize(
-            tensor.codes, tensor.frac_bits, entry.format, *self._modes(node.name, tensor.codes)
-        )
+        modes = self._modes(node.name, tensor.codes)
+        if entry.drops:
+            codes, outside = self.ops.requantize_maps(
+                tensor.codes, tensor.frac_bits, entry.format, np.array(entry.drops), *modes
+            )
+        else:
+            codes, outside = self.ops.requantize(
+                tensor.codes, tensor.frac_bits, entry.format, *modes
+            )
         return dataclasses.replace(
             tensor, codes=encoded(codes, entry, self.ops), frac_bits=entry.format.frac_bits,
             stored=entry, outside=outside,
@@ -286,3 +223,14 @@ class IntegerSteps:
             offset=self.first_image * outputs,
         )  # fmt: skip
         return Tensor(encoded(codes, entry, self.ops), entry.format.frac_bits, entry, outside)
+
+
+def _of_channels(numbers: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Numbers (C,) to meet an array (N, C, ...)."""
+    return numbers.reshape(-1, *(1,) * (like.ndim - 2))
+
+
+def _of_maps(x: Tensor) -> np.ndarray:
+    """How many low bits each feature map's codes have that its format has not."""
+    drops = x.stored.drops if x.stored else ()
+    return _of_channels(np.array(drops or (0,), x.codes.dtype), x.codes)

@@ -18,7 +18,8 @@ from refq.formats import Rounding
 from refq.integer import encoded
 from refq.layers import WEIGHTED
 from refq.networks.graph import INPUT, Network, Node
-from refq.plan import Codebook, Plan, storage_points
+from refq.plan import Codebook, Plan
+from refq.points import storage_points
 from refq.weights import Weights
 
 Batches = Iterable[tuple[np.ndarray, "np.ndarray | None"]]

@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from refq.errors import FormatError
-from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
+from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 
 NO_PADS = (0, 0, 0, 0)
 
@@ -126,6 +126,15 @@ def quantize(
     return _codes(values, np.shape(x), fmt, rounding, overflow, chances)
 
 
+def quantize_grid(x: np.ndarray, grid: FormatGrid) -> tuple[np.ndarray, int]:
+    codes, outside = np.empty(x.shape, np.int32), 0
+    for place in np.ndindex(grid.bits.shape):
+        fmt = FixedPointFormat(int(grid.bits[place]), int(grid.frac_bits[place]))
+        codes[place], beyond = quantize(x[place], fmt)
+        outside += beyond
+    return codes, outside
+
+
 def dequantize(codes: np.ndarray, frac_bits: int) -> np.ndarray:
     scale = Fraction(2) ** -frac_bits
     flat = [float(int(code) * scale) for code in np.asarray(codes).reshape(-1)]
@@ -145,6 +154,27 @@ def requantize(
     values = [int(code) * scale for code in np.asarray(codes).reshape(-1)]
     chances = _chances(rounding, len(values), seed, offset)
     return _codes(values, np.shape(codes), fmt, rounding, overflow, chances)
+
+
+def requantize_maps(
+    codes: np.ndarray,
+    frac_bits: int,
+    fmt: FixedPointFormat,
+    drops: np.ndarray,
+    rounding: Rounding = Rounding.TIES_EVEN,
+    overflow: Overflow = Overflow.SAT,
+    seed: int = 0,
+    offset: int = 0,
+) -> tuple[np.ndarray, int]:
+    places = np.arange(codes.size).reshape(codes.shape)
+    out, outside = np.empty(codes.shape, np.int64), 0
+    for n, c in np.ndindex(codes.shape[:2]):
+        own = FixedPointFormat(fmt.bits, fmt.frac_bits - int(drops[c]), fmt.signed)
+        first = offset + int(places[n, c].flat[0])
+        kept, beyond = requantize(codes[n, c], frac_bits, own, rounding, overflow, seed, first)
+        out[n, c] = kept.astype(np.int64) * 2 ** int(drops[c])
+        outside += beyond
+    return out, outside
 
 
 # --- convolution and dense ----------------------------------------------------------------------
@@ -205,6 +235,7 @@ def conv_integer(
     pads: tuple[int, int, int, int] = NO_PADS,
     group: int = 1,
     accumulator: Accumulator = Accumulator(),  # noqa: B008 - frozen
+    drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int]:
     bias = [0] * w.shape[0] if b is None else [int(value) for value in b]
     # int64 holds every sum below when this many bits hold the worst case
@@ -215,38 +246,75 @@ def conv_integer(
     )
     if worst >= 2**63:
         raise FormatError(f"sums of up to {worst.bit_length() + 1} bits", "sums within 64 bits")
+    exact = accumulator.bits is None
+    bits = np.zeros(len(w), np.int64) + (0 if exact else np.array(accumulator.bits))
+    drops = np.zeros(len(w), np.int64) if drop is None or exact else drop.astype(np.int64)
     parts, overflows, first = [], 0, 0
     for part, weights in _groups(x.astype(np.int64), w.astype(np.int64), group):
         taps = _taps(part, weights, strides, pads)
         shape = (x.shape[0], weights.shape[0], *taps[0][1].shape[1:])
-        start = np.array(bias[first : first + weights.shape[0]], np.int64)
-        first += weights.shape[0]
-        total = np.broadcast_to(start[None, :, None, None], shape).copy()
+        rows = slice(first, first + weights.shape[0])
+        first = rows.stop
+        own = (bits[rows][None, :, None, None], accumulator.overflow)
+        down = (drops[rows][None, :, None, None], accumulator.rounding)
+        start = np.array(bias[rows], np.int64)[None, :, None, None]
+        total = np.broadcast_to(start, shape).copy()
         steps = [factors[None, :, None, None] * pixels[:, None] for factors, pixels in taps]
-        in_order = accumulator.every_mac and accumulator.overflow is not Overflow.WRAP
-        if in_order and accumulator.bits is not None:
-            total, overflows = _keep(total, accumulator, overflows)
+        if accumulator.every_mac and not exact:
+            total = _shifted_right(total, *down)
+            steps = [_shifted_right(step, *down) for step in steps]
+        if accumulator.every_mac and not exact and accumulator.overflow is not Overflow.WRAP:
+            total, overflows = _keep(total, *own, overflows)
             for step in steps:
-                total, overflows = _keep(total + step, accumulator, overflows)
+                total, overflows = _keep(total + step, *own, overflows)
         else:
             for step in steps:
                 total = total + step
-            total, overflows = _keep(total, accumulator, overflows)
+            if not accumulator.every_mac:
+                total = _shifted_right(total, *down)
+            if not exact:
+                total, overflows = _keep(total, *own, overflows)
         parts.append(total)
     return np.concatenate(parts, axis=1), overflows
 
 
-def _keep(sums: np.ndarray, accumulator: Accumulator, overflows: int) -> tuple[np.ndarray, int]:
-    """Sums as a declared accumulator keeps them, and the overflows counted so far."""
+def add_limited(
+    sums: np.ndarray, more: np.ndarray, accumulator: Accumulator
+) -> tuple[np.ndarray, int]:
+    total = sums.astype(np.int64) + more
     if accumulator.bits is None:
-        return sums, overflows
-    fmt_low, fmt_high = -(2 ** (accumulator.bits - 1)), 2 ** (accumulator.bits - 1) - 1
-    if accumulator.overflow is Overflow.WRAP:
-        kept = (sums - fmt_low) % 2**accumulator.bits + fmt_low
-    elif accumulator.overflow is Overflow.SAT_SYM:
-        kept = np.clip(sums, -fmt_high, fmt_high)
+        return total, 0
+    return _keep(total, np.array(accumulator.bits), accumulator.overflow, 0)
+
+
+def _shifted_right(values: np.ndarray, drop: np.ndarray, rounding: Rounding) -> np.ndarray:
+    """Integers divided by 2**drop and rounded by the named rule."""
+    step = 2**drop
+    below = values // step
+    twice = 2 * (values - below * step)
+    some, more, tie = twice > 0, twice > step, (twice == step) & (step > 1)
+    up = {
+        Rounding.TO_NEG: np.zeros_like(some),
+        Rounding.TO_POS: some,
+        Rounding.TO_ZERO: some & (values < 0),
+        Rounding.TIES_POS: more | tie,
+        Rounding.TIES_AWAY: more | (tie & (values > 0)),
+        Rounding.TIES_EVEN: more | (tie & (below % 2 == 1)),
+    }
+    return below + up[rounding]
+
+
+def _keep(
+    sums: np.ndarray, bits: np.ndarray, overflow: Overflow, overflows: int
+) -> tuple[np.ndarray, int]:
+    """Sums as declared accumulators keep them, and the overflows counted so far."""
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    if overflow is Overflow.WRAP:
+        kept = (sums - low) % 2**bits + low
+    elif overflow is Overflow.SAT_SYM:
+        kept = np.clip(sums, -high, high)
     else:
-        kept = np.clip(sums, fmt_low, fmt_high)
+        kept = np.clip(sums, low, high)
     return kept, overflows + int((kept != sums).sum())
 
 
@@ -261,9 +329,12 @@ def dense_integer(
     w: np.ndarray,
     b: np.ndarray | None = None,
     accumulator: Accumulator = Accumulator(),  # noqa: B008 - frozen
+    drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int]:
     pixels = x.reshape(x.shape[0], -1, 1, 1)
-    sums, overflows = conv_integer(pixels, w[:, :, None, None], b, accumulator=accumulator)
+    sums, overflows = conv_integer(
+        pixels, w[:, :, None, None], b, accumulator=accumulator, drop=drop
+    )
     return sums[:, :, 0, 0], overflows
 
 

@@ -1,25 +1,23 @@
-"""A Plan says what the numbers of every tensor and layer look like; JSON round trip.
-
-Points are where activations are kept: one point holds all tensors that share one format, and
-its width belongs to the layer that reads it (contract section 2).
-"""
+"""A Plan says what the numbers of every tensor and layer look like; JSON round trip."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from refq.errors import FormatError, OptionError, RefqError
-from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
-from refq.layers import WEIGHTED, Add, Concat, Conv, Dense, MaxPool, ReLU, Softmax
-from refq.networks.graph import INPUT, Network, Node
+from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 
 # the widest index of a codebook: more would be no saving
 CODEBOOK_BITS = 16
+# how much coarser than its tensor a feature map may be
+MAX_DROP = 24
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,22 @@ class Codebook:
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """Format of the values that the next layer computes with, and how they are stored."""
+    """Format of the values that the next layer computes with, and how they are stored.
+
+    drops: where feature maps have formats of their own, how many fraction bits each has fewer than
+    the format (contract section 3); all have its bits.
+    """
 
     format: FixedPointFormat
     code: ShiftCode | Codebook | None = None
+    drops: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.drops and (self.code or not 0 <= min(self.drops) <= max(self.drops) <= MAX_DROP):
+            raise FormatError(
+                f"feature maps with {min(self.drops)} to {max(self.drops)} fraction bits fewer",
+                f"0 to {MAX_DROP}, and no storage code",
+            )
         if self.code is None:
             return
         if self.format.signed or self.format.bits > 31:
@@ -97,10 +105,42 @@ class TensorPlan:
 
 
 @dataclass(frozen=True)
+class Clustered:
+    """Kernels as base and residual, F_i = G_l(i) + F~_i (paper B, eq. 9).
+
+    A base kernel is the mean of those it stands for, in its format; a residual is what its kernel
+    then still lacks. labels: which base each kernel has, all of 0..K-1. base: format of all, or of
+    each of the K kernels or their filters; residual: the same of the layer's own kernels.
+    """
+
+    base: FixedPointFormat | FormatGrid
+    residual: FixedPointFormat | FormatGrid
+    labels: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        used = sorted(set(self.labels))
+        if not used or used != list(range(len(used))):
+            raise FormatError(f"base kernels {used}", "0 to K - 1, each with a kernel")
+        if isinstance(self.base, FormatGrid) and len(self.base.bits) != len(used):
+            raise FormatError(
+                f"formats of {len(self.base.bits)} base kernels", f"{len(used)}, one for each"
+            )
+
+    @property
+    def short(self) -> str:
+        return f"{1 + max(self.labels)} x {self.base.short} + {self.residual.short}"
+
+    __str__ = short.fget  # type: ignore[attr-defined]
+
+
+Coefficients = FixedPointFormat | FormatGrid | Clustered
+
+
+@dataclass(frozen=True)
 class LayerPlan:
     """Formats of a weighted layer's coefficients, and its accumulator."""
 
-    weight: FixedPointFormat
+    weight: Coefficients
     bias: FixedPointFormat
     accumulator: Accumulator = Accumulator()  # noqa: RUF009 - frozen
 
@@ -126,8 +166,25 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; from_json gives back an equal Plan."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain: dict[str, Any] = _plain(self)
         return {"refq_plan": 1, **plain}
+
+
+def _plain(value: Any) -> Any:
+    """A value in JSON's own types."""
+    if isinstance(value, FormatGrid):
+        same = value.bits.min() == value.bits.max()
+        bits = int(value.bits.min()) if same else value.bits.tolist()
+        return {"bits": bits, "frac_bits": value.frac_bits.tolist()}
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(each) for each in value]
+    return value
 
 
 def from_json(stored: Mapping[str, Any]) -> Plan:
@@ -139,12 +196,15 @@ def from_json(stored: Mapping[str, Any]) -> Plan:
             name: TensorPlan(
                 _format(entry["format"]),
                 _code(entry["code"]) if entry["code"] else None,
+                _numbers(entry.get("drops", [])),
             )
             for name, entry in stored["tensors"].items()
         }
         layers = {
             name: LayerPlan(
-                _format(entry["weight"]), _format(entry["bias"]), _accumulator(entry["accumulator"])
+                _coefficients(entry["weight"]),
+                _format(entry["bias"]),
+                _accumulator(entry["accumulator"]),
             )
             for name, entry in stored["layers"].items()
         }
@@ -194,9 +254,37 @@ def _code(stored: Mapping[str, Any]) -> ShiftCode | Codebook:
     return Codebook(**{**_whole(stored), "values": tuple(values)})
 
 
+def _numbers(stored: Any) -> tuple[int, ...]:
+    """A list of whole numbers."""
+    return tuple(_whole({"bits": value})["bits"] for value in stored)
+
+
+def _coefficients(stored: Mapping[str, Any]) -> Coefficients:
+    if "labels" in stored:
+        base, residual = _coefficients(stored["base"]), _coefficients(stored["residual"])
+        if isinstance(base, Clustered) or isinstance(residual, Clustered):
+            raise ValueError("clusters of clusters")
+        return Clustered(base, residual, _numbers(stored["labels"]))
+    if not isinstance(stored["frac_bits"], list):
+        return _format(stored)
+    grid = [np.array(stored[key]) for key in ("bits", "frac_bits")]
+    if any(array.dtype.kind != "i" for array in grid):
+        raise TypeError("bits and frac_bits of a grid are whole numbers")
+    return FormatGrid(*grid)
+
+
 def _accumulator(stored: Mapping[str, Any]) -> Accumulator:
-    entry = _whole(stored)
-    return Accumulator(entry["bits"], Overflow(entry["overflow"]), entry["every_mac"])
+    entry = dict(stored)
+    several = {
+        key: _numbers(entry.pop(key))
+        for key in ("bits", "frac_bits")
+        if isinstance(entry.get(key), list)
+    }
+    entry = {"frac_bits": None, "rounding": Rounding.TIES_EVEN.value, **_whole(entry), **several}
+    return Accumulator(
+        entry["bits"], Overflow(entry["overflow"]), entry["every_mac"], entry["frac_bits"],
+        Rounding(entry["rounding"]),
+    )  # fmt: skip
 
 
 def load(path: str | Path) -> Plan:
@@ -215,160 +303,3 @@ def load(path: str | Path) -> Plan:
         return from_json(stored)
     except RefqError as error:
         raise OptionError(f"plan {path}: {error}") from None
-
-
-def check(plan: Plan, network: Network) -> None:
-    """Raises OptionError where a plan was made for another network or misses a tensor."""
-    if plan.network != network.name or dict(plan.parameters) != dict(network.parameters):
-        raise OptionError(
-            f"a plan for {plan.network} {dict(plan.parameters)}",
-            f"{network.name} {dict(network.parameters)}",
-        )
-    points = storage_points(network)
-    tensors = {name for point in points for name in point.tensors}
-    image = plan.tensors.get(INPUT)
-    if image is not None and not image.format.signed:
-        raise OptionError(f"a plan with an unsigned image, {image.format}", "a signed format")
-    for point in points:
-        entries = {plan.tensors[name] for name in point.tensors if name in plan.tensors}
-        if len(entries) > 1:
-            raise OptionError(
-                f"a plan with {len(entries)} formats for {', '.join(point.tensors)}",
-                "one common format",
-            )
-    layers = {node.name for node in network.weighted}
-    for kind, wanted, got in (
-        ("tensor", tensors, set(plan.tensors)),
-        ("layer", layers, set(plan.layers)),
-    ):
-        wrong = sorted(wanted ^ got)
-        if wrong:
-            raise OptionError(
-                f"a plan that misses or invents {kind} {', '.join(wrong)}",
-                f"one entry for each {kind} of {network.name}",
-            )
-
-
-@dataclass(frozen=True)
-class Point:
-    """Tensors kept in one common format.
-
-    name: the first layer that computes with them, or `output`; of an addition's operands, which
-    share that layer, `layer.tensor`.
-    width_of: the weighted layer downstream whose bit-width they follow, or the name.
-    tensors: all tensors in this format. makers: those that are quantized; the others (max
-    pools, concatenations) only move codes. producers: the weighted layers whose outputs are
-    stored here. readers: layers that compute with them.
-    """
-
-    name: str
-    width_of: str
-    tensors: tuple[str, ...]
-    makers: tuple[str, ...]
-    producers: tuple[str, ...]
-    readers: tuple[str, ...]
-    signed: bool
-
-    @property
-    def is_output(self) -> bool:
-        return not self.readers
-
-
-def is_wide(network: Network, node: Node) -> bool:
-    """True where a node's exact sums are not stored: they go straight into a ReLU, or are the
-    network's output."""
-    if not isinstance(node.layer, (*WEIGHTED, Add)):
-        return False
-    readers = network.consumers[node.name]
-    if not readers:
-        return True
-    return len(readers) == 1 and isinstance(readers[0].layer, ReLU)
-
-
-def _moves_codes(network: Network, node: Node) -> bool:
-    """True for layers whose output codes are some of their input codes."""
-    if isinstance(node.layer, ReLU):
-        source = network.by_name.get(node.inputs[0])
-        return source is None or not is_wide(network, source)
-    return isinstance(node.layer, (MaxPool, Concat))
-
-
-def storage_points(network: Network) -> tuple[Point, ...]:
-    """The points of a network in order of computation."""
-    groups: dict[str, list[str]] = {INPUT: [INPUT]}  # tensor -> the shared list of its group
-    for node in network.nodes:
-        if is_wide(network, node):
-            continue
-        group = [node.name]
-        if _moves_codes(network, node):
-            # joined to the groups it moves codes from, which thereby get one common format
-            merged: list[str] = []
-            for name in node.inputs:
-                merged += [each for each in groups[name] if each not in merged]
-            group = [*merged, node.name]
-        for name in group:
-            groups[name] = group
-    order = {name: index for index, name in enumerate(network.shapes)}
-    unique = {id(group): sorted(group, key=order.__getitem__) for group in groups.values()}
-    signs = _signs(network)
-    return tuple(
-        _point(network, tuple(tensors), signs)
-        for tensors in sorted(unique.values(), key=lambda names: order[names[0]])
-    )
-
-
-def _signs(network: Network) -> dict[str, bool]:
-    """Whether each tensor can be negative: sums can, ReLU and softmax end it, others keep it."""
-    signs = {INPUT: True}
-    for node in network.nodes:
-        if isinstance(node.layer, (ReLU, Softmax)):
-            signs[node.name] = False
-        elif isinstance(node.layer, WEIGHTED):
-            signs[node.name] = True
-        else:
-            signs[node.name] = any(signs[name] for name in node.inputs)
-    return signs
-
-
-def _point(network: Network, tensors: tuple[str, ...], signs: Mapping[str, bool]) -> Point:
-    makers, producers, readers = [], [], []
-    for name in tensors:
-        node = network.by_name.get(name)
-        readers += [
-            reader.name
-            for reader in network.consumers[name]
-            if reader.name not in tensors and reader.name not in readers
-        ]
-        if node is not None and _moves_codes(network, node):
-            continue
-        makers.append(name)
-        # a ReLU stores the sum that it reads
-        source = network.by_name[node.inputs[0]] if node and isinstance(node.layer, ReLU) else node
-        if source is not None and isinstance(source.layer, WEIGHTED):
-            producers.append(source.name)
-    signed = any(signs[name] for name in makers)
-    readers.sort(key=list(network.shapes).index)
-    name = readers[0] if readers else "output"
-    if readers and isinstance(network.by_name[name].layer, Add):
-        name = f"{name}.{tensors[-1]}"
-    width_of = _weighted_below(network, tensors) or name
-    return Point(name, width_of, tensors, tuple(makers), tuple(producers), tuple(readers), signed)
-
-
-def _weighted_below(network: Network, tensors: tuple[str, ...]) -> str | None:
-    """The first weighted layer that values of these tensors reach."""
-    reached = set(tensors)
-    for node in network.nodes:
-        if reached.intersection(node.inputs):
-            if isinstance(node.layer, (Conv, Dense)):
-                return node.name
-            reached.add(node.name)
-    return None
-
-
-def stored_counts(network: Network, points: tuple[Point, ...]) -> dict[str, int]:
-    """Weighted-layer outputs of one image that each point stores: the papers' activations."""
-    return {
-        point.name: sum(math.prod(network.shapes[name]) for name in point.producers)
-        for point in points
-    }

@@ -13,7 +13,8 @@ from refq.cost import Memory, codebook_bits, weight_bits
 from refq.evaluation_figures import figures
 from refq.measure import Measurement
 from refq.networks.graph import INPUT, Network
-from refq.plan import Codebook, Plan, Point, storage_points, stored_counts
+from refq.plan import Codebook, Plan
+from refq.points import Point, storage_points, stored_counts
 from refq.tables import aligned
 
 PACKAGES = ("numpy", "numba", "scipy", "h5py")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
+from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 
 RNG = np.random.default_rng(20161)
 Case = tuple[str, dict[str, Any]]
@@ -51,6 +51,9 @@ ACCUMULATORS = [
     Accumulator(18, Overflow.SAT, every_mac=True),
     Accumulator(18, Overflow.SAT_SYM, every_mac=True),
     Accumulator(18, Overflow.WRAP, every_mac=True),
+    Accumulator((18, 62, 15, 17), Overflow.SAT),
+    Accumulator((18, 17, 16, 19), Overflow.WRAP),
+    Accumulator((18, 15, 31, 17), Overflow.SAT, every_mac=True),
 ]
 FORMATS = [
     FixedPointFormat(8, 5),
@@ -99,7 +102,7 @@ def _sums() -> Iterator[Case]:
     yield "dense", {"x": real(3, 4, 5, 2), "w": real(7, 40), "b": real(7)}
     yield "dense", {"x": real(3, 40), "w": real(7, 40)}
     yield "dense", {"x": real(9, 21), "w": real(4, 21)}
-    for accumulator in ACCUMULATORS:
+    for accumulator in ACCUMULATORS[:7]:
         yield "dense_integer", {
             "x": codes(3, 4, 5, 2, signed=False), "w": codes(7, 40, bits=9),
             "b": RNG.integers(-(2**15), 2**15, 7), "accumulator": accumulator,
@@ -118,6 +121,48 @@ def _saturations() -> Iterator[Case]:
                     "b": RNG.integers(-(1 << (bits - 1)), 1 << (bits - 1), outputs),
                     "accumulator": Accumulator(bits, overflow, every_mac=True),
                 }  # fmt: skip
+
+
+def _narrowed() -> Iterator[Case]:
+    """Accumulators with fewer fraction bits than the products, a number for each kernel."""
+    drop = np.array([3, 0, 7, 1, 12])
+    for rounding in Rounding:
+        if rounding is Rounding.STOCHASTIC:
+            continue
+        for overflow in Overflow:
+            for every_mac in (False, True):
+                yield "conv_integer", {
+                    "x": codes(2, 3, 4, 7, bits=6), "w": codes(5, 3, 3, 2, bits=5),
+                    "b": RNG.integers(-(2**11), 2**11, 5), "drop": drop,
+                    "accumulator": Accumulator((9, 15, 8, 12, 6), overflow, every_mac, 0, rounding),
+                }  # fmt: skip
+        yield "dense_integer", {
+            "x": codes(3, 4, 5, bits=5), "w": codes(7, 20, bits=6), "drop": np.arange(7),
+            "accumulator": Accumulator(9, Overflow.SAT, True, 0, rounding),
+        }  # fmt: skip
+
+
+def _hybrid() -> Iterator[Case]:
+    for shape in ((7,), (7, 3)):
+        bits, frac_bits = RNG.integers(2, 9, shape), RNG.integers(-5, 9, shape)
+        grid = FormatGrid(bits, frac_bits)
+        yield "quantize_grid", {"x": real(7, 3, 2, 5), "grid": grid}
+        # halves of a step, and ends of the range
+        step = np.ldexp(0.5, -grid.frac_bits.astype(int)).reshape(*shape, *(1,) * (4 - len(shape)))
+        halves = RNG.integers(-300, 300, (7, 3, 2, 5)) * step
+        yield "quantize_grid", {"x": halves, "grid": grid}
+    for accumulator in (Accumulator(), *(Accumulator(17, overflow) for overflow in Overflow)):
+        yield "add_limited", {
+            "sums": RNG.integers(-(2**16), 2**16, (2, 3, 5, 4)),
+            "more": RNG.integers(-(2**16), 2**16, (2, 3, 5, 4)), "accumulator": accumulator,
+        }  # fmt: skip
+    wide = RNG.integers(-(2**30), 2**30, (3, 5, 2, 7))
+    for fmt in FORMATS[:4]:
+        for modes in _modes():
+            yield "requantize_maps", {
+                "codes": wide, "frac_bits": 22, "fmt": fmt, "drops": np.array([0, 3, 1, 9, 0]),
+                **modes,
+            }  # fmt: skip
 
 
 def _pools() -> Iterator[Case]:
@@ -203,4 +248,7 @@ def _rest() -> Iterator[Case]:
     yield "float_histogram", {"x": np.array([0.0, -0.0, np.inf, 1e-40, 3e38], np.float32)}
 
 
-CASES: list[Case] = [*_fixed(), *_sums(), *_saturations(), *_pools(), *_channels(), *_rest()]
+CASES: list[Case] = [
+    *_fixed(), *_sums(), *_saturations(), *_narrowed(), *_hybrid(), *_pools(), *_channels(),
+    *_rest(),
+]  # fmt: skip

@@ -27,7 +27,8 @@ from refq.formats import FixedPointFormat
 from refq.measure import calibrate
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.plan import Plan, from_json, storage_points, stored_counts
+from refq.plan import Plan, from_json
+from refq.points import storage_points, stored_counts
 from refq.schemes.allocation import allocate, noise
 from refq.schemes.steps import step
 from refq.weights import Weights, random_weights

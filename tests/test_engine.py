@@ -20,7 +20,8 @@ from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.layers import LRN, Add, AvgPool, Concat, Conv, Dense, GlobalAvgPool, ReLU, Softmax
 from refq.measure import Batches, calibrate, count_codes
 from refq.networks import Network, Node
-from refq.plan import Plan, storage_points
+from refq.plan import Plan
+from refq.points import storage_points
 from refq.weights import Weights, load, random_weights
 
 

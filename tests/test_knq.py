@@ -10,7 +10,8 @@ from refq import plan as plans
 from refq.calibrate import Statistics, add_codes
 from refq.errors import FormatError, OptionError
 from refq.formats import FixedPointFormat, Rounding
-from refq.plan import Codebook, TensorPlan, storage_points
+from refq.plan import Codebook, TensorPlan
+from refq.points import storage_points
 from refq.schemes import Options, knq
 from refq.weights import random_weights
 

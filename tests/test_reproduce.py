@@ -19,7 +19,8 @@ from refq.formats import FixedPointFormat, Rounding
 from refq.layers import ReLU
 from refq.papers import codebooks, ilnq
 from refq.papers import study as study_module
-from refq.plan import Codebook, Plan, TensorPlan, storage_points
+from refq.plan import Codebook, Plan, TensorPlan
+from refq.points import storage_points
 from refq.schemes import Options, knq
 from refq.tables import Table
 

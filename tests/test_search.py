@@ -31,7 +31,8 @@ from refq.evaluate import main
 from refq.formats import Rounding
 from refq.measure import calibrate
 from refq.networks import Network
-from refq.plan import Plan, storage_points
+from refq.plan import Plan
+from refq.points import storage_points
 from refq.search import Found, Settings, layerwise, run, sensitivity
 from refq.search.bounds import Bounds
 from refq.search.journal import Journal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from refq.layers import Add, AvgPool, Conv, GlobalAvgPool, ReLU
 from refq.networks import Network, Node, build, chain
-from refq.plan import Point, storage_points, stored_counts
+from refq.points import Point, storage_points, stored_counts
 
 VGG16 = build("vgg16")
 

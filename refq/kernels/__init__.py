@@ -3,12 +3,14 @@
 `refq.oracle` has the same public names; `tests/op_cases.py` has a row for each.
 """
 
+from refq.kernels.accumulating import add_limited
 from refq.kernels.compare import energies
 from refq.kernels.conv import conv, conv_integer
 from refq.kernels.dense import dense, dense_integer
 from refq.kernels.elementwise import add, concat, relu
 from refq.kernels.fixed import dequantize, quantize, requantize
 from refq.kernels.histogram import code_histogram, float_histogram
+from refq.kernels.hybrid import quantize_grid, requantize_maps
 from refq.kernels.lrn import lrn, lrn_integer
 from refq.kernels.pool import (
     avg_pool,
@@ -27,6 +29,7 @@ from refq.kernels.storage import (
 
 __all__ = [
     "add",
+    "add_limited",
     "avg_pool",
     "avg_pool_integer",
     "code_histogram",
@@ -46,8 +49,10 @@ __all__ = [
     "lrn_integer",
     "max_pool",
     "quantize",
+    "quantize_grid",
     "relu",
     "requantize",
+    "requantize_maps",
     "shift_decode",
     "shift_encode",
     "softmax",

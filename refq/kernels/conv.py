@@ -9,8 +9,9 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
-from refq.formats import Accumulator, Overflow
+from refq.formats import Accumulator
 from refq.kernels import gemm
+from refq.kernels.accumulating import keep_sums, limits, rounded_products, saturates_every_mac
 from refq.kernels.saturating import saturating_dtype, saturating_product
 from refq.layers import NO_PADS, Conv, Pads, Pair, output_shape
 
@@ -60,24 +61,6 @@ def _store(sums, bias, out, images, first_channel, top_row):
                     out[images + n, first_channel + o, top_row + r, c] = (
                         out.dtype.type(sums[o, n, r, c]) + start
                     )
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _limit_sums(sums, low, high, wrap, bits):
-    """Brings exact sums into the accumulator's range in place; counts those outside."""
-    outside = 0
-    for i in prange(sums.size):
-        value = sums[i]
-        if value < low or value > high:
-            outside += 1
-            if wrap:
-                value &= (1 << bits) - 1
-                if value >> (bits - 1):
-                    value -= 1 << bits
-                sums[i] = value
-            else:
-                sums[i] = low if value < low else high
-    return outside
 
 
 def _check(
@@ -141,6 +124,7 @@ def conv_integer(
     pads: Pads = NO_PADS,
     group: int = 1,
     accumulator: Accumulator = Accumulator(),  # noqa: B008 - frozen
+    drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int]:
     """Convolution of integer codes into an accumulator (contract section 3).
 
@@ -148,31 +132,48 @@ def conv_integer(
     bits. Returns (int64 sums (N,O,H',W'), overflows). Exact by default; a declared accumulator
     saturates or wraps at the end (overflows: outputs outside) or, saturating, after the bias and
     every MAC in the order input channel, kernel row, kernel column (overflows: MACs that clipped).
-    Raises ShapeError, and FormatError where exact sums could leave 64 bits.
+    drop: int64 (O,), fraction bits of the products that a declared accumulator has not: the sum, or
+    with every_mac the bias and each product, is shifted right and rounded by the accumulator's
+    rule before it is limited. Raises ShapeError, and FormatError where exact sums could leave 64
+    bits.
     """
     shape = _check(x, w, b, strides, pads, group)
     _require_integers(x, w, b)
     bias = np.zeros(shape[1], np.int64) if b is None else np.asarray(b, np.int64)
     bound = gemm.sum_bound(w.reshape(shape[1], -1), gemm.largest(x), bias)
+    own = limits(accumulator, shape[1], drop, bound)
     out = np.empty(shape, np.int64)
     x, overflows = np.ascontiguousarray(x), 0
-    if saturates_every_mac(accumulator):
-        low, high = accumulator_range(accumulator)
-        narrow = saturating_dtype(gemm.largest(x) * gemm.largest(w), high)
+    none = np.zeros(shape[1], np.int64)
+    if (
+        own is not None
+        and accumulator.every_mac
+        and (saturates_every_mac(accumulator) or own.rounds)
+    ):
+        narrow = saturating_dtype(gemm.largest(x) * gemm.largest(w), own)
+        if not saturates_every_mac(accumulator):
+            narrow = np.int64
         operand: np.ndarray = np.ascontiguousarray(w, narrow)
-        none = np.zeros(shape[1], np.int64)
         for block, channels, weights, patches in _products(x, operand, shape, strides, pads, group):
-            part = bias[channels : channels + weights.shape[0]]
-            sums, clipped = saturating_product(weights, patches, part, low, high)
-            overflows += clipped
+            rows = slice(channels, channels + weights.shape[0])
+            if saturates_every_mac(accumulator):
+                sums, clipped = saturating_product(weights, patches, bias[rows], own.part(rows))
+                overflows += clipped
+            else:
+                sums = rounded_products(weights, patches, bias[rows], own.part(rows))
             placed = sums.reshape(-1, block[1], block[3], shape[3])
             _store(placed, none, out, block[0], channels, block[2])
-        return out, overflows
+        if saturates_every_mac(accumulator):
+            return out, overflows
+        # wrapping does not depend on the order: once, at the end, of what has been rounded
+        own = limits(accumulator, shape[1], None, bound)
+        assert own is not None
+        return out, keep_sums(out, own, accumulator.overflow)
     operand = np.ascontiguousarray(w, gemm.exact_dtype(bound))
     for block, channels, weights, patches in _products(x, operand, shape, strides, pads, group):
         sums = gemm.multiply(weights, patches).reshape(-1, block[1], block[3], shape[3])
         _store(sums, bias, out, block[0], channels, block[2])
-    return out, limit_sums(out, accumulator)
+    return out, keep_sums(out, own, accumulator.overflow) if own else 0
 
 
 def _products(x, w, shape, strides, pads, group):
@@ -194,28 +195,3 @@ def _require_integers(*arrays: np.ndarray | None) -> None:
     for array in arrays:
         if array is not None and array.dtype not in (np.int32, np.int64):
             raise FormatError(f"codes of dtype {array.dtype}", "int32 or int64")
-
-
-def saturates_every_mac(accumulator: Accumulator) -> bool:
-    """Wrapping does not depend on the order of MACs, so only saturation needs it."""
-    return (
-        accumulator.bits is not None
-        and accumulator.every_mac
-        and accumulator.overflow is not Overflow.WRAP
-    )
-
-
-def accumulator_range(accumulator: Accumulator) -> tuple[int, int]:
-    """(least, greatest) sum a declared accumulator holds."""
-    assert accumulator.bits is not None
-    high = (1 << (accumulator.bits - 1)) - 1
-    return -high if accumulator.overflow is Overflow.SAT_SYM else -high - 1, high
-
-
-def limit_sums(sums: np.ndarray, accumulator: Accumulator) -> int:
-    """Applies a declared accumulator to exact int64 sums, in place; returns the overflows."""
-    if accumulator.bits is None:
-        return 0
-    low, high = accumulator_range(accumulator)
-    wrap = accumulator.overflow is Overflow.WRAP
-    return int(_limit_sums(sums.reshape(-1), low, high, wrap, accumulator.bits))

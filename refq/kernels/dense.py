@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numba import njit, prange
 
@@ -71,6 +73,7 @@ def dense_integer(
     w: np.ndarray,
     b: np.ndarray | None = None,
     accumulator: Accumulator = Accumulator(),  # noqa: B008 - frozen
+    drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int]:
     """Integer codes x (N, ...) times w (O, K), plus b (O,) -> (int64 sums (N, O), overflows).
 
@@ -86,8 +89,15 @@ def dense_integer(
             flat[:, :, None, None],
             w[part, :, None, None],
             None if b is None else b[part],
-            accumulator=accumulator,
+            accumulator=_of_rows(accumulator, part),
+            drop=None if drop is None else drop[part],
         )
         out[:, part] = sums[:, :, 0, 0]
         overflows += count
     return out, overflows
+
+
+def _of_rows(accumulator: Accumulator, rows: slice) -> Accumulator:
+    """The accumulator of some of the outputs."""
+    bits = accumulator.bits[rows] if isinstance(accumulator.bits, tuple) else accumulator.bits
+    return replace(accumulator, bits=bits)

@@ -66,27 +66,26 @@ def prepare(
     planes: int,
     code_range: tuple[int, int],
     offset: int,
-    scale: int,
+    scale: np.ndarray,
     strides: Pair,
     pads: Pads,
     group: int,
     flat: bool = False,
-    limit: int | None = None,
     like: Kernel | None = None,
 ) -> Kernel | None:
     """Panels for weights (O, C/group, kh, kw) of integer codes on maps of a layout whose codes lie
-    in code_range, are stored in so many planes with an offset, and count 2**scale each; None where
-    weights, depth, stride or sums are too large, or a sum on its way could exceed the limit.
+    in code_range, are stored in so many planes with an offset, and whose products count 2**scale
+    each; None where weights, depth, stride or sums are too large.
 
-    bias: int64 (O,). The offset is taken back through the bias: sum w (x + offset). flat: the
-    layer is dense, and the map's pixels are whole images (kh, kw, C). like: a kernel of the same
-    codes for the same layout and planes, whose panels are shared. Works unit by unit, so that no
-    second copy of all weights is made.
+    bias, scale: int64 (O,). The offset is taken back through the bias: sum w (x + offset). flat:
+    the layer is dense, and the map's pixels are whole images (kh, kw, C). like: a kernel of the
+    same codes for the same layout and planes, whose panels are shared. Works unit by unit, so that
+    no second copy of all weights is made.
     """
     outputs, depth = len(codes), math.prod(codes.shape[1:])
     least, most = int(codes.min(initial=0)), int(codes.max(initial=0))
     if least == most == 0:
-        scale = 0  # there is nothing to shift, so any shift will do
+        scale = np.zeros_like(scale)  # there is nothing to shift, so any shift will do
     recipe = recipe_for(least, most, planes)
     if recipe is None or depth > MAX_DEPTH or max(strides) > STRIDE:
         return None
@@ -94,15 +93,11 @@ def prepare(
     positive, negative = (like.positive, like.negative) if like else _signed_sums(codes)
     total = positive + negative
     # in Python integers: the bound must not wrap where the sums would
-    most = int(np.maximum(positive, -negative).max(initial=0)) * stored << scale
-    moved = int(np.abs(total).max(initial=0)) * offset << scale
-    first = max(int(bias.max(initial=0)), -int(bias.min(initial=0)))
-    largest = most + moved + first
+    largest = max(
+        (max(int(up), -int(down)) * stored + abs(int(both)) * offset << int(by)) + abs(int(start))
+        for up, down, both, by, start in zip(positive, negative, total, scale, bias, strict=True)
+    )
     if largest >= 2**62:
-        return None
-    # whatever the codes, and whatever the order of the MACs
-    reach = int((positive - negative).max(initial=0)) * max(-code_range[0], code_range[1]) << scale
-    if limit is not None and reach + first > limit:
         return None
     shifted = bias - ((total * offset) << scale)
     if like:

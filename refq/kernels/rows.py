@@ -7,7 +7,7 @@ tiles.py. Where tile instructions multiply, a block is finished while the next o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,9 +41,11 @@ PASS = 4 * TILE
 
 # places in the parameter array (int64)
 (
-    SCALE, FLOOR, SHIFT, HALF, NEGATIVE, TIES, LOW, HIGH, ENC_HALF, DROP, TOP, OFFSET, RADIX,
-    TABLE,
-) = range(14)  # fmt: skip
+    SCALE, SHIFT, HALF, NEGATIVE, TIES, FLOOR, LOW, HIGH, ENC_HALF, DROP, TOP, OFFSET, RADIX,
+    TABLE, APART, ROW,
+) = range(16)  # fmt: skip
+# the first of them, which channels may have each for itself
+OWN = (SCALE, SHIFT, HALF, NEGATIVE, TIES)
 # vectors of 16 lanes that tell what was seen: least sum, greatest sum, codes outside the range
 LEAST, MOST, OUTSIDE = range(3)
 
@@ -55,7 +57,9 @@ class Ending:
     width: bits of the combined sums, 32 or 64; even: halves are rounded to even; scaled: products
     are shifted left (ENQ indices); encoded: codes become shift codes; planes: bytes of a stored
     code, or 0 to store exact int64 sums; parameters: int64, see SCALE and the following; table:
-    int32, what is stored for each code (a codebook, encoded and decoded), or None.
+    int32, what is stored for each code (a codebook, encoded and decoded), or None. own: int64
+    (len(OWN), groups, channels), those parameters for each channel, or None; their place in memory
+    is told from that of the biases.
     """
 
     width: int
@@ -65,12 +69,14 @@ class Ending:
     planes: int
     parameters: np.ndarray
     table: np.ndarray | None = None
+    own: np.ndarray | None = None
 
     @property
     def token(self) -> tuple[np.signedinteger, ...]:
         """Scalars whose types tell the flags."""
         encoding = BY_SHIFT if self.encoded else NOT if self.table is None else BY_TABLE
-        flags = (self.width == 64, self.even, self.scaled, encoding, self.planes)
+        each = self.own is not None
+        flags = (self.width == 64, self.even, self.scaled, encoding, self.planes, each)
         return tuple(CHOICES[int(flag)] for flag in flags)
 
     @property
@@ -80,7 +86,7 @@ class Ending:
 
 def exact_sums(scale: int) -> Ending:
     """The ending that stores int64 sums with bias, the products shifted left by scale."""
-    parameters = np.zeros(TABLE + 1, np.int64)
+    parameters = np.zeros(ROW + 1, np.int64)
     parameters[SCALE] = scale
     return Ending(64, False, scale > 0, False, 0, parameters)
 
@@ -127,7 +133,7 @@ def ending(
         return None
     low = -fmt.max_code if symmetric and fmt.signed else fmt.min_code
     bits, drop, nearest = encode or (fmt.bits, 0, False)
-    out = np.zeros(TABLE + 1, np.int64)
+    out = np.zeros(ROW + 1, np.int64)
     out[[SCALE, SHIFT, HALF, NEGATIVE, TIES]] = (scale, shift, *added)
     out[FLOOR] = 0 if relu else -(1 << (width - 1))
     out[[LOW, HIGH, DROP, OFFSET, RADIX]] = (low, fmt.max_code, drop, offset, radix(planes))
@@ -137,6 +143,27 @@ def ending(
         table = np.ascontiguousarray(table, np.int32)
         out[TABLE] = table.ctypes.data
     return Ending(width, bool(added[2]), scale > 0, encode is not None, planes, out, table)
+
+
+def by_channel(
+    like: Ending, bias: np.ndarray, scale: np.ndarray, shift: np.ndarray, rounding: Rounding
+) -> Ending:
+    """The same ending with a left shift of the products and a right shift for each channel.
+
+    bias: a kernel's, int64 (groups, channels); scale, shift: int64 (outputs,).
+    """
+    own = np.zeros((len(OWN), *bias.shape), np.int64)
+    per_group = len(shift) // len(bias)
+    added = np.array([_rounding(rounding, int(each)) for each in shift]).T
+    # what has nothing to round is never a tie
+    added[2][shift == 0] = -1
+    for row, numbers in zip(own, (scale, shift, *added)):
+        row[:, :per_group] = numbers.reshape(len(bias), per_group)
+    parameters = like.parameters.copy()
+    parameters[APART] = own.ctypes.data - bias.ctypes.data
+    parameters[ROW] = own[0].nbytes
+    even = rounding is Rounding.TIES_EVEN and bool(shift.any())
+    return replace(like, even=even, scaled=bool(scale.any()), parameters=parameters, own=own)
 
 
 class _Parameters:
@@ -198,7 +225,7 @@ class _Finish:
         self, w: _Writer, flags: list[int], recipe: Recipe, across: int, arguments: Any
     ) -> None:
         self.w, self.recipe, self.across = w, recipe, across
-        width, self.even, self.scaled, self.encoded, self.planes = flags
+        width, self.even, self.scaled, self.encoded, self.planes, each = flags
         (
             self.sums, self.numbers, self.pitch, bias, address, self.low, self.high, self.both,
             self.count, self.seen,
@@ -206,7 +233,17 @@ class _Finish:
         self.scalar = I64 if width else I32
         self.kind = ir.VectorType(self.scalar, LANES)
         parameters = _Parameters(w, address, self.scalar)
-        self.p = [parameters(n) for n in range(RADIX + 1)]
+        # the parameters of each vector of channels
+        self.p = [[parameters(n) for n in range(RADIX + 1)]] * across
+        if each:
+            apart, row = (w.load(w.plus(address, 8 * n), I64) for n in (APART, ROW))
+            self.p = [list(shared) for shared in self.p]
+            for n in range(across):
+                at = w.b.add(w.plus(bias, 8 * LANES * n), apart)
+                for place in OWN:
+                    own = w.load(at, ir.VectorType(I64, LANES))
+                    self.p[n][place] = own if width else w.b.trunc(own, self.kind)
+                    at = w.b.add(at, row)
         self.table = w.splat(w.load(w.plus(address, 8 * TABLE), I64), LANES)
         self.start, self.real = [], []
         for n in range(across):
@@ -232,10 +269,10 @@ class _Finish:
             for n in (first, first + 1):
                 value = _combined(w, self.kind, w.plus(line, TILE * n), self.recipe)
                 if self.scaled:
-                    value = b.shl(value, self.p[SCALE])
+                    value = b.shl(value, self.p[n][SCALE])
                 value = b.add(value, self.start[n])
                 if self.planes:
-                    value, seen = self._code(value, self.real[n], seen)
+                    value, seen = self._code(value, self.p[n], self.real[n], seen)
                 codes.append((n, value))
             self._store(codes, at)
             return seen
@@ -251,8 +288,8 @@ class _Finish:
 
         return w.when(b.icmp_signed(">=", number, ir.Constant(I32, 0)), carried, real)
 
-    def _code(self, value: Any, real: Any, seen: list[Any]) -> tuple[Any, list[Any]]:
-        w, b, p = self.w, self.w.b, self.p
+    def _code(self, value: Any, p: list[Any], real: Any, seen: list[Any]) -> tuple[Any, list[Any]]:
+        w, b = self.w, self.w.b
         # the accumulator's range, before anything is lost
         least = b.select(real, _smaller(w, value, seen[LEAST]), seen[LEAST])
         most = b.select(real, _larger(w, value, seen[MOST]), seen[MOST])
@@ -293,9 +330,10 @@ class _Finish:
                 continue
             planes = [code]
             if self.planes > 1:
+                bits = self.p[0][RADIX]
                 ones = ir.Constant(self.kind, [1] * LANES)
-                low_bits = b.sub(b.shl(ones, self.p[RADIX]), ones)
-                planes = [b.and_(code, low_bits), b.ashr(code, self.p[RADIX])]
+                low_bits = b.sub(b.shl(ones, bits), ones)
+                planes = [b.and_(code, low_bits), b.ashr(code, bits)]
             if self.planes > 2:
                 planes.append(b.add(*planes))
             for plane, base in zip(planes, (self.low, self.high, self.both)):

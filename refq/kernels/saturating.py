@@ -13,6 +13,7 @@ from numba import njit, prange, types
 from numba.core import config
 from numba.extending import intrinsic
 
+from refq.kernels.accumulating import Limits, _shifted
 from refq.kernels.tiles import I32, I64, _Writer
 
 LANES = 16
@@ -23,26 +24,31 @@ PIXELS = LANES * VECTORS
 TASK_PIXELS = 4 * PIXELS
 
 
-def saturating_dtype(product: int, high: int) -> type[np.signedinteger]:
-    """The operand type in which products up to `product` and sums up to `high` are exact."""
+def saturating_dtype(product: int, own: Limits) -> type[np.signedinteger]:
+    """The operand type in which products up to `product` and the sums are exact; rounded products
+    have the wide one."""
     # without compiled code there is no machine code for 32 bits
     compiled = not getattr(config, "DISABLE_JIT", False)
-    return np.int32 if compiled and max(product, high) < 2**31 else np.int64
+    fits = compiled and not own.rounds and max(product, int(own.high.max())) < 2**31
+    return np.int32 if fits else np.int64
 
 
 @intrinsic
 def _block(typing_context, w, w_stride, x, x_stride, depth, start, low, high, out, out_stride):
     """ROWS channels by PIXELS pixels of int32 sums; returns how many additions were clipped.
 
-    w, x, start, out: addresses of int32 weights (ROWS rows), patches (depth rows), first sums and
-    results; strides in bytes.
+    w, x, start, low, high, out: addresses of int32 weights (ROWS rows), patches (depth rows), first
+    sums, least and greatest sums and results; strides in bytes.
     """
 
     def generate(context, builder, signature, arguments):
         w, b = _Writer(builder), builder
         weights, w_stride, x, x_stride, depth, start, low, high, out, out_stride = arguments
         kind = ir.VectorType(I32, LANES)
-        low, high = (w.splat(b.trunc(each, I32), LANES) for each in (low, high))
+        bounds = [
+            [w.splat(w.load(w.plus(each, 4 * r), I32), LANES) for each in (low, high)]
+            for r in range(ROWS)
+        ]
         lines = [b.add(weights, b.mul(w_stride, ir.Constant(I64, r))) for r in range(ROWS)]
 
         def step(k: Any, carried: list[Any]) -> list[Any]:
@@ -51,12 +57,13 @@ def _block(typing_context, w, w_stride, x, x_stride, depth, start, low, high, ou
             place = b.shl(k, ir.Constant(I64, 2))
             for r in range(ROWS):
                 factor = w.splat(w.load(b.add(lines[r], place), I32), LANES)
+                least, most = bounds[r]
                 for v in range(VECTORS):
                     before = carried[2 + r * VECTORS + v]
                     product = b.mul(factor, values[v])
                     limited = w.call(f"llvm.sadd.sat.v{LANES}i32", kind, [before, product])
-                    limited = b.select(b.icmp_signed("<", limited, low), low, limited)
-                    limited = b.select(b.icmp_signed(">", limited, high), high, limited)
+                    limited = b.select(b.icmp_signed("<", limited, least), least, limited)
+                    limited = b.select(b.icmp_signed(">", limited, most), most, limited)
                     # a sum that wrapped has the other sign, so it differs as well
                     changed = b.icmp_signed("!=", limited, b.add(before, product))
                     clipped = b.sub(clipped, b.sext(changed, kind))
@@ -78,18 +85,20 @@ def _block(typing_context, w, w_stride, x, x_stride, depth, start, low, high, ou
 
 @njit(cache=True, nogil=True, parallel=True)
 def _narrow(w, x, start, out, low, high):
-    """Rows of w and columns of x in whole blocks; start: int32 within the range."""
+    """Rows of w and columns of x in whole blocks; start, low, high: int32 (rows,)."""
     clipped = 0
     rows, columns, depth = w.shape[0], x.shape[1], x.shape[0]
     for task in prange((columns + TASK_PIXELS - 1) // TASK_PIXELS):
-        w_at, x_at, out_at, start_at = (
-            w.ctypes.data, x.ctypes.data, out.ctypes.data, start.ctypes.data
+        w_at, x_at, out_at, start_at, low_at, high_at = (
+            w.ctypes.data, x.ctypes.data, out.ctypes.data, start.ctypes.data, low.ctypes.data,
+            high.ctypes.data,
         )  # fmt: skip
         for o in range(0, rows, ROWS):
             for p in range(task * TASK_PIXELS, min(columns, (task + 1) * TASK_PIXELS), PIXELS):
                 clipped += _block(
                     w_at + 4 * o * depth, 4 * depth, x_at + 4 * p, 4 * columns, depth,
-                    start_at + 4 * o, low, high, out_at + 4 * (o * columns + p), 4 * columns,
+                    start_at + 4 * o, low_at + 4 * o, high_at + 4 * o,
+                    out_at + 4 * (o * columns + p), 4 * columns,
                 )  # fmt: skip
     return clipped
 
@@ -98,37 +107,64 @@ def _narrow(w, x, start, out, low, high):
 def _wide(w, x, start, out, low, high):
     clipped = 0
     for o in prange(w.shape[0]):
-        line = out[o]
+        line, least, most = out[o], low[o], high[o]
         line[:] = start[o]
         for k in range(w.shape[1]):
             factor = w[o, k]
             for p in range(x.shape[1]):
                 value = line[p] + factor * x[k, p]
-                limited = min(max(value, low), high)
+                limited = min(max(value, least), most)
+                clipped += limited != value
+                line[p] = limited
+    return clipped
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _rounded(w, x, start, out, low, high, drop, always, even, negative):
+    """As _wide, with every product shifted right and rounded before it is added."""
+    clipped = 0
+    for o in prange(w.shape[0]):
+        line, least, most = out[o], low[o], high[o]
+        line[:] = start[o]
+        for k in range(w.shape[1]):
+            factor = w[o, k]
+            for p in range(x.shape[1]):
+                product = _shifted(factor * x[k, p], drop[o], always[o], even[o], negative[o])
+                value = line[p] + product
+                limited = min(max(value, least), most)
                 clipped += limited != value
                 line[p] = limited
     return clipped
 
 
 def saturating_product(
-    w: np.ndarray, x: np.ndarray, bias: np.ndarray, low: int, high: int
+    w: np.ndarray, x: np.ndarray, bias: np.ndarray, own: Limits
 ) -> tuple[np.ndarray, int]:
-    """Sums of w (O, K) times x (K, P) from bias (O,) on, kept in low..high after every MAC.
+    """Sums of w (O, K) times x (K, P) from bias (O,) on, kept in own's range after every MAC.
 
     w and x: int32 or int64, both as saturating_dtype tells. Returns (sums (O, P) of the same type,
     how many additions were clipped).
     """
     rows, columns = w.shape[0], x.shape[1]
-    start = np.clip(bias, low, high)
+    terms = own.drop, own.always, own.even, own.negative
+    bias = _shifted(bias, *terms)
+    start = np.clip(bias, own.low, own.high)
     clipped = int(np.count_nonzero(start != bias)) * columns
+    low, high = own.low, own.high
     if w.dtype == np.int32:
         # whole blocks: zeros more clip nothing
         more = -rows % ROWS, -columns % PIXELS
         w, x = np.pad(w, ((0, more[0]), (0, 0))), _padded(x, more[1])
-        start = np.pad(start, (0, more[0])).astype(np.int32)
+        start, low, high = (
+            np.pad(each, (0, more[0])).astype(np.int32) for each in (start, low, high)
+        )
     out = np.empty((w.shape[0], x.shape[1]), w.dtype)
-    multiply = _narrow if w.dtype == np.int32 else _wide
-    clipped += multiply(w, x, start, out, low, high)
+    if w.dtype == np.int32:
+        clipped += _narrow(w, x, start, out, low, high)
+    elif own.rounds:
+        clipped += _rounded(w, x, start, out, low, high, *terms)
+    else:
+        clipped += _wide(w, x, start, out, low, high)
     return out[:rows, :columns], clipped
 
 

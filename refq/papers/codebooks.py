@@ -10,7 +10,8 @@ import numpy as np
 
 from refq.layers import ReLU
 from refq.papers.study import Study
-from refq.plan import Codebook, storage_points
+from refq.plan import Codebook
+from refq.points import storage_points
 from refq.schemes import Options, knq
 from refq.tables import Cell, Table
 

@@ -17,7 +17,8 @@ from refq.errors import OptionError
 from refq.networks.graph import INPUT
 from refq.papers import codebooks
 from refq.papers.study import Study
-from refq.plan import Plan, Point, storage_points
+from refq.plan import Plan
+from refq.points import Point, storage_points
 from refq.tables import Cell, Table
 
 NETWORKS = ("vgg16", "alexnet")

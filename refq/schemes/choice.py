@@ -13,7 +13,8 @@ from refq.errors import OptionError
 from refq.formats import FixedPointFormat
 from refq.layers import AvgPool, GlobalAvgPool, Softmax
 from refq.networks.graph import INPUT, Network
-from refq.plan import LayerPlan, Plan, Point, TensorPlan, storage_points
+from refq.plan import LayerPlan, Plan, TensorPlan
+from refq.points import Point, storage_points
 from refq.schemes.options import Options
 from refq.weights import Weights
 

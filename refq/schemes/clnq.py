@@ -18,7 +18,8 @@ from refq.calibrate import Statistics, moments
 from refq.formats import FixedPointFormat
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.plan import Plan, Point, TensorPlan, storage_points, stored_counts
+from refq.plan import Plan, TensorPlan
+from refq.points import Point, storage_points, stored_counts
 from refq.schemes import choice
 from refq.schemes.allocation import allocate
 from refq.schemes.options import Options

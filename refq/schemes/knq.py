@@ -15,7 +15,8 @@ from refq.calibrate import Statistics
 from refq.formats import FixedPointFormat
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.plan import Codebook, Plan, TensorPlan, storage_points
+from refq.plan import Codebook, Plan, TensorPlan
+from refq.points import storage_points
 from refq.schemes import choice
 from refq.schemes.options import Options
 from refq.weights import Weights

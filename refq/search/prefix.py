@@ -12,7 +12,8 @@ import numpy as np
 
 from refq.engine import Cut, Tensor
 from refq.networks.graph import INPUT, Network
-from refq.plan import Plan, ShiftCode, TensorPlan, is_wide
+from refq.plan import Plan, ShiftCode, TensorPlan
+from refq.points import is_wide
 
 Path = tuple[int, ...]
 # Share of the network's MACs that a cut has to spare.

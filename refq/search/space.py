@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from refq.cost import activation_memory, mac_complexity
 from refq.networks.graph import Network
-from refq.plan import Plan, Point, storage_points, stored_counts
+from refq.plan import Plan
+from refq.points import Point, storage_points, stored_counts
 
 Widths = tuple[int, ...]
 

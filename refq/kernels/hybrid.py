@@ -1,0 +1,106 @@
+"""Fixed-point arithmetic with formats of their own: coefficients by kernel or filter, data by
+feature map (paper B, section 4; contract section 3)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from refq.errors import FormatError, ShapeError
+from refq.formats import FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.kernels.fixed import MODE, OVERFLOW, STOCHASTIC, _random, _shift_code
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _quantize_rows(x, bits, frac_bits, out):
+    """x, out (R, K); bits, frac_bits (R,): nearest codes, ties to even, saturated."""
+    outside = 0
+    unusable = 0
+    for r in prange(x.shape[0]):
+        high = 2.0 ** (bits[r] - 1) - 1
+        scale = 2.0 ** frac_bits[r]
+        for k in range(x.shape[1]):
+            code = np.rint(np.float64(x[r, k]) * scale)
+            limited = min(max(code, -high - 1), high)
+            outside += code != limited
+            unusable += code != code
+            out[r, k] = np.int32(limited if code == code else 0)
+    return outside, unusable
+
+
+def quantize_grid(x: np.ndarray, grid: FormatGrid) -> tuple[np.ndarray, int]:
+    """Codes of coefficients x, float32 or float64 (O, I, ...), each in the format of its kernel or
+    filter: to nearest, ties to even, saturated (contract section 2).
+
+    Returns (int32 codes of the same shape, how many lay outside). Raises ShapeError where the grid
+    has other kernels or filters, FormatError for NaN.
+    """
+    x = np.asarray(x, order="C")
+    if x.shape[: grid.bits.ndim] != grid.bits.shape:
+        raise ShapeError(
+            f"formats of shape {grid.bits.shape} for coefficients {x.shape}",
+            f"{x.shape[:1]} or {x.shape[:2]}",
+        )
+    out = np.empty(x.shape, np.int32)
+    rows = grid.bits.size
+    outside, unusable = _quantize_rows(
+        x.reshape(rows, -1), grid.bits.reshape(-1), grid.frac_bits.reshape(-1),
+        out.reshape(rows, -1),
+    )  # fmt: skip
+    if unusable:
+        raise FormatError(f"{unusable} NaN values", "finite values to quantize")
+    return out, int(outside)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _requantize_maps(
+    codes, out, shift, drops, mode, low, high, overflow, bits, signed, seed, offset
+):
+    """codes, out (N, C, P); drops (C,)."""
+    outside = 0
+    count, channels, pixels = codes.shape
+    for task in prange(count * channels):
+        n, c = task // channels, task % channels
+        for i in range(pixels):
+            place = (n * channels + c) * pixels + i
+            noise = _random(seed, offset + place) if mode == STOCHASTIC else np.uint64(0)
+            code, over = _shift_code(
+                np.int64(codes[n, c, i]), shift - drops[c], mode, noise, low, high, overflow, bits,
+                signed,
+            )  # fmt: skip
+            out[n, c, i] = code << drops[c]
+            outside += over
+    return outside
+
+
+def requantize_maps(
+    codes: np.ndarray,
+    frac_bits: int,
+    fmt: FixedPointFormat,
+    drops: np.ndarray,
+    rounding: Rounding = Rounding.TIES_EVEN,
+    overflow: Overflow = Overflow.SAT,
+    seed: int = 0,
+    offset: int = 0,
+) -> tuple[np.ndarray, int]:
+    """Codes (N, C, ...) with frac_bits fraction bits in fmt, whose fraction bits feature map c has
+    drops[c] fewer of (0 or more); otherwise as `requantize`.
+
+    Returns (int64 codes with fmt.frac_bits: multiples of 2**drops[c], how many lay outside).
+    """
+    codes = np.asarray(codes, order="C")
+    if codes.dtype not in (np.int32, np.int64):
+        raise FormatError(f"codes of dtype {codes.dtype}", "int32 or int64")
+    if drops.shape != codes.shape[1:2] or drops.min(initial=0) < 0:
+        raise ShapeError(
+            f"shifts of shape {drops.shape} for {codes.shape}", f"{codes.shape[1:2]}, 0 or more"
+        )
+    out = np.empty(codes.shape, np.int64)
+    flat = (*codes.shape[:2], -1)
+    with np.errstate(over="ignore"):
+        outside = _requantize_maps(
+            codes.reshape(flat), out.reshape(flat), fmt.frac_bits - frac_bits,
+            drops.astype(np.int64), MODE[rounding], fmt.min_code, fmt.max_code,
+            OVERFLOW[overflow], fmt.bits, fmt.signed, np.uint64(seed % 2**64), offset,
+        )  # fmt: skip
+    return out, int(outside)

@@ -1,0 +1,95 @@
+"""Whether a plan fits a network."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+from refq.errors import OptionError
+from refq.formats import FormatGrid
+from refq.layers import WEIGHTED, Add, Concat, ReLU
+from refq.networks.graph import INPUT, Network
+from refq.plan import Clustered, LayerPlan, Plan
+from refq.points import moves_codes, storage_points
+
+
+def check(plan: Plan, network: Network) -> None:
+    """Raises OptionError where a plan was made for another network or misses a tensor."""
+    if plan.network != network.name or dict(plan.parameters) != dict(network.parameters):
+        raise OptionError(
+            f"a plan for {plan.network} {dict(plan.parameters)}",
+            f"{network.name} {dict(network.parameters)}",
+        )
+    points = storage_points(network)
+    tensors = {name for point in points for name in point.tensors}
+    image = plan.tensors.get(INPUT)
+    if image is not None and not image.format.signed:
+        raise OptionError(f"a plan with an unsigned image, {image.format}", "a signed format")
+    for point in points:
+        entries = {
+            replace(plan.tensors[name], drops=()) for name in point.tensors if name in plan.tensors
+        }
+        if len(entries) > 1:
+            raise OptionError(
+                f"a plan with {len(entries)} formats for {', '.join(point.tensors)}",
+                "one common format",
+            )
+    layers = {node.name for node in network.weighted}
+    for kind, wanted, got in (
+        ("tensor", tensors, set(plan.tensors)),
+        ("layer", layers, set(plan.layers)),
+    ):
+        wrong = sorted(wanted ^ got)
+        if wrong:
+            raise OptionError(
+                f"a plan that misses or invents {kind} {', '.join(wrong)}",
+                f"one entry for each {kind} of {network.name}",
+            )
+    for node in network.weighted:
+        _check_layer(plan.layers[node.name], network.weight_shapes()[node.name], node.name)
+    for name, entry in plan.tensors.items():
+        if entry.drops != _expected_drops(plan, network, name):
+            raise OptionError(
+                f"a plan with {len(entry.drops)} formats of feature maps in {name}",
+                "one for each map, as stored by the layers that make them",
+            )
+
+
+def _check_layer(entry: LayerPlan, shape: tuple[int, ...], name: str) -> None:
+    """Raises OptionError for formats or accumulators of another number of kernels or filters."""
+    weight, parts = entry.weight, [(entry.weight, shape[0])]
+    if isinstance(weight, Clustered):
+        parts = [(weight.base, max(weight.labels) + 1), (weight.residual, shape[0])]
+        own = entry.accumulator.bits, entry.accumulator.frac_bits
+        if len(weight.labels) != shape[0] or any(isinstance(each, tuple) for each in own):
+            raise OptionError(
+                f"a plan with {len(weight.labels)} clustered kernels in {name}",
+                f"{shape[0]}, and one accumulator format for all",
+            )
+    for part, kernels in parts:
+        wanted = ((kernels,), (kernels, shape[1])) if len(shape) == 4 else ()
+        if isinstance(part, FormatGrid) and part.bits.shape not in wanted:
+            raise OptionError(
+                f"a plan with formats of shape {part.bits.shape} for {name}",
+                "one for each kernel or filter of a convolution",
+            )
+    for numbers in (entry.accumulator.bits, entry.accumulator.frac_bits):
+        if isinstance(numbers, tuple) and len(numbers) != shape[0]:
+            raise OptionError(
+                f"a plan with {len(numbers)} accumulators in {name}", f"{shape[0]}, one a kernel"
+            )
+
+
+def _expected_drops(plan: Plan, network: Network, name: str) -> tuple[int, ...]:
+    """The formats of a tensor's feature maps: its own where it is made from sums, those of what it
+    is moved from elsewhere; none of means, normalised values and the image."""
+    node = network.by_name.get(name)
+    if node is not None and moves_codes(network, node):
+        parts = [plan.tensors[source].drops for source in node.inputs]
+        if isinstance(node.layer, Concat) and any(parts):
+            sizes = [network.shapes[source][0] for source in node.inputs]
+            parts = [part or (0,) * size for part, size in zip(parts, sizes)]
+        return tuple(itertools.chain(*parts))
+    own = plan.tensors[name].drops
+    summed = node is not None and isinstance(node.layer, (*WEIGHTED, Add, ReLU))
+    return own if summed and len(own) in (0, network.shapes[name][0]) else ()
