@@ -25,13 +25,17 @@ class Statistics:
 
     histograms: {tensor: int64 (65536,)} by kernels.float_histogram. codes: {tensor: int64
     (65536,)}, how often each unsigned 16-bit code with frac_bits fraction bits occurs, larger
-    values counted as the last one; for the schemes that ask for it.
+    values counted as the last one; maps: {tensor: int64 (C, 256)} by kernels.exponent_histograms,
+    a row for each feature map; energies: {convolution: float64 (O, I)} of its filters, by
+    refq.energy; all for the schemes that ask for them.
     """
 
     images: int = 0
     histograms: Mapping[str, np.ndarray] = field(default_factory=dict)
     codes: Mapping[str, np.ndarray] = field(default_factory=dict)
     frac_bits: int | None = None
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    energies: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def joined(self, tensors: tuple[str, ...]) -> np.ndarray:
         """One histogram over several tensors, of magnitudes: int64 (32768,)."""
@@ -64,6 +68,24 @@ def add_codes(
         counts = kernels.code_histogram(codes, 0, 0, 1 << CODE_BITS)
         grown[name] = grown[name] + counts if name in grown else counts
     return replace(statistics, codes=grown, frac_bits=frac_bits)
+
+
+def add_maps(statistics: Statistics, tensors: Mapping[str, np.ndarray]) -> Statistics:
+    """Statistics with the exponents of a batch's feature maps added."""
+    grown = dict(statistics.maps)
+    for name, values in tensors.items():
+        counts = kernels.exponent_histograms(values)
+        grown[name] = grown[name] + counts if name in grown else counts
+    return replace(statistics, maps=grown)
+
+
+def covering_exponents(counts: np.ndarray, share: float) -> np.ndarray:
+    """`covering_bits` of every feature map: int64 (C,), for int64 (C, 256) of Statistics.maps."""
+    below = np.cumsum(counts, axis=1)
+    wanted = share * below[:, -1:]
+    # bin e holds values below 2**(e - 126)
+    found: np.ndarray = np.argmax(below >= wanted, axis=1) - EXPONENT_ZERO + 1
+    return np.where(counts[:, 0] == below[:, -1], 0, np.maximum(found, 1 - EXPONENT_ZERO))
 
 
 def moments(magnitudes: np.ndarray) -> tuple[float, float]:

@@ -182,31 +182,31 @@ def _declared(own: np.ndarray, accumulator: Accumulator) -> tuple[np.ndarray, np
 @dataclass(frozen=True)
 class _Part:
     """Coefficients with the same fraction bits of products within each kernel: codes int (O, I,
-    ...), top int64 (O,). exact: before that, codes with frac_bits int64 (O, I) or broadcast."""
+    ...), top int64 (O,)."""
 
     codes: np.ndarray
     top: np.ndarray
-    exact: np.ndarray
-    frac_bits: np.ndarray
-    products: np.ndarray
 
 
 def _part(
-    filters: np.ndarray,
-    fmt: FixedPointFormat | FormatGrid,
-    data: np.ndarray,
-    ops: ModuleType,
+    filters: np.ndarray, fmt: FixedPointFormat | FormatGrid, data: np.ndarray, ops: ModuleType
 ) -> _Part:
-    """filters: float (O, I, ...)."""
-    if isinstance(fmt, FormatGrid):
-        codes, _ = ops.quantize_grid(filters, fmt)
-        frac_bits = fmt.frac_bits.astype(np.int64).reshape(len(filters), -1)
-    else:
-        codes, _ = ops.quantize(filters, fmt)
-        frac_bits = np.full((1, 1), fmt.frac_bits, np.int64)
+    """filters: float (O, I, ...); data: int64 (O, I) or broadcast to it."""
+    codes, frac_bits = _coded(filters, fmt, ops)
     products = frac_bits + data
     top = np.broadcast_to(products.max(axis=1), len(filters))
-    return _Part(shifted_left(codes, top[:, None] - products), top, codes, frac_bits, products)
+    return _Part(shifted_left(codes, top[:, None] - products), top)
+
+
+def _coded(
+    filters: np.ndarray, fmt: FixedPointFormat | FormatGrid, ops: ModuleType
+) -> tuple[np.ndarray, np.ndarray]:
+    """(int codes (O, I, ...), their fraction bits, int64 (O, I) or broadcast to it)."""
+    if isinstance(fmt, FormatGrid):
+        codes, _ = ops.quantize_grid(filters, fmt)
+        return codes, fmt.frac_bits.astype(np.int64).reshape(len(filters), -1)
+    codes, _ = ops.quantize(filters, fmt)
+    return codes, np.full((1, 1), fmt.frac_bits, np.int64)
 
 
 @dataclass(frozen=True)
@@ -243,18 +243,33 @@ class _Parts:
         )  # fmt: skip
 
 
+def base_kernels(weight: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The mean of each base's kernels, float64 (K, I, ...), for weight (N, I, ...), labels (N,)."""
+    groups = [weight[labels == k] for k in range(1 + int(labels.max()))]
+    return np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
+
+
+def residuals(
+    weight: np.ndarray,
+    labels: np.ndarray,
+    base: FixedPointFormat | FormatGrid,
+    ops: ModuleType = kernels,
+) -> np.ndarray:
+    """What every kernel lacks to its base as it is quantized, float64 (N, I, ...): the residual
+    makes up for the rounding of its base, too."""
+    codes, frac_bits = _coded(base_kernels(weight, labels), base, ops)
+    values = np.ldexp(codes.astype(np.float64), -_against(frac_bits, codes))
+    return weight - values[labels]
+
+
 def _parts(filters: np.ndarray, fmt: Clustered, data: np.ndarray, ops: ModuleType) -> _Parts:
     labels = np.array(fmt.labels)
-    groups = [filters[labels == k] for k in range(1 + max(fmt.labels))]
-    means = np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
-    data_of = np.broadcast_to(data, (len(filters), data.shape[1]))
-    first = [int(np.argmax(labels == k)) for k in range(len(groups))]
-    base = _part(means, fmt.base, data_of[first], ops)
-    # the residual makes up for the rounding of its base, too
-    scale = np.broadcast_to(base.frac_bits, base.products.shape)
-    scale = np.broadcast_to(scale, (len(groups), scale.shape[1]))
-    values = np.ldexp(base.exact.astype(np.float64), -_against(scale, base.exact))
-    return _Parts(base, _part(filters - values[labels], fmt.residual, data, ops), labels)
+    # a base reads what its kernels read, which are of one group
+    first = [fmt.labels.index(k) for k in range(1 + max(fmt.labels))]
+    read = np.broadcast_to(data, (len(filters), data.shape[1]))[first]
+    base = _part(base_kernels(filters, labels), fmt.base, read, ops)
+    rest = residuals(filters, labels, fmt.base, ops)
+    return _Parts(base, _part(rest, fmt.residual, data, ops), labels)
 
 
 def _against(numbers: np.ndarray, array: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from refq.data import Dataset, batches, check_labels, digest, open_dataset
 from refq.data import preprocessing as preparing
 from refq.data.preprocessing import Preprocessing
 from refq.errors import DataError, OptionError
-from refq.measure import Batches, calibrate, count_codes, measure
+from refq.measure import Batches, calibrate, count_codes, count_maps, measure
 from refq.networks import Network
 from refq.plan import Plan
 from refq.results import Report, as_text
@@ -172,6 +172,12 @@ def gather_statistics(
             statistics = count_codes(
                 network, weights, inputs.calibration_batches(), statistics or Statistics(),
                 frac_bits, options.rounding, ops, progress.update,
+            )  # fmt: skip
+    if hasattr(scheme, "mapped") and scheme.mapped(options):
+        with bar(inputs.calibration_images, "feature maps") as progress:
+            statistics = count_maps(
+                network, weights, inputs.calibration_batches(), statistics or Statistics(), ops,
+                progress.update,
             )  # fmt: skip
     return statistics
 

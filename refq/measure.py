@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.calibrate import Statistics, add_batch, add_codes
+from refq.calibrate import Statistics, add_batch, add_codes, add_maps
 from refq.engine import IntegerWeights, Tensor, forward, quantize_weights
 from refq.errors import FormatError
 from refq.formats import Rounding
@@ -248,7 +248,11 @@ def _counts(tensor: Tensor) -> tuple[np.ndarray | None, int]:
         zero = tensor.codes.size - int(np.count_nonzero(tensor.codes))
         return counts, zero
     low, drop = (0, entry.code.drop) if entry.code else (entry.format.min_code, 0)
-    counts = kernels.code_histogram(tensor.codes, low, drop, 1 << entry.stored_bits)
+    codes = tensor.codes
+    if entry.drops:
+        own = np.array(entry.drops, np.int64).reshape(-1, *(1,) * (codes.ndim - 2))
+        codes = np.right_shift(codes, own)
+    counts = kernels.code_histogram(codes, low, drop, 1 << entry.stored_bits)
     return counts, int(counts[-low >> drop])
 
 
@@ -304,6 +308,22 @@ def count_codes(
     statistics = replace(statistics, codes={})
     for tensors, images in _made(network, weights, batches, ops, also):
         statistics = add_codes(statistics, tensors, frac_bits, rounding)
+        progress(images)
+    return statistics
+
+
+def count_maps(
+    network: Network,
+    weights: Weights,
+    batches: Batches,
+    statistics: Statistics,
+    ops: ModuleType = kernels,
+    progress: Progress = lambda images: None,
+) -> Statistics:
+    """Statistics with the exponents of every feature map that a plan quantizes."""
+    statistics = replace(statistics, maps={})
+    for tensors, images in _made(network, weights, batches, ops):
+        statistics = add_maps(statistics, tensors)
         progress(images)
     return statistics
 

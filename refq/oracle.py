@@ -614,6 +614,14 @@ def float_histogram(x: np.ndarray) -> np.ndarray:
     return counts
 
 
+def exponent_histograms(x: np.ndarray) -> np.ndarray:
+    counts = np.zeros((x.shape[1], 256), np.int64)
+    for place in np.ndindex(x.shape):
+        pattern = struct.unpack("<I", struct.pack("<f", float(x[place])))[0]
+        counts[place[1], pattern // 2**23 % 256] += 1
+    return counts
+
+
 def code_histogram(codes: np.ndarray, low: int, drop: int, bins: int) -> np.ndarray:
     counts = np.zeros(bins, np.int64)
     for code in codes.reshape(-1):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 from refq.errors import OptionError
 from refq.formats import FormatGrid
-from refq.layers import WEIGHTED, Add, Concat, ReLU
+from refq.layers import WEIGHTED, Add, ReLU
 from refq.networks.graph import INPUT, Network
 from refq.plan import Clustered, LayerPlan, Plan
-from refq.points import moves_codes, storage_points
+from refq.points import carried_drops, moves_codes, storage_points
 
 
 def check(plan: Plan, network: Network) -> None:
@@ -46,7 +45,8 @@ def check(plan: Plan, network: Network) -> None:
                 f"one entry for each {kind} of {network.name}",
             )
     for node in network.weighted:
-        _check_layer(plan.layers[node.name], network.weight_shapes()[node.name], node.name)
+        shape, group = network.weight_shapes()[node.name], getattr(node.layer, "group", 1)
+        _check_layer(plan.layers[node.name], shape, group, node.name)
     for name, entry in plan.tensors.items():
         if entry.drops != _expected_drops(plan, network, name):
             raise OptionError(
@@ -55,7 +55,7 @@ def check(plan: Plan, network: Network) -> None:
             )
 
 
-def _check_layer(entry: LayerPlan, shape: tuple[int, ...], name: str) -> None:
+def _check_layer(entry: LayerPlan, shape: tuple[int, ...], group: int, name: str) -> None:
     """Raises OptionError for formats or accumulators of another number of kernels or filters."""
     weight, parts = entry.weight, [(entry.weight, shape[0])]
     if isinstance(weight, Clustered):
@@ -65,6 +65,14 @@ def _check_layer(entry: LayerPlan, shape: tuple[int, ...], name: str) -> None:
             raise OptionError(
                 f"a plan with {len(weight.labels)} clustered kernels in {name}",
                 f"{shape[0]}, and one accumulator format for all",
+            )
+        # a group's base kernels read its channels alone, and groups have equally many
+        bases = 1 + max(weight.labels)
+        owner = [base * group // bases for base in weight.labels]
+        if bases % group or owner != [o * group // shape[0] for o in range(shape[0])]:
+            raise OptionError(
+                f"a plan with {bases} base kernels across the {group} groups of {name}",
+                "as many in each group, in the order of the groups",
             )
     for part, kernels in parts:
         wanted = ((kernels,), (kernels, shape[1])) if len(shape) == 4 else ()
@@ -85,11 +93,8 @@ def _expected_drops(plan: Plan, network: Network, name: str) -> tuple[int, ...]:
     is moved from elsewhere; none of means, normalised values and the image."""
     node = network.by_name.get(name)
     if node is not None and moves_codes(network, node):
-        parts = [plan.tensors[source].drops for source in node.inputs]
-        if isinstance(node.layer, Concat) and any(parts):
-            sizes = [network.shapes[source][0] for source in node.inputs]
-            parts = [part or (0,) * size for part, size in zip(parts, sizes)]
-        return tuple(itertools.chain(*parts))
+        known = {source: plan.tensors[source].drops for source in node.inputs}
+        return carried_drops(network, node, known)
     own = plan.tensors[name].drops
     summed = node is not None and isinstance(node.layer, (*WEIGHTED, Add, ReLU))
     return own if summed and len(own) in (0, network.shapes[name][0]) else ()

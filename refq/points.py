@@ -56,6 +56,17 @@ def moves_codes(network: Network, node: Node) -> bool:
     return isinstance(node.layer, (MaxPool, Concat))
 
 
+def carried_drops(
+    network: Network, node: Node, drops: Mapping[str, tuple[int, ...]]
+) -> tuple[int, ...]:
+    """What the feature maps of a layer that only moves codes drop, from those it reads."""
+    parts = [drops.get(name, ()) for name in node.inputs]
+    if not any(parts):
+        return ()
+    sizes = [network.shapes[name][0] for name in node.inputs]
+    return tuple(d for part, size in zip(parts, sizes) for d in part or (0,) * size)
+
+
 def storage_points(network: Network) -> tuple[Point, ...]:
     """The points of a network in order of computation."""
     groups: dict[str, list[str]] = {INPUT: [INPUT]}  # tensor -> the shared list of its group

@@ -241,6 +241,9 @@ def _rest() -> Iterator[Case]:
     yield "energies", {"reference": real(2, 3, 4, 5), "codes": codes(2, 3, 4, 5), "frac_bits": 9}
     yield "energies", {"reference": real(3, 7), "codes": codes(3, 7), "frac_bits": -2}
     yield "float_histogram", {"x": real(4, 5, 6)}
+    yield "exponent_histograms", {"x": real(2, 5, 3, 4) * 1e3}
+    edges = np.array([[1.0, -2.0, 0.0], [0.49999997, np.inf, -1e-42]], np.float32)
+    yield "exponent_histograms", {"x": edges}
     yield "code_histogram", {"codes": codes(3, 4, 5), "low": -2048, "drop": 0, "bins": 4096}
     yield "code_histogram", {"codes": codes(7, bits=9), "low": -256, "drop": 3, "bins": 64}
     unsigned = codes(2, 3, 5, bits=6, signed=False).astype(np.int64)

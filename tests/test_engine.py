@@ -8,66 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import assert_all_ways_agree, bundled_batches, bundled_case
 from shared_data import shared
 
-from refq import bundled, kernels, networks, oracle, schemes
-from refq.calibrate import Statistics
+from refq import kernels, networks, oracle, schemes
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
-from refq.engine import Tensor, forward, quantize_weights
+from refq.engine import forward, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.layers import LRN, Add, AvgPool, Concat, Conv, Dense, GlobalAvgPool, ReLU, Softmax
-from refq.measure import Batches, calibrate, count_codes
+from refq.measure import count_codes
 from refq.networks import Network, Node
-from refq.plan import Plan
 from refq.points import storage_points
 from refq.weights import Weights, load, random_weights
-
-
-def every_tensor(
-    network: Network, weights: Weights, plan: Plan, images: np.ndarray, **how: Any
-) -> dict[str, tuple[Any, ...]]:
-    """{name: (codes, fraction bits, outside, overflows, sums)}, and the output under "result"."""
-    seen: dict[str, Tensor] = {}
-
-    def note(node: Node | None, tensor: Any) -> None:
-        name = node.name if node else "data"
-        # kept as it came: a tensor stays what it was when the network goes on
-        seen[name] = tensor
-
-    result = forward(network, weights, plan, images, observe=note, **how)
-    return {
-        name: (tensor.codes, tensor.frac_bits, tensor.outside, tensor.overflows, tensor.sums)
-        for name, tensor in seen.items()
-    } | {"result": (result, 0, 0, 0, None)}
-
-
-def assert_all_ways_agree(
-    network: Network, weights: Weights, plan: Plan, images: np.ndarray
-) -> None:
-    wanted = every_tensor(network, weights, plan, images, ops=oracle)
-    plain = every_tensor(network, weights, plan, images, fused=False)
-    quick = every_tensor(network, weights, plan, images)
-    assert set(plain) == set(wanted) and set(plan.tensors) <= set(quick)
-    for got in (plain, quick):
-        for name, (codes, *rest) in got.items():
-            np.testing.assert_array_equal(codes, wanted[name][0], err_msg=name)
-            assert rest == list(wanted[name][1:]), name
-
-
-def bundled_case(name: str) -> tuple[Network, Weights, np.ndarray, Statistics]:
-    network, weights = load(bundled.path(f"{name}.h5"), name)
-    statistics = calibrate(network, weights, bundled_batches(network, weights, 0, 64))
-    images, _ = next(iter(bundled_batches(network, weights, 70, 72)))
-    return network, weights, images, statistics
-
-
-def bundled_batches(network: Network, weights: Weights, start: int, stop: int) -> Batches:
-    preprocessing = preparing.from_json(weights.metadata["preprocessing"])
-    dataset = open_dataset("bundled", network.input_shape, "calibration")
-    return batches(dataset, preprocessing, 64, start, stop)
-
 
 BUNDLED: list[tuple[str, str, dict[str, Any]]] = [
     *((name, "uniform", {}) for name in ("vgg16", "alexnet", "squeezenet1_1")),

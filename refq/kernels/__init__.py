@@ -9,7 +9,7 @@ from refq.kernels.conv import conv, conv_integer
 from refq.kernels.dense import dense, dense_integer
 from refq.kernels.elementwise import add, concat, relu
 from refq.kernels.fixed import dequantize, quantize, requantize
-from refq.kernels.histogram import code_histogram, float_histogram
+from refq.kernels.histogram import code_histogram, exponent_histograms, float_histogram
 from refq.kernels.hybrid import quantize_grid, requantize_maps
 from refq.kernels.lrn import lrn, lrn_integer
 from refq.kernels.pool import (
@@ -42,6 +42,7 @@ __all__ = [
     "dense_integer",
     "dequantize",
     "energies",
+    "exponent_histograms",
     "float_histogram",
     "global_avg_pool",
     "global_avg_pool_integer",

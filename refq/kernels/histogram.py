@@ -58,3 +58,25 @@ def code_histogram(codes: np.ndarray, low: int, drop: int, bins: int) -> np.ndar
     if outside:
         raise FormatError(f"{outside} codes outside a histogram", f"{bins} bins from {low} on")
     return counts.sum(axis=0)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _exponent_histograms(patterns, counts):
+    """patterns uint32 (N, C, P), counts (C, 256)."""
+    for c in prange(patterns.shape[1]):
+        row = counts[c]
+        for n in range(patterns.shape[0]):
+            for i in range(patterns.shape[2]):
+                row[(patterns[n, c, i] >> 23) & 255] += 1
+
+
+def exponent_histograms(x: np.ndarray) -> np.ndarray:
+    """How often each of float32's 256 exponents occurs in each feature map: int64 (C, 256).
+
+    x: float32 (N, C, ...). Bin e holds magnitudes from 2**(e - 127) to below 2**(e - 126), bin 0
+    zero and all below 2**-126, bin 255 what is not finite.
+    """
+    x = np.ascontiguousarray(x, np.float32)
+    counts = np.zeros((x.shape[1], 256), np.int64)
+    _exponent_histograms(x.reshape(*x.shape[:2], -1).view(np.uint32), counts)
+    return counts

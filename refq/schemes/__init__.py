@@ -18,7 +18,7 @@ from refq.schemes.options import Options
 
 __all__ = ["Options", "find", "known"]
 
-SHARED = ("options", "choice", "allocation", "steps")
+SHARED = ("options", "hybrid_options", "choice", "allocation", "steps", "granular")
 
 
 def known() -> list[str]:

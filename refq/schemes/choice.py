@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 
 from refq.calibrate import Statistics, covering_bits
 from refq.errors import OptionError
-from refq.formats import FixedPointFormat
+from refq.formats import Accumulator, FixedPointFormat
 from refq.layers import AvgPool, GlobalAvgPool, Softmax
 from refq.networks.graph import INPUT, Network
 from refq.plan import LayerPlan, Plan, TensorPlan
@@ -24,6 +25,8 @@ BASE_BITS = 12
 # and a wider gap would only widen the accumulator
 BIAS_FINER = 8
 OUTPUT_BITS = 32
+# bits of weights and biases where none are asked for (contract section 2)
+WEIGHT_BITS = 14
 
 
 def magnitude_bits(x: np.ndarray) -> int:
@@ -92,13 +95,13 @@ def layer_plans(
 
     formats: of the weights of those layers that a scheme decides on itself.
     """
-    plans = {}
+    plans, bits = {}, options.bits_wt or WEIGHT_BITS
     for node in network.weighted:
-        weight = formats.get(node.name) or by_magnitude(weights.weight[node.name], options.bits_wt)
-        bias = by_magnitude(weights.bias[node.name], options.bits_wt)
+        weight = formats.get(node.name) or by_magnitude(weights.weight[node.name], bits)
+        bias = by_magnitude(weights.bias[node.name], bits)
         finest = tensors[node.inputs[0]].format.frac_bits + weight.frac_bits + BIAS_FINER
         bias = FixedPointFormat(bias.bits, min(bias.frac_bits, finest))
-        plans[node.name] = LayerPlan(weight, bias, options.accumulator)
+        plans[node.name] = LayerPlan(weight, bias, options.accumulator or Accumulator())
     return plans
 
 
@@ -126,8 +129,14 @@ def finish(
     chosen: Mapping[str, TensorPlan],
     settings: Mapping[str, object],
     weight_formats: Mapping[str, FixedPointFormat] = MappingProxyType({}),
+    layers: Callable[[Mapping[str, TensorPlan]], Mapping[str, LayerPlan]] | None = None,
+    drops: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
 ) -> Plan:
-    """A Plan from one TensorPlan for each point (by point name); outputs widen by themselves."""
+    """A Plan from one TensorPlan for each point (by point name); outputs widen by themselves.
+
+    layers: makes all LayerPlans, for schemes whose weights are not layer_plans'. drops: of tensors
+    whose feature maps have formats of their own.
+    """
     tensors: dict[str, TensorPlan] = {}
     for point in storage_points(network):
         entry = chosen[point.name]
@@ -135,13 +144,15 @@ def finish(
             source = network.by_name[point.makers[0]].inputs[0]
             if source in tensors:
                 entry = wide_output(network, point, tensors[source].format) or entry
-        tensors.update(dict.fromkeys(point.tensors, entry))
+        tensors.update({name: replace(entry, drops=drops.get(name, ())) for name in point.tensors})
     return Plan(
         network.name,
         dict(network.parameters),
         scheme,
         tensors,
-        layer_plans(network, weights, tensors, options, weight_formats),
+        layers(tensors)
+        if layers
+        else layer_plans(network, weights, tensors, options, weight_formats),
         options.rounding,
         options.overflow,
         options.seed,

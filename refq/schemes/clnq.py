@@ -139,8 +139,9 @@ def _weight_formats(
         return {}, {}
     names = [node.name for node in network.weighted]
     counts = [weights.weight[name].size for name in names]
-    most = max(MOST_BITS, options.bits_wt)
-    widths = allocate(counts, options.bits_wt, options.kappa, [2] * len(names), most)
+    average = options.bits_wt or choice.WEIGHT_BITS
+    most = max(MOST_BITS, average)
+    widths = allocate(counts, average, options.kappa, [2] * len(names), most)
     found = {}
     for name, bits in zip(names, widths):
         counted = kernels.float_histogram(weights.weight[name])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from refq.errors import OptionError
 from refq.formats import Accumulator, Overflow, Rounding
+from refq.schemes.hybrid_options import HybridOptions
 from refq.schemes.steps import STEPS
 
 ASSIGN = ("nearest", "floor")
@@ -22,7 +23,8 @@ class Options:
 
     bits_act: bits of activations. widths: bits of single points by layer name, which win.
     frac_act: F of the whole network, picked by calibration if None. bits_wt: bits of weights and
-    biases. bits_image: bits of the signed image codes. image_bounds: the least and greatest
+    biases, by the scheme if None. bits_image: bits of the signed image codes. accumulator: by the
+    scheme if None. image_bounds: the least and greatest
     input value; image_integral: True where inputs are integers. coverage: the share of activations
     that formats picked by calibration cover. kappa: dB of SQNR that a bit gains.
     assign, qm, kmeans, kmeans_iterations, saturate, distribution, allocate: see docs/evaluate.md
@@ -32,9 +34,9 @@ class Options:
     bits_act: int | None = None
     widths: Mapping[str, int] = field(default_factory=dict)
     frac_act: int | None = None
-    bits_wt: int = 14
+    bits_wt: int | None = None
     bits_image: int = 9
-    accumulator: Accumulator = Accumulator()  # noqa: RUF009 - frozen
+    accumulator: Accumulator | None = None
     rounding: Rounding = Rounding.TIES_EVEN
     overflow: Overflow = Overflow.SAT
     assign: str = "nearest"
@@ -49,6 +51,7 @@ class Options:
     seed: int = 0
     image_bounds: tuple[float, float] = (-255.0, 255.0)
     image_integral: bool = True
+    hybrid: HybridOptions = HybridOptions()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
         for label, bits, low, high in (

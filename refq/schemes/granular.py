@@ -1,0 +1,53 @@
+"""Formats of coefficients by layer, kernel or filter, and of data by feature map (paper B,
+sections 3 and 4; contract section 3)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from refq.errors import OptionError
+from refq.formats import FixedPointFormat, FormatGrid
+from refq.schemes.choice import within
+from refq.schemes.options import Options
+
+# how much finer than its whole layer a kernel, filter or feature map may be: 8-bit coefficients so
+# aligned have 15 bits, and what is 128 times smaller than the layer's largest adds little to it
+FINER = 7
+AXES = {"4D": 0, "3D": 1, "2D": 2}
+
+
+def formats(
+    weight: np.ndarray, bits: int | np.ndarray, granularity: str, options: Options
+) -> FixedPointFormat | FormatGrid:
+    """Signed formats of coefficients (O, I, ...): one, or a grid by kernel or filter.
+
+    bits: of all, or of each kernel or filter. Dense layers have one format (paper B, section 4).
+    """
+    axes = AXES[granularity] if weight.ndim == 4 else 0
+    whole = int(np.max(bits)) - 1 - int(integer_bits(weight, 0, options))
+    if axes == 0:
+        return FixedPointFormat(int(np.max(bits)), within(whole))
+    own = np.asarray(bits) - 1 - integer_bits(weight, axes, options)
+    # fewer bits are as much coarser as the whole layer would be with them
+    finest = whole - (int(np.max(bits)) - np.asarray(bits)) + FINER
+    return FormatGrid(np.asarray(bits), np.clip(np.minimum(own, finest), within(-99), within(99)))
+
+
+def integer_bits(x: np.ndarray, axes: int, options: Options) -> np.ndarray:
+    """I of x, of each x[i] or of each x[i, j] (axes 0, 1, 2): int64.
+
+    By magnitude, ceil(log2 max|x|) (paper B, eq. 6), or so that the asked share of all |x| lie
+    below 2**I.
+    """
+    rows = np.abs(x.reshape(*x.shape[:axes], -1))
+    if options.hybrid.formats == "coverage":
+        _, exponents = np.frexp(rows)
+        place = max(0, math.ceil(options.coverage * rows.shape[-1]) - 1)
+        found: np.ndarray = np.partition(exponents, place, axis=-1)[..., place]
+        return np.where(rows.max(axis=-1) > 0, found, 0).astype(np.int64)
+    if options.hybrid.formats == "affine":
+        raise OptionError("--formats affine in integers", "magnitude or coverage")
+    mantissa, exponents = np.frexp(rows.max(axis=-1))
+    return np.where(mantissa == 0.5, exponents - 1, exponents).astype(np.int64)

@@ -1,0 +1,192 @@
+"""Hybrid fixed point, HQ (paper B, section 4; contract section 3): signed formats of coefficients
+by layer, kernel or filter, of data by layer or feature map, of biases and of accumulators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from refq.calibrate import Statistics, covering_bits, covering_exponents
+from refq.errors import OptionError
+from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow
+from refq.layers import WEIGHTED, Add, ReLU
+from refq.networks import Network
+from refq.networks.graph import INPUT, Node
+from refq.plan import Clustered, Coefficients, LayerPlan, Plan, TensorPlan
+from refq.points import Point, carried_drops, moves_codes, storage_points
+from refq.schemes import choice
+from refq.schemes.granular import FINER, formats
+from refq.schemes.options import Options
+from refq.weights import Weights
+
+DEFAULT_BITS = 8
+SEARCHED = range(2, 13)
+SEARCH = "sensitivity"
+# the C-model of paper B, section 4
+ACCUMULATOR = Accumulator(32, Overflow.SAT)
+
+Choose = Callable[[Node, np.ndarray, int], Coefficients]
+
+
+def needs_statistics(options: Options) -> bool:
+    return True
+
+
+def mapped(options: Options) -> bool:
+    return options.hybrid.data_granularity == "map"
+
+
+def watched(network: Network, options: Options) -> set[str]:
+    """Sums whose range accumulators are to hold."""
+    ranged = options.hybrid.accumulated == "range"
+    return {node.name for node in network.weighted} if ranged else set()
+
+
+def plan(
+    network: Network, weights: Weights, statistics: Statistics | None, options: Options
+) -> Plan:
+    """bits_act bits of data (or widths), bits_wt of coefficients (or hybrid.weight_bits), 8 each by
+    default; formats by granularity."""
+
+    def chosen(node: Node, weight: np.ndarray, bits: int) -> Coefficients:
+        return formats(weight, bits, options.hybrid.granularity, options)
+
+    return made("hybrid", network, weights, statistics, options, chosen, {})
+
+
+def made(
+    name: str,
+    network: Network,
+    weights: Weights,
+    statistics: Statistics | None,
+    options: Options,
+    choose: Choose,
+    more: Mapping[str, Any],
+) -> Plan:
+    """The plan of a scheme whose data is hybrid's and whose coefficients are chosen layer by layer:
+    choose(layer, weights, bits) -> their formats. more: settings besides the shared ones."""
+    assert statistics is not None  # needs_statistics asked for them
+    points = storage_points(network)
+    choice.check_widths(points, options.widths)
+    own = options.hybrid
+    layers = {node.name for node in network.weighted}
+    for label, given in (("--bits-wt", own.weight_bits), ("--bits-acc", own.accumulator_bits)):
+        wrong = sorted(set(given) - layers)
+        if wrong:
+            raise OptionError(f"{label} of {', '.join(wrong)}", f"one of {', '.join(layers)}")
+    chosen = {point.name: _data(point, statistics, options) for point in points}
+    drops = _map_drops(network, points, statistics, options, chosen)
+
+    def planned(tensors: Mapping[str, TensorPlan]) -> dict[str, LayerPlan]:
+        return {
+            node.name: _layer(node, weights, tensors, statistics, options, choose)
+            for node in network.weighted
+        }
+
+    settings = {
+        "bits_act": options.bits_act or DEFAULT_BITS,
+        "widths": dict(options.widths),
+        "bits_wt": options.bits_wt or DEFAULT_BITS,
+        "weight_bits": dict(own.weight_bits),
+        "bits_bias": own.bits_bias,
+        "granularity": own.granularity,
+        "data": own.data_granularity,
+        "formats": own.formats,
+        "coverage": options.coverage,
+        **({"unsigned": True} if own.unsigned else {}),
+        **more,
+    }
+    found = choice.finish(
+        network, weights, options, name, chosen, settings, layers=planned, drops=drops
+    )
+    return found
+
+
+def _data(point: Point, statistics: Statistics, options: Options) -> TensorPlan:
+    """Signed data that covers the asked share of the calibrated values; the image saturates
+    nowhere."""
+    bits = choice.width(point, options.widths, options.bits_act or DEFAULT_BITS)
+    if INPUT in point.makers:
+        return TensorPlan(choice.image_format(options, bits))
+    covered = covering_bits(statistics.joined(point.makers), options.coverage)
+    signed = point.signed or not options.hybrid.unsigned
+    bits = max(bits, 1 + signed)
+    return TensorPlan(FixedPointFormat(bits, choice.within(bits - covered - int(signed)), signed))
+
+
+def _map_drops(
+    network: Network,
+    points: tuple[Point, ...],
+    statistics: Statistics,
+    options: Options,
+    chosen: dict[str, TensorPlan],
+) -> dict[str, tuple[int, ...]]:
+    """{tensor: what its feature maps drop}; the points' formats become those of the finest map."""
+    drops: dict[str, tuple[int, ...]] = {}
+    if options.hybrid.data_granularity != "map":
+        return drops
+    for point in points:
+        nodes = [network.by_name.get(name) for name in point.makers]
+        kinds = (*WEIGHTED, Add, ReLU)
+        if not point.readers or not all(n and isinstance(n.layer, kinds) for n in nodes):
+            continue
+        fmt = chosen[point.name].format
+        own: dict[str, np.ndarray] = {}
+        for name in point.makers:
+            counts = statistics.maps[name]
+            covered = covering_exponents(counts, options.coverage)
+            frac_bits = fmt.bits - covered - int(fmt.signed)
+            # maps that are always zero are as any other
+            silent = counts[:, 0] == counts.sum(axis=1)
+            own[name] = np.where(silent, fmt.frac_bits, frac_bits).clip(
+                fmt.frac_bits - FINER, fmt.frac_bits + FINER
+            )
+        finest = max(int(each.max()) for each in own.values())
+        chosen[point.name] = TensorPlan(replace(fmt, frac_bits=finest))
+        drops.update({name: tuple((finest - each).tolist()) for name, each in own.items()})
+    for node in network.nodes:
+        if moves_codes(network, node):
+            carried = carried_drops(network, node, drops)
+            if carried:
+                drops[node.name] = carried
+    return drops
+
+
+def _layer(
+    node: Node,
+    weights: Weights,
+    tensors: Mapping[str, TensorPlan],
+    statistics: Statistics,
+    options: Options,
+    choose: Choose,
+) -> LayerPlan:
+    own = options.hybrid
+    bits = own.weight_bits.get(node.name, options.bits_wt or DEFAULT_BITS)
+    weight = choose(node, weights.weight[node.name], bits)
+    # no finer than the finest product, which the accumulator has anyway
+    source = tensors[node.inputs[0]].format
+    products = source.frac_bits + finest(weight)
+    bias = choice.by_magnitude(weights.bias[node.name], own.bits_bias)
+    bias = FixedPointFormat(bias.bits, choice.within(min(bias.frac_bits, products)))
+    accumulator = options.accumulator or ACCUMULATOR
+    if node.name in own.accumulator_bits:
+        accumulator = replace(accumulator, bits=own.accumulator_bits[node.name])
+    if own.accumulated == "range" and accumulator.bits is not None:
+        # one bit more than the calibrated sums need, for others and for sums on the way
+        needed = covering_bits(statistics.joined((node.name,)), 1.0) + 2
+        accumulator = replace(
+            accumulator,
+            frac_bits=choice.within(min(int(np.max(accumulator.bits)) - needed, products)),
+        )
+    return LayerPlan(weight, bias, accumulator)
+
+
+def finest(weight: Coefficients) -> int:
+    """Most fraction bits of any coefficient."""
+    if isinstance(weight, Clustered):
+        return max(finest(weight.base), finest(weight.residual))
+    return int(weight.frac_bits.max()) if isinstance(weight, FormatGrid) else weight.frac_bits
