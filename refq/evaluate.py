@@ -23,6 +23,7 @@ from refq.cost import activation_memory
 from refq.data import Dataset, batches, check_labels, digest, open_dataset
 from refq.data import preprocessing as preparing
 from refq.data.preprocessing import Preprocessing
+from refq.energy import filter_energies
 from refq.errors import DataError, OptionError
 from refq.measure import Batches, calibrate, count_codes, count_maps, measure
 from refq.networks import Network
@@ -179,6 +180,12 @@ def gather_statistics(
                 network, weights, inputs.calibration_batches(), statistics or Statistics(), ops,
                 progress.update,
             )  # fmt: skip
+    if hasattr(scheme, "needs_energies") and scheme.needs_energies(options):
+        with bar(inputs.calibration_images, "energies") as progress:
+            found = filter_energies(
+                network, weights, inputs.calibration_batches(), ops, progress.update
+            )
+        statistics = dataclasses.replace(statistics or Statistics(), energies=found)
     return statistics
 
 

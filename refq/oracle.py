@@ -638,3 +638,18 @@ def energies(reference: np.ndarray, codes: np.ndarray, frac_bits: int) -> tuple[
         for value, code in zip(reference.reshape(-1), codes.reshape(-1), strict=True)
     ]
     return math.fsum(a * a for a, _ in pairs), math.fsum(d * d for _, d in pairs)
+
+
+def patch_grams(
+    x: np.ndarray,
+    kernel_shape: tuple[int, int],
+    strides: tuple[int, int] = (1, 1),
+    pads: tuple[int, int, int, int] = NO_PADS,
+) -> np.ndarray:
+    image, (kh, kw) = _padded(x.astype(np.float64), pads), kernel_shape
+    total = np.zeros((x.shape[1], kh * kw, kh * kw))
+    for top in range(0, image.shape[2] - kh + 1, strides[0]):
+        for left in range(0, image.shape[3] - kw + 1, strides[1]):
+            patches = image[:, :, top : top + kh, left : left + kw].reshape(*x.shape[:2], -1)
+            total += (patches[:, :, :, None] * patches[:, :, None, :]).sum(axis=0)
+    return total

@@ -240,6 +240,20 @@ def _rest() -> Iterator[Case]:
         yield "codebook_decode", {"index": index, "values": np.append(table, 4095).astype(np.int32)}
     yield "energies", {"reference": real(2, 3, 4, 5), "codes": codes(2, 3, 4, 5), "frac_bits": 9}
     yield "energies", {"reference": real(3, 7), "codes": codes(3, 7), "frac_bits": -2}
+    # integers, so that sums in any order are the same to the last bit
+    for window in WINDOWS:
+        where = {key: window[key] for key in ("strides", "pads")}
+        for kernel in ((1, 1), (3, 2), (2, 5)):
+            whole = codes(3, 2, 7, 6).astype(np.float32)
+            yield "patch_grams", {"x": whole, "kernel_shape": kernel, **where}
+    # an image much smaller than the kernel, strides beyond it, a kernel that fits once
+    small = codes(3, 2, 2, 3).astype(np.float32)
+    yield "patch_grams", {"x": small, "kernel_shape": (5, 7), "pads": (3, 5, 4, 2)}
+    wide = codes(2, 3, 9, 13).astype(np.float32)
+    yield "patch_grams", {"x": wide, "kernel_shape": (1, 2), "strides": (4, 3)}
+    yield "patch_grams", {"x": wide, "kernel_shape": (9, 13)}
+    big = codes(2, 3, 19, 23, bits=9).astype(np.float32)
+    yield "patch_grams", {"x": big, "kernel_shape": (11, 10), "strides": (4, 3)}
     yield "float_histogram", {"x": real(4, 5, 6)}
     yield "exponent_histograms", {"x": real(2, 5, 3, 4) * 1e3}
     edges = np.array([[1.0, -2.0, 0.0], [0.49999997, np.inf, -1e-42]], np.float32)

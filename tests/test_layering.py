@@ -26,7 +26,7 @@ FLOORS = [
     ["fused", "fused_float"],
     ["engine"],
     ["measure", "cost"],
-    ["evaluation_figures", "sections"],
+    ["evaluation_figures", "sections", "energy"],
     ["results", "console", "page", "search"],
     ["arguments"],
     ["evaluate", "report"],

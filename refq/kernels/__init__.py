@@ -9,6 +9,7 @@ from refq.kernels.conv import conv, conv_integer
 from refq.kernels.dense import dense, dense_integer
 from refq.kernels.elementwise import add, concat, relu
 from refq.kernels.fixed import dequantize, quantize, requantize
+from refq.kernels.gram import patch_grams
 from refq.kernels.histogram import code_histogram, exponent_histograms, float_histogram
 from refq.kernels.hybrid import quantize_grid, requantize_maps
 from refq.kernels.lrn import lrn, lrn_integer
@@ -49,6 +50,7 @@ __all__ = [
     "lrn",
     "lrn_integer",
     "max_pool",
+    "patch_grams",
     "quantize",
     "quantize_grid",
     "relu",
