@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from types import ModuleType
 
-from refq import console, networks, schemes, search
+from refq import console, hybrid_arguments, networks, schemes, search
 from refq.data.preprocessing import Preprocessing
 from refq.errors import OptionError
-from refq.formats import Accumulator, parse_overflow, parse_rounding
+from refq.formats import parse_overflow, parse_rounding
 from refq.networks import Network
 from refq.points import storage_points
 from refq.schemes.options import KMEANS
@@ -33,11 +33,16 @@ def parser() -> argparse.ArgumentParser:
     bits = out.add_argument_group("numbers")
     bits.add_argument("--bits-act", help="bits of activations: 5, or 8,4,5,..., or fc6=6,fc7=3")
     bits.add_argument("--frac-act", type=int, help="fraction bits F of the whole network")
-    bits.add_argument("--bits-wt", type=int, default=14, help="bits of weights and biases")
+    bits.add_argument(
+        "--bits-wt", help="bits of weights and biases (default: by scheme, 14 or 8), or fc6=6,fc7=3"
+    )
     bits.add_argument("--bits-image", type=int, default=9, help="bits of the signed image")
-    bits.add_argument("--bits-acc", type=int, help="accumulator bits (default: exact)")
+    bits.add_argument("--bits-acc", help="accumulator bits, exact, or conv1=24,... (by scheme)")
     bits.add_argument("--acc-overflow", default="sat", help="sat, sat-sym or wrap")
     bits.add_argument("--acc-every-mac", action="store_true", help="saturate after every MAC")
+    bits.add_argument(
+        "--acc-rounding", default="ties-even", help="of sums with fewer fraction bits"
+    )
     bits.add_argument("--rounding", default="ties-even", help="rounding of activations")
     bits.add_argument("--overflow", default="sat", help="overflow of activations")
     bits.add_argument("--assign", default="nearest", help="enq, knq: nearest or floor")
@@ -59,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
         default=0,
         help="for stochastic rounding, and starts of lloyd-random and lloyd++",
     )
+    hybrid_arguments.add(out)
     found = out.add_argument_group("search")
     found.add_argument("--delta", type=float, help="search the fewest bits within so many points")
     found.add_argument("--metric", default="top1", choices=("top1", "top5"), help="for --delta")
@@ -82,12 +88,16 @@ def parser() -> argparse.ArgumentParser:
     return out
 
 
+HYBRID_ALONE = (
+    *hybrid_arguments.SHARED, *hybrid_arguments.LOW, *hybrid_arguments.ENERGY,
+    *hybrid_arguments.CLUSTERED,
+)  # fmt: skip
 # options that a plan already answers
 IN_PLAN = (
     "scheme", "bits_act", "frac_act", "bits_wt", "bits_image", "bits_acc", "acc_overflow",
-    "acc_every_mac", "rounding", "overflow", "assign", "qm", "kmeans",
+    "acc_every_mac", "acc_rounding", "rounding", "overflow", "assign", "qm", "kmeans",
     "kmeans_iterations", "no_saturate", "coverage", "distribution", "allocate", "kappa",
-    "delta", "seed",
+    *HYBRID_ALONE, "delta", "seed",
 )  # fmt: skip
 
 
@@ -98,16 +108,23 @@ IN_SEARCH = (
 )  # fmt: skip
 
 
+HYBRID = ("hybrid", "energy", "clustered")
 KNQ_ALONE = ("kmeans", "kmeans_iterations", "no_saturate")
 CLNQ_ALONE = ("distribution", "allocate", "kappa")
+# what activations of paper A have and those of paper B have not
+PAPER_A = ("frac_act", "bits_image", "assign", "qm", *KNQ_ALONE, *CLNQ_ALONE)
 # options of numbers that a scheme does not read
 UNREAD = {
     "float": IN_PLAN[1:],
-    "uniform": ("assign", "qm", *KNQ_ALONE, *CLNQ_ALONE),
-    "enq": (*KNQ_ALONE, *CLNQ_ALONE),
-    "knq": ("qm", *CLNQ_ALONE),
-    "clnq": ("frac_act", "assign", "qm", *KNQ_ALONE, "coverage"),
-}
+    "uniform": ("assign", "qm", *KNQ_ALONE, *CLNQ_ALONE, *HYBRID_ALONE),
+    "enq": (*KNQ_ALONE, *CLNQ_ALONE, *HYBRID_ALONE),
+    "knq": ("qm", *CLNQ_ALONE, *HYBRID_ALONE),
+    "clnq": ("frac_act", "assign", "qm", *KNQ_ALONE, "coverage", *HYBRID_ALONE),
+    "hybrid": (*PAPER_A, *hybrid_arguments.LOW, *hybrid_arguments.ENERGY,
+               *hybrid_arguments.CLUSTERED),
+    "energy": (*PAPER_A, "granularity", *hybrid_arguments.CLUSTERED),
+    "clustered": (*PAPER_A, *hybrid_arguments.ENERGY),
+}  # fmt: skip
 
 
 def check_options(arguments: argparse.Namespace) -> None:
@@ -145,8 +162,11 @@ def check_options(arguments: argparse.Namespace) -> None:
         "kmeans_iterations"
     ):
         raise OptionError("--kmeans-iterations with --kmeans exact", "one of Lloyd's with it")
-    if arguments.bits_acc is None and (arguments.acc_every_mac or arguments.acc_overflow != "sat"):
-        raise OptionError("--acc-every-mac or --acc-overflow alone", "--bits-acc with them")
+    how = arguments.acc_every_mac, arguments.acc_overflow, arguments.acc_rounding
+    if arguments.bits_acc in (None, "exact") and how != (False, "sat", "ties-even"):
+        raise OptionError(
+            "--acc-every-mac, --acc-overflow or --acc-rounding alone", "--bits-acc with them"
+        )
 
 
 def scheme_options(
@@ -154,9 +174,13 @@ def scheme_options(
 ) -> schemes.Options:
     """The options that the command line gives a scheme."""
     bits, widths = parse_bits(arguments.bits_act, network)
-    accumulator = Accumulator(
-        arguments.bits_acc, parse_overflow(arguments.acc_overflow), arguments.acc_every_mac
-    )
+    layers = [node.name for node in network.weighted]
+    bits_wt, by_layer = hybrid_arguments.per_layer("--bits-wt", arguments.bits_wt, layers, int)
+    widths_acc = hybrid_arguments.hybrid_options(arguments, network).accumulator_bits
+    if (by_layer or widths_acc) and arguments.scheme not in HYBRID:
+        raise OptionError(
+            f"--bits-wt or --bits-acc by layer with scheme {arguments.scheme}", " or ".join(HYBRID)
+        )
     if arguments.delta is not None and not 0 <= arguments.delta <= 100:
         raise OptionError(f"--delta {arguments.delta}", "0 to 100 percentage points")
     if not 0 <= arguments.seed < 2**31:
@@ -165,9 +189,9 @@ def scheme_options(
         bits_act=bits,
         widths=widths,
         frac_act=_frac_bits(arguments.frac_act),
-        bits_wt=arguments.bits_wt,
+        bits_wt=bits_wt,
         bits_image=arguments.bits_image,
-        accumulator=accumulator,
+        accumulator=hybrid_arguments.accumulator(arguments, network),
         rounding=parse_rounding(arguments.rounding),
         overflow=parse_overflow(arguments.overflow),
         assign=arguments.assign,
@@ -182,6 +206,7 @@ def scheme_options(
         seed=arguments.seed,
         image_bounds=preprocessing.bounds,
         image_integral=preprocessing.integral,
+        hybrid=hybrid_arguments.hybrid_options(arguments, network),
     )
 
 
@@ -235,26 +260,5 @@ def _frac_bits(given: int | None) -> int | None:
 
 def parse_bits(text: str | None, network: Network) -> tuple[int | None, dict[str, int]]:
     """`5`, or a list for all weighted layers in order `8,4,5,...`, or `fc6=6,fc7=3`."""
-    if text is None:
-        return None, {}
-    fields = [field.strip() for field in str(text).split(",")]
-    try:
-        if len(fields) == 1 and "=" not in fields[0]:
-            return int(fields[0]), {}
-        if all("=" in field for field in fields):
-            pairs = [field.split("=", 1) for field in fields]
-            named = {name.strip(): int(bits) for name, bits in pairs}
-            if len(named) < len(pairs):
-                raise OptionError(f"--bits-act {text}", "each layer once")
-            return None, named
-        bits = [int(field) for field in fields]
-    except ValueError:
-        raise OptionError(
-            f"--bits-act {text}", "a number, a comma-separated list, or layer=bits,..."
-        ) from None
     names = list(dict.fromkeys(p.width_of for p in storage_points(network) if p.readers))
-    if len(bits) != len(names):
-        raise OptionError(
-            f"--bits-act with {len(bits)} widths", f"{len(names)}: {', '.join(names)}"
-        )
-    return None, dict(zip(names, bits, strict=True))
+    return hybrid_arguments.per_layer("--bits-act", text, names, int)

@@ -192,14 +192,14 @@ def _part(
     filters: np.ndarray, fmt: FixedPointFormat | FormatGrid, data: np.ndarray, ops: ModuleType
 ) -> _Part:
     """filters: float (O, I, ...); data: int64 (O, I) or broadcast to it."""
-    codes, frac_bits = _coded(filters, fmt, ops)
+    codes, frac_bits = coded(filters, fmt, ops)
     products = frac_bits + data
     top = np.broadcast_to(products.max(axis=1), len(filters))
     return _Part(shifted_left(codes, top[:, None] - products), top)
 
 
-def _coded(
-    filters: np.ndarray, fmt: FixedPointFormat | FormatGrid, ops: ModuleType
+def coded(
+    filters: np.ndarray, fmt: FixedPointFormat | FormatGrid, ops: ModuleType = kernels
 ) -> tuple[np.ndarray, np.ndarray]:
     """(int codes (O, I, ...), their fraction bits, int64 (O, I) or broadcast to it)."""
     if isinstance(fmt, FormatGrid):
@@ -257,7 +257,7 @@ def residuals(
 ) -> np.ndarray:
     """What every kernel lacks to its base as it is quantized, float64 (N, I, ...): the residual
     makes up for the rounding of its base, too."""
-    codes, frac_bits = _coded(base_kernels(weight, labels), base, ops)
+    codes, frac_bits = coded(base_kernels(weight, labels), base, ops)
     values = np.ldexp(codes.astype(np.float64), -_against(frac_bits, codes))
     return weight - values[labels]
 

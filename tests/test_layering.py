@@ -28,6 +28,7 @@ FLOORS = [
     ["measure", "cost"],
     ["evaluation_figures", "sections", "energy"],
     ["results", "console", "page", "search"],
+    ["hybrid_arguments"],
     ["arguments"],
     ["evaluate", "report"],
     ["papers"],

@@ -24,8 +24,8 @@ from refq.weights import Weights
 __all__ = ["mapped", "needs_energies", "needs_statistics", "plan", "watched"]
 
 DEFAULT_BITS = hybrid.DEFAULT_BITS
-# percent of the filters with few bits in the layer of most MACs; in all others but the first and
-# the last all have (paper B, Table 3)
+# percent of the filters with few bits in the layer of most MACs between the first and the last; in
+# the others between all have (paper B, Table 3)
 EXPERIMENTS = {"conservative": None, "moderate": 40.0, "aggressive": 100.0}
 
 
@@ -84,7 +84,8 @@ def low_filters(
     if experiment and EXPERIMENTS[experiment] is not None:
         macs = network.macs()
         shares = dict.fromkeys(layers[1:-1], 100.0)
-        shares[max(layers, key=macs.__getitem__)] = EXPERIMENTS[experiment] or 0.0
+        if shares:
+            shares[max(shares, key=macs.__getitem__)] = EXPERIMENTS[experiment] or 0.0
     found = {}
     for name in layers:
         if name not in energies:
