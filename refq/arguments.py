@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
         "--confidence", type=float, default=0.999, help="of giving up a candidate; 1: certainty"
     )
     found.add_argument("--search-memory", type=int, default=1024, help="MiB of activations kept")
+    found.add_argument("--step", type=float, default=0.05, help="energy: of the threshold")
     found.add_argument("--journal", help="file that a search resumes from")
     files = out.add_argument_group("files")
     files.add_argument("--plan", help="use this plan instead of a scheme")
@@ -104,7 +105,7 @@ IN_PLAN = (
 # options that only a search reads
 IN_SEARCH = (
     "metric", "search", "objective", "search_bits", "search_images", "confidence",
-    "search_memory", "journal",
+    "search_memory", "step", "journal",
 )  # fmt: skip
 
 
@@ -220,6 +221,17 @@ def search_settings(
     if not hasattr(scheme, "SEARCHED"):
         able = [name for name in schemes.known() if hasattr(schemes.find(name), "SEARCHED")]
         raise OptionError(f"--delta with scheme {arguments.scheme}", " or ".join(able))
+    strategy = arguments.search or scheme.SEARCH
+    ranged = isinstance(scheme.SEARCHED, range)
+    able = list(search.WIDTHS if ranged else scheme.SEARCHED)
+    if strategy not in able:
+        raise OptionError(f"--search {strategy} with scheme {arguments.scheme}", " or ".join(able))
+    if not ranged and (arguments.search_bits is not None or arguments.objective != "memory"):
+        raise OptionError(
+            f"--search-bits or --objective with --search {strategy}", "neither: it lowers the MACs"
+        )
+    if not 0 < arguments.step < 1e6:
+        raise OptionError(f"--step {arguments.step}", "a positive number of mean energies")
     images = calibration[0] if arguments.search_images is None else arguments.search_images
     if not 1 <= images <= calibration[1]:
         raise OptionError(f"--search-images {images}", f"1 to {calibration[1]}")
@@ -229,16 +241,17 @@ def search_settings(
         raise OptionError(f"--search-memory {arguments.search_memory}", "0 or more MiB")
     return search.Settings(
         delta=arguments.delta,
-        widths=_range(arguments.search_bits, scheme.SEARCHED),
+        widths=_range(arguments.search_bits, scheme.SEARCHED) if ranged else range(0),
         images=images,
         metric=arguments.metric,
-        strategy=arguments.search or scheme.SEARCH,
+        strategy=strategy,
         objective=arguments.objective,
         confidence=arguments.confidence,
         seed=arguments.seed,
         at_once=at_once,
         budget=arguments.search_memory << 20,
         journal=arguments.journal,
+        step=arguments.step,
     )
 
 

@@ -20,7 +20,7 @@ from refq.errors import FormatError
 from refq.formats import Accumulator, FixedPointFormat, FormatGrid
 from refq.layers import Conv
 from refq.networks.graph import Network, Node
-from refq.plan import Clustered, Plan, TensorPlan
+from refq.plan import Clustered, Coefficients, Plan, TensorPlan
 from refq.weights import Weights
 
 
@@ -257,9 +257,20 @@ def residuals(
 ) -> np.ndarray:
     """What every kernel lacks to its base as it is quantized, float64 (N, I, ...): the residual
     makes up for the rounding of its base, too."""
-    codes, frac_bits = coded(base_kernels(weight, labels), base, ops)
-    values = np.ldexp(codes.astype(np.float64), -_against(frac_bits, codes))
-    return weight - values[labels]
+    return weight - quantized_values(base_kernels(weight, labels), base, ops)[labels]
+
+
+def quantized_values(
+    weight: np.ndarray, fmt: Coefficients, ops: ModuleType = kernels
+) -> np.ndarray:
+    """The values that coefficients (O, I, ...) have in their formats: float64, same shape."""
+    if isinstance(fmt, Clustered):
+        labels = np.array(fmt.labels)
+        bases = quantized_values(base_kernels(weight, labels), fmt.base, ops)[labels]
+        rest = residuals(weight, labels, fmt.base, ops)
+        return bases + quantized_values(rest, fmt.residual, ops)
+    codes, frac_bits = coded(weight, fmt, ops)
+    return np.ldexp(codes.astype(np.float64), -_against(frac_bits, codes))
 
 
 def _parts(filters: np.ndarray, fmt: Clustered, data: np.ndarray, ops: ModuleType) -> _Parts:

@@ -45,6 +45,7 @@ def figures(
         found.append(charts.codebooks(title, books))
     if search:
         found += _search(network, plan, memory, search)
+        found += _tuning(network, plan, search)
     return found
 
 
@@ -108,6 +109,26 @@ def _search(
     across = "bits of every activation" if same else "activation memory of one image, MB"
     title = f"{network.name}, {plan.scheme}: search, {len(trials)} trials"
     return [charts.curves(title, across, f"{metric}, %", series)]
+
+
+def _tuning(network: Network, plan: Plan, search: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Accuracy against complexity of plans by threshold or clusters (paper B, Fig. 4)."""
+    trials = [trial for trial in search.get("trials", ()) if "setting" in trial]
+    if not trials:
+        return []
+    floor = search["reference"] - search["delta"]
+    series = []
+    for accepted, name in ((True, "kept"), (False, "below the floor")):
+        own = [trial for trial in trials if trial["accepted"] is accepted]
+        if own:
+            x, y = [t["macs"] for t in own], [t["accuracy"] for t in own]
+            series.append(charts.line(name, x, y, style="points"))
+    everything = [trial["macs"] for trial in trials]
+    ends = [min(everything), max(everything)]
+    series.append(charts.line(f"floor, {floor:.2f} %", ends, [floor, floor], style="line"))
+    metric = {"top1": "top-1", "top5": "top-5"}.get(search["metric"], search["metric"])
+    title = f"{network.name}, {plan.scheme}: {search['strategy']}, {len(trials)} trials"
+    return [charts.curves(title, search["unit"], f"{metric}, %", series)]
 
 
 def megabytes(

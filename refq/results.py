@@ -9,7 +9,14 @@ from importlib import metadata
 from typing import Any
 
 from refq import __version__
-from refq.cost import Memory, codebook_bits, weight_bits
+from refq.cost import (
+    Memory,
+    codebook_bits,
+    format_bits,
+    mac_complexity,
+    temporary_bits,
+    weight_bits,
+)
 from refq.evaluation_figures import figures
 from refq.measure import Measurement
 from refq.networks.graph import INPUT, Network
@@ -17,6 +24,8 @@ from refq.plan import Codebook, Plan
 from refq.points import Point, storage_points, stored_counts
 from refq.tables import aligned
 
+# settings layer by layer, which are left to the table and the JSON
+HIDDEN = ("q_m", "points", "layers", "low_percent", "clusters")
 PACKAGES = ("numpy", "numba", "scipy", "h5py")
 
 
@@ -104,8 +113,11 @@ class Report:
                 "entropy_bound_megabytes": self.entropy_megabytes(),
                 "codebook_bytes": codebook_bits(self.network, self.plan) / 8,
                 "weight_megabytes": weight_bits(self.network, self.plan) / 8e6,
+                "format_megabytes": format_bits(self.network, self.plan) / 8e6,
+                "temporary_megabytes": temporary_bits(self.network, self.plan) / 8e6,
                 "layers": {name: bits / 8e6 for name, bits in self.memory.points.items() if bits},
             },
+            "complexity": complexity(self.network, self.plan),
             "weights": dict(self.weights),
             "data": dict(self.data),
             "settings": dict(self.settings),
@@ -115,6 +127,18 @@ class Report:
             "versions": versions(),
             "figures": self.figures(),
         }
+
+
+def complexity(network: Network, plan: Plan | None) -> dict[str, Any]:
+    """MACs in units of 8 by 8 bits, whole and by layer, and what that saves (paper B, Table 1)."""
+    layers = {name: macs / 1e6 for name, macs in mac_complexity(network, plan).items()}
+    whole = sum(network.macs().values()) / 1e6
+    total = sum(layers.values())
+    return {
+        "mega_macs": total,
+        "saved_percent": 100 * (1 - total / whole),
+        "layers": layers,
+    }
 
 
 def versions() -> dict[str, str]:
@@ -189,12 +213,20 @@ def as_text(report: Report) -> str:
         f"({sum(counts.values()):,} stored layer outputs; convolutions' counted)"
     )
     if report.plan:
+        cost = content["complexity"]
+        lines.append(
+            f"complexity {cost['mega_macs']:,.1f} M MACs at 8x8 bits, "
+            f"{cost['saved_percent']:.1f} % less than with 8x8 bits everywhere"
+        )
         memory = content["memory"]
         lines.append(
             f"with each width at its layer's output {memory['megabytes_by_output']:.4g} MB; "
             f"codebooks {memory['codebook_bytes']:.0f} bytes; "
-            f"weights {memory['weight_megabytes']:.4g} MB"
+            f"weights {memory['weight_megabytes']:.4g} MB, their formats "
+            f"{memory['format_megabytes']:.4g} MB"
         )
+        if memory["temporary_megabytes"]:
+            lines.append(f"temporary maps of base kernels {memory['temporary_megabytes']:.4g} MB")
     bound = report.entropy_megabytes()
     if bound is not None:
         lines.append(f"entropy bound of these values {bound:.4g} MB")
@@ -226,7 +258,7 @@ def _settings(report: Report) -> str:
     shown = {
         key: value
         for key, value in (report.plan.options if report.plan else {}).items()
-        if key not in ("q_m", "points", "layers") and value not in ({}, None)
+        if key not in HIDDEN and value not in ({}, None)
     }
     return "".join(f"  {key} {value}" for key, value in shown.items())
 

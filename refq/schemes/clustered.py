@@ -25,6 +25,8 @@ from refq.weights import Weights
 __all__ = ["mapped", "needs_statistics", "plan", "watched"]
 
 DEFAULT_BITS = hybrid.DEFAULT_BITS
+SEARCHED = ("clusters",)
+SEARCH = "clusters"
 
 
 def plan(
@@ -42,7 +44,10 @@ def plan(
         wanted = own.clusters.get(node.name, own.every_layer)
         if wanted == 0:
             return formats(weight, bits, own.granularity, options)
-        labels = assigned(node, weight, wanted, options.seed)
+        key = "clusters", node.name, wanted, options.seed
+        if key not in weights.workspace:
+            weights.workspace[key] = assigned(node, weight, wanted, options.seed)
+        labels = weights.workspace[key]
         counts[node.name] = 1 + max(labels)
         base = formats(base_kernels(weight, np.array(labels)), bits, own.granularity, options)
         rest = residuals(weight, np.array(labels), base)

@@ -24,6 +24,8 @@ from refq.weights import Weights
 __all__ = ["mapped", "needs_energies", "needs_statistics", "plan", "watched"]
 
 DEFAULT_BITS = hybrid.DEFAULT_BITS
+SEARCHED = ("threshold", "bisection")
+SEARCH = "bisection"
 # percent of the filters with few bits in the layer of most MACs between the first and the last; in
 # the others between all have (paper B, Table 3)
 EXPERIMENTS = {"conservative": None, "moderate": 40.0, "aggressive": 100.0}
@@ -51,14 +53,16 @@ def plan(
             return formats(weight, bits, "2D", options)
         return formats(weight, np.where(mask, few, bits), "2D", options)
 
-    shares = {name: round(100 * float(mask.mean()), 2) for name, mask in low.items()}
+    shares = {
+        name: round(100 * float(mask.mean()), 2) for name, mask in low.items() if mask.size > 1
+    }
     more: dict[str, Any] = {
         "granularity": "2D",
         "bits_low": own.bits_low,
         "low_bits": dict(own.low_bits),
         "threshold": own.threshold,
         "experiment": _experiment(options),
-        "low_share": shares,
+        "low_percent": shares,
     }
     return hybrid.made("energy", network, weights, statistics, options, chosen, more)
 

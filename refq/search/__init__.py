@@ -6,7 +6,46 @@ prefix.py and journal.py spare it forward passes. subject.py: networks, measured
 of it put together.
 """
 
-from refq.search.running import STRATEGIES, Found, Settings, run
-from refq.search.space import OBJECTIVES
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
-__all__ = ["OBJECTIVES", "STRATEGIES", "Found", "Settings", "run"]
+from refq.calibrate import Statistics
+from refq.data import Dataset
+from refq.data.preprocessing import Preprocessing
+from refq.networks.graph import Network
+from refq.schemes import Options
+from refq.search import running, tuning
+from refq.search.running import Found
+from refq.search.settings import Settings
+from refq.search.space import OBJECTIVES
+from refq.weights import Weights
+
+# of searches for widths, and all
+WIDTHS = running.STRATEGIES
+STRATEGIES = (*running.STRATEGIES, *tuning.STRATEGIES)
+
+
+def run(
+    network: Network,
+    weights: Weights,
+    scheme: ModuleType,
+    statistics: Statistics | None,
+    options: Options,
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    settings: Settings,
+    ops: ModuleType,
+    told: Callable[[Any], object] = lambda trial: None,
+) -> Found | tuning.Tuned:
+    """The search of a scheme by the strategy that the settings name.
+
+    Raises OptionError where nothing loses so little, or the journal is another search's.
+    """
+    search = tuning.run if settings.strategy in tuning.STRATEGIES else running.run
+    return search(
+        network, weights, scheme, statistics, options, dataset, preprocessing, settings, ops, told
+    )
+
+
+__all__ = ["OBJECTIVES", "STRATEGIES", "WIDTHS", "Found", "Settings", "run"]

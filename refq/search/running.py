@@ -20,37 +20,15 @@ from refq.search import layerwise, sensitivity
 from refq.search.journal import Journal
 from refq.search.judging import Judge, Trial, front
 from refq.search.racing import least_hits
-from refq.search.space import ALL, OBJECTIVES, Space, Widths, amount, searched_layers, space_of
+from refq.search.settings import Settings
+from refq.search.space import ALL, Space, Widths, amount, searched_layers, space_of
 from refq.search.subject import NetworkSubject, shuffled
 from refq.weights import Weights
 
-# network: one width for all, as in the paper's Table I
+# network: one width for all, as in paper A's Table I
 STRATEGIES = ("network", "layerwise", "sensitivity")
 # blocks that the images are raced in
 BLOCKS = 10
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is searched for, and how.
-
-    delta: percentage points below float that `metric` may fall. widths: those to choose from.
-    objective, strategy: of OBJECTIVES, STRATEGIES. confidence: of stopping a candidate early.
-    images: the first so many of the data; at_once: most images in a batch. budget: bytes of
-    activations kept. journal: a file, or None.
-    """
-
-    delta: float
-    widths: range
-    images: int
-    metric: str = "top1"
-    strategy: str = "sensitivity"
-    objective: str = "memory"
-    confidence: float = 0.999
-    seed: int = 0
-    at_once: int = 32
-    budget: int = 1 << 30
-    journal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -187,4 +165,4 @@ def run(
     return Found(plan_for(widths), widths, space, settings, known["hits"], judge, objective)
 
 
-__all__ = ["OBJECTIVES", "STRATEGIES", "Found", "Settings", "run"]
+__all__ = ["STRATEGIES", "Found", "run"]

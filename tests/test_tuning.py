@@ -1,0 +1,133 @@
+"""Paper B's searches: Fig. 4's threshold loop, its bisection, and base kernels by layer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refq.evaluate import main
+from refq.search import clusters, tuning
+
+
+@pytest.mark.parametrize(("edge", "wanted"), [(0.0, 0.0), (0.19, 0.15), (0.2, 0.2), (0.61, 0.6)])
+def test_steps_stop_where_accuracy_falls(edge: float, wanted: float) -> None:
+    asked: list[float] = []
+
+    def accepts(threshold: float) -> bool:
+        asked.append(threshold)
+        return threshold <= edge + 1e-12
+
+    assert tuning.steps(accepts, lambda threshold: False, 0.05) == pytest.approx(wanted)
+    assert asked == pytest.approx([0.05 * n for n in range(1, len(asked) + 1)])
+    assert len(asked) == round(wanted / 0.05) + 1
+
+
+def test_steps_stop_where_all_filters_have_few_bits() -> None:
+    assert tuning.steps(lambda threshold: True, lambda threshold: threshold >= 1.5, 0.5) == 1.5
+
+
+@pytest.mark.parametrize("edge", [0.01, 0.3, 5.7])
+def test_bisection_comes_near_the_edge(edge: float) -> None:
+    asked: list[float] = []
+
+    def accepts(threshold: float) -> bool:
+        asked.append(threshold)
+        return threshold <= edge
+
+    found = tuning.bisection(accepts, lambda threshold: False, 0.05)
+    assert found <= edge and edge - found <= max(edge, 0.05) / 2**tuning.HALVINGS
+    assert len(asked) < 20
+
+
+def test_bisection_ends_where_all_filters_have_few_bits() -> None:
+    assert tuning.bisection(lambda t: True, lambda t: t >= 3, 0.5) == 4.0
+
+
+class Ladder:
+    """Two layers; the second gains twice as much for its MACs."""
+
+    def __init__(self) -> None:
+        self.rungs = {"one": (1, 2, 4), "two": (1, 2, 4)}
+
+    def price(self, name: str, k: int) -> tuple[float, float]:
+        return (1.0 / k * (2 if name == "two" else 1), float(k))
+
+
+def test_clusters_climb_where_it_helps_most() -> None:
+    tried: list[dict[str, int]] = []
+
+    def accepts(setting: Any) -> bool:
+        tried.append(dict(setting))
+        return sum(setting.values()) >= 7
+
+    found = clusters.climb(accepts, Ladder())  # type: ignore[arg-type]
+    assert found == {"one": 4, "two": 4} or sum(found.values()) >= 7
+    assert tried[:3] == [{"one": 1, "two": 1}, {"one": 1, "two": 2}, {"one": 2, "two": 2}]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main([*arguments, "--json", "-"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+SMALL = ("squeezenet1_1", "--images", "40", "--calibrate", "60")
+
+
+@pytest.mark.parametrize("strategy", ["threshold", "bisection"])
+def test_a_threshold_is_found(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, strategy: str
+) -> None:
+    journal = str(tmp_path / "journal")
+    asked = (*SMALL, "--scheme", "energy", "--delta", "12", "--search", strategy, "--step", "0.4",
+             "--journal", journal)  # fmt: skip
+    found = run(capsys, *asked)
+    search = found["search"]
+    kept = [trial for trial in search["trials"] if trial["accepted"]]
+    assert all(trial["accuracy"] >= search["floor"] for trial in kept)
+    assert search["setting"] == max(trial["setting"] for trial in kept) > 0
+    assert found["complexity"]["mega_macs"] == pytest.approx(search["found"])
+    assert found["complexity"]["saved_percent"] > 5
+    assert any("trials" in figure["title"] for figure in found["figures"])
+    again = run(capsys, *asked)
+    assert again["plan"] == found["plan"]
+    assert again["search"]["passes"]["spent"] < search["passes"]["spent"]
+
+
+def test_clusters_are_found(capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(capsys, *SMALL, "--scheme", "clustered", "--granularity", "2D", "--delta", "25")
+    assert set(found["search"]["setting"]) == {
+        name for name, layer in found["plan"]["layers"].items() if "labels" in layer["weight"]
+    }
+    assert found["search"]["trials"][-1]["accepted"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--scheme", "energy", "--delta", "1", "--search", "layerwise"), "threshold or bisection"),
+        (("--scheme", "energy", "--delta", "1", "--search-bits", "2-4"), "it lowers the MACs"),
+        (("--scheme", "energy", "--delta", "1", "--step", "0"), "a positive number"),
+        (("--scheme", "uniform", "--delta", "1", "--search", "threshold"), "sensitivity"),
+        (("--scheme", "energy", "--delta", "0", "--bits-wt", "2"), "without few bits"),
+        (("--scheme", "energy", "--threshold", "1", "--experiment", "moderate"), "one of them"),
+        (("--scheme", "hybrid", "--granularity", "1D"), "4D, 3D, 2D"),
+        (("--scheme", "hybrid", "--bits-wt", "conv9=4"), "conv9"),
+        (("--scheme", "hybrid", "--bits-acc", "99"), "2 to 62 bits"),
+        (("--scheme", "hybrid", "--threshold", "1"), "a scheme that reads them"),
+        (("--scheme", "uniform", "--granularity", "2D"), "a scheme that reads them"),
+        (("--scheme", "uniform", "--bits-wt", "conv1=4"), "hybrid or energy or clustered"),
+        (("--scheme", "clustered", "--clusters", "-1"), "0 or more"),
+        (("--scheme", "energy", "--low-share", "120"), "0 to 100 percent"),
+    ],
+    ids=str,
+)
+def test_bad_options(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str
+) -> None:
+    assert main([*SMALL, *arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and told in lines[0]
