@@ -54,11 +54,9 @@ class IntegerLayer:
 
     @cached_property
     def reach(self) -> np.ndarray:
-        """int64 (O,): the sum of the magnitudes of an output's codes; of a clustered layer's, of
-        base and residual each by itself."""
-        if self.split:
-            return self.split.reach
-        return magnitudes(self.codes)
+        """float64 (O,): the sum of the magnitudes of an output's codes, as the accumulator has
+        them."""
+        return np.ldexp(magnitudes(self.codes).astype(np.float64), self.align)
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Split:
 
     base (K, I, ...), residual (N, I, ...): codes. labels: int64 (N,). base_align, base_drop,
     align: as in IntegerLayer, of base kernels and of residuals. raise_base: int64 (N,), left shift
-    from a base's sum to the sum that it is part of. reach: see IntegerLayer.
+    from a base's sum to the sum that it is part of, before either drops any fraction bits.
     """
 
     base: np.ndarray
@@ -77,7 +75,14 @@ class Split:
     base_drop: np.ndarray
     align: np.ndarray
     raise_base: np.ndarray
-    reach: np.ndarray
+
+    @cached_property
+    def reaches(self) -> tuple[np.ndarray, np.ndarray]:
+        """As IntegerLayer.reach, of base kernels (K,) and of residuals (N,)."""
+        base, rest = magnitudes(self.base), magnitudes(self.residual)
+        return np.ldexp(base.astype(float), self.base_align), np.ldexp(
+            rest.astype(float), self.align
+        )
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def _layer(
         _narrow(codes).reshape(weight.shape),
         shifted_left(bias_codes, own - entry.bias.frac_bits, node.name).astype(np.int64),
         int(kept.max()), own - top, drop, kept.max() - kept, entry.accumulator,
-        parts.split(entry.accumulator, top, own, kept, weight.shape[1:]) if parts else None,
+        parts.split(entry.accumulator, own, weight.shape[1:]) if parts else None,
     )  # fmt: skip
 
 
@@ -228,18 +233,14 @@ class _Parts:
     def split(
         self,
         accumulator: Accumulator,
-        top: np.ndarray,
         own: np.ndarray,
-        kept: np.ndarray,
         shape: tuple[int, ...],
     ) -> Split:
         own_base, drop = _declared(self.base.top, accumulator)
-        reach = magnitudes(self.base.codes)[self.labels] << (top - self.base.top[self.labels])
-        reach += magnitudes(self.residual.codes) << (top - self.residual.top)
         return Split(
             self.base.codes.reshape(-1, *shape), self.residual.codes.reshape(-1, *shape),
             self.labels, own_base - self.base.top, drop, own - self.residual.top,
-            kept - (own_base - drop)[self.labels], reach,
+            own - own_base[self.labels],
         )  # fmt: skip
 
 

@@ -196,12 +196,18 @@ class FusedSteps:
         if own.drop.any():
             return False, True
         largest = max(-entry.format.min_code, (1 << _kept_bits(entry)) - 1) << source.map.scale
-        # in floating point, with room for its rounding: where it matters little, the sums tell
-        reach = np.ldexp(own.reach.astype(np.float64) * largest, own.align) + np.abs(own.bias)
-        if (reach * (1 + 2.0**-40) < np.ldexp(1.0, np.array(own.accumulator.bits) - 1)).all():
-            return True, False
-        every = saturates_every_mac(own.accumulator) or own.split is not None
-        return False, every or ("overflows", node.name) in self.weights.workspace
+        room = np.ldexp(1.0, np.array(own.accumulator.bits) - 1)
+
+        def held(reach: np.ndarray, start: Any) -> bool:
+            # in floating point, with room for its rounding: where it matters little, the sums tell
+            return bool(((reach * largest + np.abs(start)) * (1 + 2.0**-40) < room).all())
+
+        safe, modelled = held(own.reach, own.bias), saturates_every_mac(own.accumulator)
+        if own.split and modelled:
+            # base and residual have accumulators of their own
+            base, residual = own.split.reaches
+            safe = safe and held(base, 0) and held(residual, own.bias)
+        return safe, not safe and (modelled or ("overflows", node.name) in self.weights.workspace)
 
     def _fuses(self, entry: TensorPlan | None, own: IntegerLayer) -> bool:
         """True where the fused store has this rounding, overflow and format, or can store the exact

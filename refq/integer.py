@@ -14,6 +14,7 @@ import numpy as np
 
 from refq.coefficients import IntegerLayer, IntegerWeights, Split, shifted_left
 from refq.errors import OptionError
+from refq.formats import Accumulator
 from refq.layers import (
     LRN,
     Add,
@@ -157,17 +158,22 @@ class IntegerSteps:
         attributes: dict[str, Any],
     ) -> tuple[np.ndarray, int]:
         """As paper B computes it: K temporary maps of base kernels, to which residuals' are added
-        (section 6)."""
+        (section 6). What is limited at the end is the sum; MAC by MAC, each of the two, too."""
+        every = own.accumulator.every_mac and own.accumulator.bits is not None
+        limited = own.accumulator if every else Accumulator()
         base = shifted_left(split.base, split.base_align, node.name)
         maps, lost = operation(
-            codes, base, None, accumulator=own.accumulator, drop=split.base_drop, **attributes
+            codes, base, None, accumulator=limited, drop=split.base_drop, **attributes
         )
         residual = shifted_left(split.residual, split.align, node.name)
         sums, more = operation(
-            codes, residual, own.bias, accumulator=own.accumulator, drop=own.drop, **attributes
+            codes, residual, own.bias, accumulator=limited, drop=own.drop, **attributes
         )
-        maps = np.left_shift(maps[:, split.labels], _of_channels(split.raise_base, sums))
-        sums, last = self.ops.add_limited(sums, maps, own.accumulator)
+        raised, drop = split.raise_base, own.drop
+        if every:
+            raised, drop = raised - drop + split.base_drop[split.labels], np.zeros_like(drop)
+        maps = np.left_shift(maps[:, split.labels], _of_channels(raised, sums))
+        sums, last = self.ops.add_limited(sums, maps, own.accumulator, drop)
         return sums, lost + more + last
 
     def _modes(self, name: str, like: np.ndarray) -> tuple[Any, ...]:

@@ -279,11 +279,13 @@ def conv_integer(
 
 
 def add_limited(
-    sums: np.ndarray, more: np.ndarray, accumulator: Accumulator
+    sums: np.ndarray, more: np.ndarray, accumulator: Accumulator, drop: np.ndarray
 ) -> tuple[np.ndarray, int]:
     total = sums.astype(np.int64) + more
     if accumulator.bits is None:
         return total, 0
+    own = drop.reshape(-1, *(1,) * (total.ndim - 2))
+    total = _shifted_right(total, own, accumulator.rounding)
     return _keep(total, np.array(accumulator.bits), accumulator.overflow, 0)
 
 

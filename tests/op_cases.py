@@ -155,6 +155,7 @@ def _hybrid() -> Iterator[Case]:
         yield "add_limited", {
             "sums": RNG.integers(-(2**16), 2**16, (2, 3, 5, 4)),
             "more": RNG.integers(-(2**16), 2**16, (2, 3, 5, 4)), "accumulator": accumulator,
+            "drop": np.array([0, 2, 1]),
         }  # fmt: skip
     wide = RNG.integers(-(2**30), 2**30, (3, 5, 2, 7))
     for fmt in FORMATS[:4]:

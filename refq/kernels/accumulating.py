@@ -119,15 +119,16 @@ def keep_sums(sums: np.ndarray, own: Limits, overflow: Overflow) -> int:
 
 
 def add_limited(
-    sums: np.ndarray, more: np.ndarray, accumulator: Accumulator
+    sums: np.ndarray, more: np.ndarray, accumulator: Accumulator, drop: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """Sums of one accumulator, int64 (N, O, ...), added to those of another: (int64, overflows).
+    """Sums of one accumulator, int64 (N, O, ...), added to those of another, and brought into a
+    declared one: (int64, overflows).
 
-    accumulator: one width for all outputs.
+    accumulator: one width for all outputs. drop: int64 (O,), fraction bits that it has fewer.
     """
     total = sums + more
     bound = max(int(total.max(initial=0)), -int(total.min(initial=0)))
-    own = limits(accumulator, total.shape[1], None, bound)
+    own = limits(accumulator, total.shape[1], drop, bound)
     return total, keep_sums(total, own, accumulator.overflow) if own else 0
 
 
