@@ -12,7 +12,7 @@ from refq.errors import OptionError
 from refq.formats import parse_overflow, parse_rounding
 from refq.networks import Network
 from refq.points import storage_points
-from refq.schemes.options import KMEANS
+from refq.schemes.options import KMEANS, MODES, NUMBERS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     bits.add_argument(
         "--bits-wt", help="bits of weights and biases (default: by scheme, 14 or 8), or fc6=6,fc7=3"
     )
+    bits.add_argument("--bits-fc", type=int, help="ristretto: bits of dense layers' weights")
     bits.add_argument("--bits-image", type=int, default=9, help="bits of the signed image")
     bits.add_argument("--bits-acc", help="accumulator bits, exact, or conv1=24,... (by scheme)")
     bits.add_argument("--acc-overflow", default="sat", help="sat, sat-sym or wrap")
@@ -58,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     bits.add_argument("--distribution", default="fit", help="clnq: that of all values, or fit")
     bits.add_argument("--allocate", default="activations", help="clnq: activations or all")
     bits.add_argument("--kappa", type=float, default=5.0, help="clnq: dB that a bit gains")
+    bits.add_argument("--numbers", default="fixed", help=f"ristretto: {', '.join(NUMBERS)}")
+    bits.add_argument("--device", default="cpu", help="ristretto: its code for cpu or gpu")
+    bits.add_argument("--mode", default="weights_rounded", help=f"tensorflow: {', '.join(MODES)}")
     bits.add_argument(
         "--seed",
         type=int,
@@ -98,7 +102,7 @@ IN_PLAN = (
     "scheme", "bits_act", "frac_act", "bits_wt", "bits_image", "bits_acc", "acc_overflow",
     "acc_every_mac", "acc_rounding", "rounding", "overflow", "assign", "qm", "kmeans",
     "kmeans_iterations", "no_saturate", "coverage", "distribution", "allocate", "kappa",
-    *HYBRID_ALONE, "delta", "seed",
+    *HYBRID_ALONE, "bits_fc", "numbers", "device", "mode", "delta", "seed",
 )  # fmt: skip
 
 
@@ -112,19 +116,30 @@ IN_SEARCH = (
 HYBRID = ("hybrid", "energy", "clustered")
 KNQ_ALONE = ("kmeans", "kmeans_iterations", "no_saturate")
 CLNQ_ALONE = ("distribution", "allocate", "kappa")
+RISTRETTO_ALONE = ("bits_fc", "numbers", "device")
+SIMULATED_ALONE = (*RISTRETTO_ALONE, "mode")
 # what activations of paper A have and those of paper B have not
-PAPER_A = ("frac_act", "bits_image", "assign", "qm", *KNQ_ALONE, *CLNQ_ALONE)
+PAPER_A = ("frac_act", "bits_image", "assign", "qm", *KNQ_ALONE, *CLNQ_ALONE, *SIMULATED_ALONE)
+# what paper A's schemes do not read
+PAPER_B = (*HYBRID_ALONE, *SIMULATED_ALONE)
+# what float32 simulations by another's rules leave no choice of
+INTEGERS_ALONE = (
+    "frac_act", "bits_image", "bits_acc", "acc_overflow", "acc_every_mac", "acc_rounding",
+    "rounding", "overflow", "assign", "qm", *KNQ_ALONE, *CLNQ_ALONE, *HYBRID_ALONE, "coverage",
+)  # fmt: skip
 # options of numbers that a scheme does not read
 UNREAD = {
     "float": IN_PLAN[1:],
-    "uniform": ("assign", "qm", *KNQ_ALONE, *CLNQ_ALONE, *HYBRID_ALONE),
-    "enq": (*KNQ_ALONE, *CLNQ_ALONE, *HYBRID_ALONE),
-    "knq": ("qm", *CLNQ_ALONE, *HYBRID_ALONE),
-    "clnq": ("frac_act", "assign", "qm", *KNQ_ALONE, "coverage", *HYBRID_ALONE),
+    "uniform": ("assign", "qm", *KNQ_ALONE, *CLNQ_ALONE, *PAPER_B),
+    "enq": (*KNQ_ALONE, *CLNQ_ALONE, *PAPER_B),
+    "knq": ("qm", *CLNQ_ALONE, *PAPER_B),
+    "clnq": ("frac_act", "assign", "qm", *KNQ_ALONE, "coverage", *PAPER_B),
     "hybrid": (*PAPER_A, *hybrid_arguments.LOW, *hybrid_arguments.ENERGY,
                *hybrid_arguments.CLUSTERED),
     "energy": (*PAPER_A, "granularity", *hybrid_arguments.CLUSTERED),
     "clustered": (*PAPER_A, *hybrid_arguments.ENERGY),
+    "ristretto": (*INTEGERS_ALONE, "mode"),
+    "tensorflow": (*INTEGERS_ALONE, *RISTRETTO_ALONE, "seed"),
 }  # fmt: skip
 
 
@@ -191,6 +206,7 @@ def scheme_options(
         widths=widths,
         frac_act=_frac_bits(arguments.frac_act),
         bits_wt=bits_wt,
+        bits_fc=arguments.bits_fc,
         bits_image=arguments.bits_image,
         accumulator=hybrid_arguments.accumulator(arguments, network),
         rounding=parse_rounding(arguments.rounding),
@@ -204,6 +220,9 @@ def scheme_options(
         distribution=arguments.distribution,
         allocate=arguments.allocate,
         kappa=arguments.kappa,
+        numbers=arguments.numbers,
+        device=arguments.device,
+        mode=arguments.mode,
         seed=arguments.seed,
         image_bounds=preprocessing.bounds,
         image_integral=preprocessing.integral,
@@ -226,10 +245,15 @@ def search_settings(
     able = list(search.WIDTHS if ranged else scheme.SEARCHED)
     if strategy not in able:
         raise OptionError(f"--search {strategy} with scheme {arguments.scheme}", " or ".join(able))
-    if not ranged and (arguments.search_bits is not None or arguments.objective != "memory"):
-        raise OptionError(
-            f"--search-bits or --objective with --search {strategy}", "neither: it lowers the MACs"
-        )
+    unread = [] if ranged else ["search_bits"]
+    if strategy == "halving":
+        unread += ["bits_wt", "bits_fc"]
+    given = [key for key in unread if getattr(arguments, key) is not None]
+    if given:
+        names = ", ".join("--" + key.replace("_", "-") for key in given)
+        raise OptionError(f"{names} with --search {strategy}", "it finds the bits itself")
+    if not ranged and strategy != "halving" and arguments.objective != "memory":
+        raise OptionError(f"--objective with --search {strategy}", "none: it lowers the MACs")
     if not 0 < arguments.step < 1e6:
         raise OptionError(f"--step {arguments.step}", "a positive number of mean energies")
     images = calibration[0] if arguments.search_images is None else arguments.search_images

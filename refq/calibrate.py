@@ -27,7 +27,7 @@ class Statistics:
     (65536,)}, how often each unsigned 16-bit code with frac_bits fraction bits occurs, larger
     values counted as the last one; maps: {tensor: int64 (C, 256)} by kernels.exponent_histograms,
     a row for each feature map; energies: {convolution: float64 (O, I)} of its filters, by
-    refq.energy; all for the schemes that ask for them.
+    refq.energy; all for the schemes that ask for them. extremes: {tensor: (least, greatest value)}.
     """
 
     images: int = 0
@@ -36,6 +36,7 @@ class Statistics:
     frac_bits: int | None = None
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     energies: Mapping[str, np.ndarray] = field(default_factory=dict)
+    extremes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def joined(self, tensors: tuple[str, ...]) -> np.ndarray:
         """One histogram over several tensors, of magnitudes: int64 (32768,)."""
@@ -50,11 +51,16 @@ class Statistics:
 
 def add_batch(statistics: Statistics, tensors: Mapping[str, np.ndarray], images: int) -> Statistics:
     """Statistics with a batch of float32 tensors added."""
-    grown = dict(statistics.histograms)
+    grown, extremes = dict(statistics.histograms), dict(statistics.extremes)
     for name, values in tensors.items():
         counts = kernels.float_histogram(values)
         grown[name] = grown[name] + counts if name in grown else counts
-    return replace(statistics, images=statistics.images + images, histograms=grown)
+        low, high = float(values.min()), float(values.max())
+        least, greatest = extremes.get(name, (low, high))
+        extremes[name] = min(low, least), max(high, greatest)
+    return replace(
+        statistics, images=statistics.images + images, histograms=grown, extremes=extremes
+    )
 
 
 def add_codes(

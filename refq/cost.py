@@ -6,14 +6,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from refq.formats import FormatGrid
 from refq.layers import Conv
 from refq.networks.graph import Network
-from refq.plan import Clustered, Codebook, Coefficients, Plan
-from refq.points import storage_points
+from refq.plan import Clustered, Codebook, Plan
+from refq.points import Point, storage_points
 
 MEGABYTE = 10**6
 MEBIBYTE = 2**20
@@ -79,12 +80,15 @@ def memory_of_widths(network: Network, widths: Mapping[str, int]) -> Memory:
     return Memory(points, values, by_output)
 
 
+def stored_bits(plan: Plan | None, point: Point) -> int:
+    """Bits of each value that a point keeps; those of float32 where nothing else is planned."""
+    entry = plan.kept(point) if plan else None
+    return entry.stored_bits if entry else FLOAT_BITS
+
+
 def activation_memory(network: Network, plan: Plan | None) -> Memory:
     """Memory of all convolution outputs under a plan; without one, in float32."""
-    widths = {
-        point.name: plan.tensors[point.makers[0]].stored_bits if plan else FLOAT_BITS
-        for point in storage_points(network)
-    }
+    widths = {point.name: stored_bits(plan, point) for point in storage_points(network)}
     return memory_of_widths(network, widths)
 
 
@@ -92,28 +96,30 @@ def codebook_bits(network: Network, plan: Plan | None) -> int:
     """Bits of all codebooks: each value in the format that the next layer computes with."""
     if plan is None:
         return 0
-    entries = [plan.tensors[point.makers[0]] for point in storage_points(network)]
+    entries = [plan.kept(point) for point in storage_points(network)]
     return sum(
         len(entry.code.values) * entry.format.bits
         for entry in entries
-        if isinstance(entry.code, Codebook)
+        if entry and isinstance(entry.code, Codebook)
     )
 
 
-def _mean_bits(weight: Coefficients) -> float:
-    """Bits of a kernel's coefficients on average; base kernels of a clustered layer are counted
-    with the kernels that they stand for."""
+def _mean_bits(weight: Any, real: int = FLOAT_BITS) -> float:
+    """Bits of a kernel's coefficients on average, `real` in float32; base kernels of a clustered
+    layer are counted with the kernels that they stand for."""
+    if weight is None:
+        return real
     if isinstance(weight, FormatGrid):
         return float(weight.bits.mean())
     if isinstance(weight, Clustered):
         share = (1 + max(weight.labels)) / len(weight.labels)
         return share * _mean_bits(weight.base) + _mean_bits(weight.residual)
-    return weight.bits
+    return float(weight.bits)
 
 
 def weight_bits(network: Network, plan: Plan | None) -> int:
     """Bits of all weights and biases, without their formats."""
-    total = 0
+    total = 0.0
     for node in network.weighted:
         shape = network.weight_shapes()[node.name]
         weights, biases = math.prod(shape), shape[0]
@@ -121,8 +127,8 @@ def weight_bits(network: Network, plan: Plan | None) -> int:
             total += FLOAT_BITS * (weights + biases)
         else:
             entry = plan.layers[node.name]
-            total += round(_mean_bits(entry.weight) * weights) + entry.bias.bits * biases
-    return total
+            total += round(_mean_bits(entry.weight) * weights) + _mean_bits(entry.bias) * biases
+    return round(total)
 
 
 def format_bits(network: Network, plan: Plan | None) -> int:
@@ -132,7 +138,7 @@ def format_bits(network: Network, plan: Plan | None) -> int:
     for entry in plan.tensors.values() if plan else ():
         total += 8 * len(entry.drops)
     for layer in plan.layers.values() if plan else ():
-        parts: list[Coefficients] = [layer.weight]
+        parts = [layer.weight]
         if isinstance(layer.weight, Clustered):
             parts = [layer.weight.base, layer.weight.residual]
             total += 8 * len(layer.weight.labels)
@@ -169,7 +175,8 @@ def mac_complexity(network: Network, plan: Plan | None) -> dict[str, float]:
         weight: float = FLOAT_MAC_BITS
         data = FLOAT_MAC_BITS
         if plan:
-            weight = _mean_bits(plan.layers[name].weight)
-            data = plan.tensors[network.by_name[name].inputs[0]].stored_bits
+            weight = _mean_bits(plan.layers[name].weight, FLOAT_MAC_BITS)
+            read = plan.tensors.get(network.by_name[name].inputs[0])
+            data = read.stored_bits if read else FLOAT_MAC_BITS
         out[name] = macs * relative_complexity(weight, data)
     return out

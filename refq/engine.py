@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 from numba.core import config
@@ -32,10 +32,14 @@ from refq.layers import (
 )
 from refq.memory import MapMemory
 from refq.networks.graph import INPUT, Network, Node
-from refq.plan import Plan
+from refq.plan import FLOAT, Plan
+from refq.simulated import Rounded, RoundedSteps, RoundedWeights, in_order, rounded_weights
 from refq.weights import Weights
 
-__all__ = ["Cut", "IntegerWeights", "Tensor", "forward", "quantize_weights"]
+__all__ = ["Cut", "IntegerWeights", "Ready", "Tensor", "forward", "quantize_weights", "ready"]
+
+# weights as forward() computes with them
+Ready = Union[Weights, IntegerWeights, RoundedWeights]
 
 Observer = Callable[[Node | None, Any], None]
 
@@ -58,7 +62,7 @@ class Cut:
 
 def forward(
     network: Network,
-    weights: Weights | IntegerWeights,
+    weights: Ready,
     plan: Plan | None,
     images: np.ndarray | Cut,
     ops: ModuleType = kernels,
@@ -73,47 +77,88 @@ def forward(
 
     images: float32 (N,C,H,W), preprocessed. plan None computes in float32 with `ops`'s float
     operations; otherwise every tensor is integer codes, from the quantized image to the output,
-    which alone becomes real again: float32 or float64 (N, ...). weights may be the result of
-    quantize_weights, to save work over many batches. ops is refq.kernels or refq.oracle.
-    observe(node, tensor) sees every tensor (node None for the input), or those that watch names:
-    an array in float, a Tensor in integers. fused joins a layer's sum with
-    its ReLU and requantization where ops is refq.kernels; the integers are the same, but sums
-    between them are never made, so observe does not see them. first_image numbers the images for
-    stochastic rounding, so that a result does not depend on the batch size. keep gets a Cut before
-    each node whose number is in cuts, under a plan; given in the place of images, the same batch
-    goes on from there with the same integers. No cut lies between a sum and its ReLU.
+    which alone becomes real again: float32 or float64 (N, ...). A plan with float arithmetic
+    computes in float32 on rounded values; observe then sees Rounded, or plain arrays where the
+    plan lists no tensor. weights may be the result of ready(), to save work over many batches. ops
+    is refq.kernels or refq.oracle. observe(node, tensor) sees every tensor (node None for the
+    input), or those that watch names: an array in float, a Tensor in integers. fused joins a
+    layer's sum with its ReLU and requantization where ops is refq.kernels; the integers are the
+    same, but sums between them are never made, so observe does not see them. first_image numbers
+    the images for stochastic rounding, so that a result does not depend on the batch size. keep
+    gets a Cut before each node whose number is in cuts, under a plan of integers; given in the
+    place of images, the same batch goes on from there with the same integers. No cut lies between
+    a sum and its ReLU.
     Raises ShapeError for images of another shape, or a cut that misses a tensor.
     """
     count = _images(network, plan, images)
     seen = _watching(observe, watch)
     # without compiled code there is no machine code to fuse into
     fused = fused and ops is kernels and not getattr(config, "DISABLE_JIT", False)
-    if plan is None:
-        if not isinstance(weights, Weights):
-            raise OptionError("integer weights without a plan", "a plan, or float weights")
-        step: Callable[[Node, Sequence[Any]], Any] = _FloatSteps(weights, ops)
+    own = _of_plan(network, weights, plan, ops)
+    if not isinstance(own, IntegerWeights):
         assert isinstance(images, np.ndarray)  # cuts are of codes
-        start: Any = images.astype(np.float32, copy=False)
-        if fused:
-            idle = weights.workspace.setdefault("maps", {})
-            with weights.lock, MapMemory(network, count, idle) as memory:
-                swift = FusedFloatSteps(memory, weights, step)
-                return _run(network, {INPUT: swift.image(start)}, swift, seen, swift.release)
-        return _run(network, {INPUT: start}, step, seen)
-    else:
-        if isinstance(weights, Weights):
-            weights = quantize_weights(network, weights, plan, ops)
-        elif weights.plan is not plan and weights.plan != plan:
-            raise OptionError("integer weights of another plan", "those of this plan")
-        if fused:
-            idle = weights.workspace.setdefault("maps", {})
-            with weights.lock, MapMemory(network, count, idle) as memory:
-                quick = FusedSteps(memory, weights, plan, first_image)
-                at, tensors = _start(images, quick)
-                return _run(network, tensors, quick, seen, quick.release, at, cuts, keep)
-        plain = IntegerSteps(weights, plan, ops, first_image)
-        at, tensors = _start(images, plain)
+        return _float(network, own, plan, images, ops, seen, fused, watch or ())
+    assert plan is not None
+    if fused:
+        idle = own.workspace.setdefault("maps", {})
+        with own.lock, MapMemory(network, count, idle) as memory:
+            quick = FusedSteps(memory, own, plan, first_image)
+            at, tensors = _start(images, quick)
+            return _run(network, tensors, quick, seen, quick.release, at, cuts, keep)
+    plain = IntegerSteps(own, plan, ops, first_image)
+    at, tensors = _start(images, plain)
     return _run(network, tensors, plain, seen, at=at, cuts=cuts, keep=keep)
+
+
+def ready(
+    network: Network, weights: Weights, plan: Plan | None, ops: ModuleType = kernels
+) -> Ready:
+    """Weights as forward() computes with them under a plan: codes, or rounded, or themselves."""
+    if plan is None:
+        return weights
+    if plan.arithmetic == FLOAT:
+        return rounded_weights(network, weights, plan, ops)
+    return quantize_weights(network, weights, plan, ops)
+
+
+def _of_plan(
+    network: Network, weights: Ready, plan: Plan | None, ops: ModuleType
+) -> Weights | IntegerWeights:
+    """Weights ready for a plan, once they are known to be its own."""
+    if isinstance(weights, Weights):
+        weights = ready(network, weights, plan, ops)
+    elif plan is None:
+        raise OptionError("integer weights without a plan", "a plan, or float weights")
+    elif weights.plan is not plan and weights.plan != plan:
+        raise OptionError("integer weights of another plan", "those of this plan")
+    return weights.weights if isinstance(weights, RoundedWeights) else weights
+
+
+def _float(
+    network: Network,
+    weights: Weights,
+    plan: Plan | None,
+    images: np.ndarray,
+    ops: ModuleType,
+    seen: Observer | None,
+    fused: bool,
+    watch: Container[str],
+) -> np.ndarray:
+    """The network in float32, its tensors rounded where a plan lists any."""
+    start = images.astype(np.float32, copy=False)
+    plain = _FloatSteps(weights, ops)
+    listed = plan if plan is not None and plan.tensors else None
+
+    def run(steps: Any) -> np.ndarray:
+        if listed is not None:
+            steps = RoundedSteps(network, listed, steps, ops)
+        return _run(network, {INPUT: steps.image(start)}, steps, seen, steps.release)
+
+    if fused and not (listed is not None and in_order(listed)):
+        idle = weights.workspace.setdefault("maps", {})
+        with weights.lock, MapMemory(network, len(images), idle) as memory:
+            return run(FusedFloatSteps(memory, weights, plain, watch if seen else ()))
+    return run(plain)
 
 
 def _images(network: Network, plan: Plan | None, images: np.ndarray | Cut) -> int:
@@ -122,7 +167,7 @@ def _images(network: Network, plan: Plan | None, images: np.ndarray | Cut) -> in
         made = {INPUT, *(node.name for node in network.nodes[: images.at])}
         read = {name for node in network.nodes[images.at :] for name in node.inputs}
         missing = sorted(made & read - set(images.tensors))
-        if missing or plan is None or not images.images:
+        if missing or plan is None or plan.arithmetic == FLOAT or not images.images:
             raise ShapeError(
                 f"a cut at {images.at} without {', '.join(missing) or 'a plan or images'}",
                 f"one that forward() kept for {network.name}",
@@ -169,6 +214,8 @@ def _run(
             if waiting[name] == 0:
                 release(tensors.pop(name))
     output = tensors[network.output]
+    if isinstance(output, Rounded):
+        output = output.tensor
     if isinstance(output, Mapped):
         return output.array
     return output.values() if isinstance(output, (Tensor, Stored)) else output
@@ -191,8 +238,11 @@ def _watching(observe: Observer | None, watch: Container[str] | None) -> Observe
 
     def show(node: Node | None, tensor: Any) -> None:
         name = node.name if node else INPUT
-        if isinstance(tensor, (Pending, PendingFloat)) or (watch is not None and name not in watch):
+        held = tensor.tensor if isinstance(tensor, Rounded) else tensor
+        if isinstance(held, (Pending, PendingFloat)) or (watch is not None and name not in watch):
             return
+        if isinstance(tensor, Rounded) and isinstance(held, Mapped):
+            tensor = dataclasses.replace(tensor, tensor=held.array)
         if isinstance(tensor, Stored):
             tensor = tensor.tensor()
         observe(node, tensor.array if isinstance(tensor, Mapped) else tensor)
@@ -206,6 +256,12 @@ class _FloatSteps:
 
     weights: Weights
     ops: ModuleType
+
+    def image(self, images: np.ndarray) -> np.ndarray:
+        return images
+
+    def release(self, tensor: np.ndarray) -> None:
+        """Arrays go by themselves."""
 
     def __call__(self, node: Node, inputs: Sequence[np.ndarray]) -> np.ndarray:
         ops, layer, x = self.ops, node.layer, inputs[0]

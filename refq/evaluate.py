@@ -164,8 +164,9 @@ def gather_statistics(
     statistics = None
     if scheme.needs_statistics(options):
         with bar(inputs.calibration_images, "calibrate") as progress:
+            also = scheme.watched(network, options) if hasattr(scheme, "watched") else set()
             statistics = calibrate(
-                network, weights, inputs.calibration_batches(), ops, progress.update
+                network, weights, inputs.calibration_batches(), ops, progress.update, also
             )
     if hasattr(scheme, "code_frac_bits"):
         frac_bits = scheme.code_frac_bits(network, statistics, options)

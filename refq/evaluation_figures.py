@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refq import charts
-from refq.cost import MEGABYTE, Memory
+from refq.cost import MEGABYTE, Memory, stored_bits
 from refq.measure import PointNoise
 from refq.networks.graph import Network
 from refq.plan import Codebook, Plan, TensorPlan
@@ -27,8 +27,8 @@ def figures(
     """What charts describes, for every point whose stored codes were counted (noise)."""
     panels, books = [], []
     for point in storage_points(network):
-        counts, stored = noise[point.name].histogram, plan.tensors[point.makers[0]]
-        if counts is None or not counts.any():
+        counts, stored = noise[point.name].histogram, plan.kept(point)
+        if counts is None or stored is None or not counts.any():
             continue
         name = f"{point.name}, {stored.stored_bits} bits"
         codes = stored_codes(stored)
@@ -86,8 +86,8 @@ def _search(
 ) -> list[dict[str, Any]]:
     """Accuracy against memory, or against bits where all layers had the same."""
     trials = [trial for trial in search.get("trials", ()) if trial.get("widths")]
-    if not trials:
-        return []
+    if not trials or search.get("strategy") == "halving":
+        return []  # widths of parts, which no axis shows
     same = all(set(trial["widths"]) == {"all"} for trial in trials)
     points = storage_points(network)
     tried = {True: ([], []), False: ([], [])}  # type: dict[bool, tuple[list[float], list[float]]]
@@ -138,7 +138,7 @@ def megabytes(
     most = plan.options.get("q_m")
     bits = 0
     for point in points:
-        width = widths.get(point.width_of, plan.tensors[point.makers[0]].stored_bits)
+        width = widths.get(point.width_of, stored_bits(plan, point))
         if isinstance(most, Mapping):
             width = min(width, most.get(point.name, width))
         bits += memory.values[point.name] * width

@@ -5,7 +5,7 @@ Other layers, and dense ones, run on plain arrays (refq.engine).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,6 +37,14 @@ class Mapped:
     place: Place
     shape: tuple[int, ...]
 
+    @property
+    def pixels(self) -> np.ndarray:
+        """A view of all pixels of these channels, padding included: float32 (pixels, channels)."""
+        layout: Layout = self.place.map.layout
+        flat = self.place.map.values[: layout.pixels * layout.channels]
+        pixels: np.ndarray = flat.reshape(layout.pixels, layout.channels)[:, self.place.channels]
+        return pixels
+
     @cached_property
     def array(self) -> np.ndarray:
         """float32 (N, C, H, W)."""
@@ -44,15 +52,20 @@ class Mapped:
 
 
 class FusedFloatSteps:
-    """One layer on maps that `memory` lends; `plain` computes what maps do not."""
+    """One layer on maps that `memory` lends; `plain` computes what maps do not.
+
+    unfused: convolutions whose sums are made, not their ReLUs' values alone.
+    """
 
     def __init__(
         self,
         memory: MapMemory,
         weights: Weights,
         plain: Callable[[Node, Sequence[np.ndarray]], np.ndarray],
+        unfused: Container[str] = (),
     ) -> None:
         self.memory, self.network, self.weights, self.plain = memory, memory.network, weights, plain
+        self.unfused = unfused
 
     def release(self, tensor: Any) -> None:
         if isinstance(tensor, Mapped):
@@ -64,7 +77,8 @@ class FusedFloatSteps:
     def __call__(self, node: Node, inputs: Sequence[Any]) -> Any:
         layer, x = node.layer, inputs[0]
         if isinstance(layer, Conv) and isinstance(x, Mapped) and max(layer.strides) <= STRIDE:
-            if is_wide(self.network, node) and self.network.consumers[node.name]:
+            wide = is_wide(self.network, node) and self.network.consumers[node.name]
+            if wide and node.name not in self.unfused:
                 self.memory.hold(x.place.map)
                 return PendingFloat(node, x)
             return self._conv(node, x, node, relu=False)

@@ -21,7 +21,10 @@ from refq.schemes.hybrid_options import (
 Amount = TypeVar("Amount", int, float)
 
 # options that the schemes below read, and those of each scheme alone
-SHARED = ("granularity", "data_granularity", "formats", "bits_bias", "unsigned", "acc_frac")
+SHARED = (
+    "granularity", "data_granularity", "formats", "bits_bias", "unsigned", "acc_frac", "float_data",
+    "only",
+)  # fmt: skip
 ENERGY = ("threshold", "low_share", "experiment")
 CLUSTERED = ("clusters",)
 LOW = ("bits_low",)
@@ -37,6 +40,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--formats", default="magnitude", help=f"coefficients': {_names(FORMATS)}")
     own.add_argument("--bits-bias", type=int, default=8, help="bits of biases")
     own.add_argument("--unsigned", action="store_true", help="no sign bit behind a ReLU")
+    own.add_argument("--float-data", action="store_true", help="quantize coefficients alone")
+    own.add_argument("--only", help="layers that are quantized, such as conv2,conv3")
     own.add_argument("--acc-frac", default="products", help=f"{_names(ACCUMULATED)}: accumulators'")
     own.add_argument("--bits-low", default="4", help="few bits: 4, or conv1=8,conv2=4")
     own.add_argument("--threshold", type=float, help="energy: few bits below so many mean energies")
@@ -66,6 +71,8 @@ def hybrid_options(arguments: argparse.Namespace, network: Network) -> HybridOpt
         bits_bias=arguments.bits_bias,
         weight_bits=weight_bits,
         unsigned=arguments.unsigned,
+        float_data=arguments.float_data,
+        only=tuple(arguments.only.split(",")) if arguments.only else (),
         accumulator_bits=accumulator_bits,
         accumulated=arguments.acc_frac,
         bits_low=4 if low is None else low,

@@ -12,53 +12,20 @@ import numpy as np
 
 from refq import kernels
 from refq.calibrate import Statistics, add_batch, add_codes, add_maps
-from refq.engine import IntegerWeights, Tensor, forward, quantize_weights
-from refq.errors import FormatError
+from refq.engine import Ready, Tensor, forward, ready
 from refq.formats import Rounding
 from refq.integer import encoded
 from refq.layers import WEIGHTED
 from refq.networks.graph import INPUT, Network, Node
 from refq.plan import Codebook, Plan
 from refq.points import storage_points
+from refq.ranking import Ranking
+from refq.simulated import Rounded
 from refq.weights import Weights
 
 Batches = Iterable[tuple[np.ndarray, "np.ndarray | None"]]
 Progress = Callable[[int], object]
 HISTOGRAM_BITS = 16
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """How often the right class came first or among the first five."""
-
-    images: int = 0
-    top1: int = 0
-    top5: int = 0
-
-    def percent(self) -> dict[str, float | None]:
-        if not self.images:
-            return {"top1": None, "top5": None}
-        return {"top1": 100 * self.top1 / self.images, "top5": 100 * self.top5 / self.images}
-
-    def plus(self, outputs: np.ndarray, classes: np.ndarray) -> Ranking:
-        """Outputs (N, classes) against the right classes (N,); of equals, the lower class wins.
-
-        Raises FormatError for outputs that cannot be ranked.
-        """
-        unusable = int((~np.isfinite(outputs)).sum())
-        if unusable:
-            raise FormatError(
-                f"{unusable} NaN or infinite outputs", "finite ones",
-                "check the weights and the preprocessing",
-            )  # fmt: skip
-        own = outputs[np.arange(len(classes)), classes][:, None]
-        lower = np.arange(outputs.shape[1])[None, :] < classes[:, None]
-        place = ((outputs > own) | ((outputs == own) & lower)).sum(axis=1)
-        return Ranking(
-            self.images + len(classes),
-            self.top1 + int((place < 1).sum()),
-            self.top5 + int((place < 5).sum()),
-        )
 
 
 @dataclass(frozen=True)
@@ -116,9 +83,9 @@ class Measurement:
     """Everything measured over a stream of images; interrupted where it was cut short."""
 
     images: int = 0
-    float_: Ranking = Ranking()
-    quantized: Ranking = Ranking()
-    agreement: Ranking = Ranking()
+    float_: Ranking = Ranking()  # noqa: RUF009 - frozen
+    quantized: Ranking = Ranking()  # noqa: RUF009 - frozen
+    agreement: Ranking = Ranking()  # noqa: RUF009 - frozen
     points: dict[str, PointNoise] = field(default_factory=dict)
     output: PointNoise = PointNoise()
     sums: dict[str, SumRange] = field(default_factory=dict)
@@ -135,18 +102,19 @@ def measure(
     keep_output: Callable[[np.ndarray], object] | None = None,
     first_image: int = 0,
 ) -> Measurement:
-    """Runs float and, under a plan, integers side by side over batches (images, labels).
+    """Runs float and, under a plan, integers or a simulation side by side over batches (images,
+    labels).
 
     progress is told the size of each finished batch; keep_output gets each batch's final output
     (integers' under a plan). first_image is the first batch's place in the data set, for
     stochastic rounding. Ctrl-C ends the stream and returns what was measured so far.
     """
-    integer = quantize_weights(network, weights, plan, ops) if plan else None
+    own = ready(network, weights, plan, ops)
     result = Measurement()
     try:
         for images, labels in batches:
             result = _one_batch(
-                network, weights, integer, plan, images, labels, ops, result, keep_output,
+                network, weights, own, plan, images, labels, ops, result, keep_output,
                 first_image + result.images,
             )  # fmt: skip
             progress(len(images))
@@ -158,7 +126,7 @@ def measure(
 def _one_batch(
     network: Network,
     weights: Weights,
-    integer: IntegerWeights | None,
+    own: Ready,
     plan: Plan | None,
     images: np.ndarray,
     labels: np.ndarray | None,
@@ -180,10 +148,15 @@ def _one_batch(
     wanted = forward(network, weights, None, images, ops, remember if plan else None, watch=watched)
     points, sums = dict(so_far.points), dict(so_far.sums)
     got = wanted
-    if plan is not None and integer is not None:
+    if plan is not None:
 
-        def compare(node: Node | None, tensor: Tensor) -> None:
+        def compare(node: Node | None, tensor: Any) -> None:
             name = node.name if node else INPUT
+            if not isinstance(tensor, Tensor):
+                if name in makers:
+                    before = points.get(makers[name], PointNoise())
+                    points[makers[name]] = _rounding_with(before, reference.pop(name), tensor)
+                return
             if tensor.sums is not None and node is not None and (name in makers or node is last):
                 weighted = name if isinstance(node.layer, WEIGHTED) else node.inputs[0]
                 sums[weighted] = _range_with(sums.get(weighted, SumRange()), tensor)
@@ -191,7 +164,7 @@ def _one_batch(
                 before = points.get(makers[name], PointNoise())
                 points[makers[name]] = _noise_with(before, reference.pop(name), tensor)
 
-        got = forward(network, integer, plan, images, ops, compare, first_image, watch=watched)
+        got = forward(network, own, plan, images, ops, compare, first_image, watch=watched)
     if keep_output:
         keep_output(got)
     output = so_far.output
@@ -236,6 +209,21 @@ def _noise_with(before: PointNoise, reference: np.ndarray, tensor: Tensor) -> Po
     )
 
 
+def _rounding_with(before: PointNoise, reference: np.ndarray, tensor: Any) -> PointNoise:
+    """Noise of a simulation's tensor, Rounded or a plain array; its values are not counted."""
+    rounded = tensor if isinstance(tensor, Rounded) else Rounded(tensor)
+    values = rounded.tensor
+    error = np.subtract(reference, values, dtype=np.float64)
+    return PointNoise(
+        before.signal + float(np.square(reference, dtype=np.float64).sum()),
+        before.noise + float(np.square(error).sum()),
+        before.values + reference.size,
+        before.outside + rounded.outside,
+        None,
+        before.zero + values.size - int(np.count_nonzero(values)),
+    )
+
+
 def _counts(tensor: Tensor) -> tuple[np.ndarray | None, int]:
     """(how often each stored code occurs, how often zero does); no counts of very wide codes."""
     entry = tensor.stored
@@ -265,12 +253,12 @@ def rank(
     progress: Progress = lambda images: None,
 ) -> Ranking:
     """Accuracy alone, for searches. Batches without labels raise ValueError."""
-    integer = quantize_weights(network, weights, plan, ops) if plan else weights
+    own = ready(network, weights, plan, ops)
     result, seen = Ranking(), 0
     for images, labels in batches:
         if labels is None:
             raise ValueError("ranking needs labels")
-        outputs = forward(network, integer, plan, images, ops, first_image=seen)
+        outputs = forward(network, own, plan, images, ops, first_image=seen)
         seen += len(images)
         result = result.plus(outputs, labels)
         progress(len(images))
@@ -283,10 +271,12 @@ def calibrate(
     batches: Batches,
     ops: ModuleType = kernels,
     progress: Progress = lambda images: None,
+    also: Set[str] = frozenset(),
 ) -> Statistics:
-    """Histograms of every tensor that a plan quantizes, over calibration images in float."""
+    """Histograms and extremes of every tensor that a plan quantizes, and of others by name, over
+    calibration images in float."""
     statistics = Statistics()
-    for tensors, images in _made(network, weights, batches, ops):
+    for tensors, images in _made(network, weights, batches, ops, also):
         statistics = add_batch(statistics, tensors, images)
         progress(images)
     return statistics
@@ -337,13 +327,14 @@ def _made(
 ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
     """(tensors that a plan quantizes, number of images) of every batch, in float."""
     makers = {name for point in storage_points(network) for name in point.makers} - {INPUT}
-    makers |= also
+    makers |= also  # the image, too, where it is asked for
     for images, _ in batches:
         tensors: dict[str, np.ndarray] = {}
 
         def remember(node: Node | None, tensor: Any, into: dict[str, np.ndarray] = tensors) -> None:
-            if node is not None and node.name in makers:
-                into[node.name] = tensor
+            name = node.name if node else INPUT
+            if name in makers:
+                into[name] = tensor
 
         forward(network, weights, None, images, ops, remember, watch=makers)
         yield tensors, len(images)

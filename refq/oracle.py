@@ -15,6 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from refq.errors import FormatError
+from refq.float_formats import Affine, AffineGrid, Buckets, MiniFloat, Number, PowerOfTwo
 from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 
 NO_PADS = (0, 0, 0, 0)
@@ -175,6 +176,81 @@ def requantize_maps(
         out[n, c] = kept.astype(np.int64) * 2 ** int(drops[c])
         outside += beyond
     return out, outside
+
+
+# --- real values of other formats -----------------------------------------------------------------
+
+
+def round_values(
+    x: np.ndarray, fmt: Number, rounding: Rounding = Rounding.TIES_EVEN
+) -> tuple[np.ndarray, int]:
+    if x.dtype != np.float32:
+        raise FormatError(f"values of dtype {x.dtype}", "float32")
+    if rounding not in (Rounding.TIES_EVEN, Rounding.TIES_AWAY):
+        raise FormatError(f"rounding {rounding.value} of real values", "ties-even or ties-away")
+    if np.isnan(x).any():
+        raise FormatError("NaN values", "numbers to round")
+    out, outside = [float(value) for value in x.reshape(-1)], 0
+    for index, value in enumerate(out):
+        out[index], beyond = _rounded(value, fmt, rounding)
+        outside += beyond
+        if isinstance(fmt, MiniFloat) and fmt.until_zero and out[index] == 0:
+            break
+    return np.array(out, np.float32).reshape(x.shape), outside
+
+
+def round_affine(x: np.ndarray, grid: AffineGrid) -> np.ndarray:
+    out = np.empty(x.shape, np.float32)
+    for place in np.ndindex(x.shape):
+        own = place[: grid.mean.ndim]
+        mean, step = float(grid.mean[own]), float(grid.step[own])
+        exact = round_fraction(Fraction((float(x[place]) - mean) / step), Rounding.TIES_EVEN)
+        number = max(-(2 ** (grid.bits - 1)), min(exact, 2 ** (grid.bits - 1) - 1))
+        out[place] = np.float32(mean + step * number)
+    return out
+
+
+def _rounded(value: float, fmt: Number, rounding: Rounding) -> tuple[float, bool]:
+    """(a value of the format, whether the real one is beyond its range)."""
+    sign = -1.0 if value < 0 else 1.0
+    match fmt:
+        case FixedPointFormat():
+            code, outside = quantize(np.array([value]), fmt, rounding)
+            return float(int(code[0]) * Fraction(2) ** -fmt.frac_bits), outside == 1
+        case Affine():
+            # defined in float64: one difference, one quotient, one product, one sum
+            exact = round_fraction(Fraction((value - fmt.mean) / fmt.step), rounding)
+            number = max(fmt.first, min(exact, fmt.first + 2**fmt.bits - 1))
+            return fmt.mean + fmt.step * number, number != exact
+        case Buckets():
+            low, high = np.float32(fmt.low), np.float32(fmt.high)
+            outside = not low <= value <= high
+            if low == high:
+                return float(low), outside
+            # defined in float32, operation by operation
+            width = np.float32(high - low) / np.float32(2**fmt.bits)
+            distance = float(np.float32(np.float32(value) - low))
+            quotient = np.float32(max(0.0, min(distance, float(high - low)))) / width
+            number = min(math.floor(quotient), 2**fmt.bits - 1)
+            return float(low + np.float32(width * np.float32(number + 0.5))), outside
+        case MiniFloat():
+            if abs(value) < Fraction(2) ** -fmt.bias:
+                return 0.0, False
+            _, exponent = math.frexp(value)
+            most = 2**fmt.exponent_bits - 1 - fmt.bias
+            if exponent - 1 > most:
+                return sign * (2 - 2.0**-fmt.mantissa_bits) * 2.0**most, True
+            scale = Fraction(2) ** (exponent - 1)
+            mantissa = (abs(Fraction(value)) / scale - 1) * 2**fmt.mantissa_bits
+            grown = 1 + Fraction(round_fraction(mantissa, rounding), 2**fmt.mantissa_bits)
+            return sign * float(grown * scale), False
+        case PowerOfTwo():
+            exponent = fmt.least
+            if value != 0:
+                logarithm = np.float32(math.log2(abs(value)))
+                exponent = round_fraction(Fraction(float(logarithm)), rounding)
+            return sign * 2.0 ** max(fmt.least, min(exponent, fmt.most)), exponent > fmt.most
+    raise FormatError(f"values in {fmt}", "a known format")
 
 
 # --- convolution and dense ----------------------------------------------------------------------

@@ -11,13 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from refq import float_formats
 from refq.errors import FormatError, OptionError, RefqError
+from refq.float_formats import Number
 from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.points import Point
 
 # the widest index of a codebook: more would be no saving
 CODEBOOK_BITS = 16
 # how much coarser than its tensor a feature map may be
 MAX_DROP = 24
+# what a plan's numbers are computed in
+INTEGER, FLOAT = "integer", "float"
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,12 @@ class Codebook:
 class TensorPlan:
     """Format of the values that the next layer computes with, and how they are stored.
 
-    drops: where feature maps have formats of their own, how many fraction bits each has fewer than
-    the format (contract section 3); all have its bits.
+    format: a FixedPointFormat; in a float32 simulation a Number of refq.float_formats. drops:
+    where feature maps have formats of their own, how many fraction bits each has fewer than the
+    format (contract section 3); all have its bits.
     """
 
-    format: FixedPointFormat
+    format: Any
     code: ShiftCode | Codebook | None = None
     drops: tuple[int, ...] = ()
 
@@ -138,10 +144,11 @@ Coefficients = FixedPointFormat | FormatGrid | Clustered
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """Formats of a weighted layer's coefficients, and its accumulator."""
+    """Formats of a weighted layer's coefficients, as in TensorPlan or None for float32, and its
+    accumulator."""
 
-    weight: Coefficients
-    bias: FixedPointFormat
+    weight: Any
+    bias: Any
     accumulator: Accumulator = Accumulator()  # noqa: RUF009 - frozen
 
 
@@ -151,7 +158,8 @@ class Plan:
 
     tensors: {tensor name: TensorPlan} for every tensor that holds codes; a layer's output that
     is not listed stays an exact accumulator. rounding and overflow apply to activations;
-    weights round to nearest, ties to even, and saturate.
+    weights round to nearest, ties to even, and saturate. arithmetic: FLOAT for a simulation in
+    float32, where any tensors are listed, unlisted ones stay float32, and weights round likewise.
     """
 
     network: str
@@ -163,6 +171,11 @@ class Plan:
     overflow: Overflow = Overflow.SAT
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    arithmetic: str = INTEGER
+
+    def kept(self, point: Point) -> TensorPlan | None:
+        """How the values that a point's readers read are kept; None for float32."""
+        return self.tensors.get(point.tensors[-1])
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; from_json gives back an equal Plan."""
@@ -184,6 +197,8 @@ def _plain(value: Any) -> Any:
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, (tuple, list)):
         return [_plain(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     return value
 
 
@@ -220,6 +235,7 @@ def from_json(stored: Mapping[str, Any]) -> Plan:
             Overflow(stored["overflow"]),
             stored["seed"],
             dict(stored["options"]),
+            str(stored.get("arithmetic", INTEGER)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OptionError(
@@ -243,7 +259,11 @@ def _whole(stored: Mapping[str, Any]) -> dict[str, Any]:
     return dict(stored)
 
 
-def _format(stored: Mapping[str, Any]) -> FixedPointFormat:
+def _format(stored: Mapping[str, Any] | None) -> Number | None:
+    if stored is None:
+        return None
+    if "kind" in stored:
+        return float_formats.from_json(stored)
     return FixedPointFormat(**_whole(stored))
 
 
@@ -259,11 +279,13 @@ def _numbers(stored: Any) -> tuple[int, ...]:
     return tuple(_whole({"bits": value})["bits"] for value in stored)
 
 
-def _coefficients(stored: Mapping[str, Any]) -> Coefficients:
+def _coefficients(stored: Mapping[str, Any] | None) -> Any:
+    if stored is None or "kind" in stored:
+        return _format(stored)
     if "labels" in stored:
         base, residual = _coefficients(stored["base"]), _coefficients(stored["residual"])
-        if isinstance(base, Clustered) or isinstance(residual, Clustered):
-            raise ValueError("clusters of clusters")
+        if not all(isinstance(part, (FixedPointFormat, FormatGrid)) for part in (base, residual)):
+            raise ValueError("base or residual in no fixed point")
         return Clustered(base, residual, _numbers(stored["labels"]))
     if not isinstance(stored["frac_bits"], list):
         return _format(stored)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from refq.errors import OptionError
-from refq.formats import FormatGrid
+from refq.float_formats import OF_FLOAT, OF_TENSORS, ROUNDINGS, Affine, AffineGrid
+from refq.formats import Accumulator, FormatGrid, Overflow
 from refq.layers import WEIGHTED, Add, ReLU
 from refq.networks.graph import INPUT, Network
-from refq.plan import Clustered, LayerPlan, Plan
+from refq.plan import FLOAT, INTEGER, Clustered, LayerPlan, Plan
 from refq.points import carried_drops, moves_codes, storage_points
 
 
@@ -19,6 +20,9 @@ def check(plan: Plan, network: Network) -> None:
             f"a plan for {plan.network} {dict(plan.parameters)}",
             f"{network.name} {dict(network.parameters)}",
         )
+    if plan.arithmetic != INTEGER:
+        return _check_simulation(plan, network)
+    _check_integers(plan)
     points = storage_points(network)
     tensors = {name for point in points for name in point.tensors}
     image = plan.tensors.get(INPUT)
@@ -76,9 +80,11 @@ def _check_layer(entry: LayerPlan, shape: tuple[int, ...], group: int, name: str
             )
     for part, kernels in parts:
         wanted = ((kernels,), (kernels, shape[1])) if len(shape) == 4 else ()
-        if isinstance(part, FormatGrid) and part.bits.shape not in wanted:
+        given = part.bits.shape if isinstance(part, FormatGrid) else None
+        given = part.mean.shape if isinstance(part, AffineGrid) else given
+        if given is not None and given not in wanted:
             raise OptionError(
-                f"a plan with formats of shape {part.bits.shape} for {name}",
+                f"a plan with formats of shape {given} for {name}",
                 "one for each kernel or filter of a convolution",
             )
     for numbers in (entry.accumulator.bits, entry.accumulator.frac_bits):
@@ -98,3 +104,54 @@ def _expected_drops(plan: Plan, network: Network, name: str) -> tuple[int, ...]:
     own = plan.tensors[name].drops
     summed = node is not None and isinstance(node.layer, (*WEIGHTED, Add, ReLU))
     return own if summed and len(own) in (0, network.shapes[name][0]) else ()
+
+
+def _check_integers(plan: Plan) -> None:
+    """Raises OptionError where a plan in integers has a format that is none of integers."""
+    for name, entry in {**plan.layers, **plan.tensors}.items():
+        keys = ("weight", "bias", "format")
+        formats = [getattr(entry, key) for key in keys if hasattr(entry, key)]
+        wrong = [fmt for fmt in formats if fmt is None or isinstance(fmt, OF_FLOAT)]
+        if wrong:
+            raise OptionError(
+                f"{name} in {wrong[0] or 'float32'} in a plan of integers",
+                "fixed point, or arithmetic float",
+            )
+
+
+def _check_simulation(plan: Plan, network: Network) -> None:
+    """Raises OptionError where a float32 simulation of a network cannot obey a plan."""
+    if plan.arithmetic != FLOAT:
+        raise OptionError(f"a plan with arithmetic {plan.arithmetic}", "integer or float")
+    tensors, layers = plan.tensors, plan.layers
+    if plan.rounding not in ROUNDINGS or plan.overflow is not Overflow.SAT:
+        raise OptionError(
+            f"rounding {plan.rounding.value} and overflow {plan.overflow.value} in float32",
+            "ties-even or ties-away, and sat",
+        )
+    invented = sorted(set(tensors) - set(network.shapes))
+    if invented:
+        raise OptionError(f"a plan that invents tensor {', '.join(invented)}", "the network's own")
+    wrong = sorted(set(layers) ^ {node.name for node in network.weighted})
+    if wrong:
+        raise OptionError(
+            f"a plan that misses or invents layer {', '.join(wrong)}",
+            "one entry for each weighted layer",
+        )
+    for name, entry in tensors.items():
+        fmt = entry.format
+        zero = not isinstance(fmt, Affine) or (fmt.mean == 0.0 and fmt.first <= 0 <= fmt.last)
+        if not isinstance(fmt, OF_TENSORS) or entry.code is not None or not zero:
+            raise OptionError(
+                f"tensor {name} in {fmt}",
+                "fixed point, minifloat, or affine values with an exact zero; no storage code",
+            )
+    for node in network.weighted:
+        own = layers[node.name]
+        if own.accumulator != Accumulator():
+            raise OptionError(
+                f"layer {node.name} with a {own.accumulator} accumulator in float32",
+                "an exact one",
+            )
+        shape, group = network.weight_shapes()[node.name], getattr(node.layer, "group", 1)
+        _check_layer(own, shape, group, node.name)

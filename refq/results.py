@@ -14,18 +14,21 @@ from refq.cost import (
     codebook_bits,
     format_bits,
     mac_complexity,
+    stored_bits,
     temporary_bits,
     weight_bits,
 )
 from refq.evaluation_figures import figures
 from refq.measure import Measurement
 from refq.networks.graph import INPUT, Network
-from refq.plan import Codebook, Plan
+from refq.plan import FLOAT, Codebook, Plan
 from refq.points import Point, storage_points, stored_counts
 from refq.tables import aligned
 
 # settings layer by layer, which are left to the table and the JSON
 HIDDEN = ("q_m", "points", "layers", "low_percent", "clusters")
+# what stands for a format where values are not quantized
+FLOAT32 = "float32"
 PACKAGES = ("numpy", "numba", "scipy", "h5py")
 
 
@@ -163,16 +166,16 @@ def _row(report: Report, point: Point, name: str, first: bool) -> LayerRow:
     megabytes = report.memory.points[point.name] / 8e6 if first else 0.0
     if plan is None:
         return LayerRow(name, megabytes=megabytes)
-    stored = plan.tensors[point.makers[0]]
+    stored = plan.kept(point)
     noise = measured.points[point.name]
     layer, sums = plan.layers.get(name), measured.sums.get(name)
     return LayerRow(
         name,
-        str(stored.format),
-        stored.stored_bits,
-        str(layer.weight) if layer else None,
-        str(layer.bias) if layer else None,
-        str(layer.accumulator) if layer else None,
+        str(stored.format) if stored else FLOAT32,
+        stored_bits(plan, point),
+        str(layer.weight or FLOAT32) if layer else None,
+        str(layer.bias or FLOAT32) if layer else None,
+        None if layer is None else FLOAT32 if plan.arithmetic == FLOAT else str(layer.accumulator),
         sums.bits if sums else None,
         sums.overflows if sums else None,
         100 * noise.outside / noise.values,
@@ -202,8 +205,7 @@ def as_text(report: Report) -> str:
         lines += ["", *_table(layer_rows(report))]
         if any(row.name == "output" for row in layer_rows(report)):
             lines.append("output: what the last layer leaves behind, stored like an input")
-        example = report.plan.tensors[INPUT].format
-        lines += ["", f"formats: {example}, bits/fraction bits; entropy in bits a value"]
+        lines += ["", *_formats(report.plan)]
         lines.append(_rules(report.plan))
         lines += _codebooks(report, report.plan)
     counts = stored_counts(report.network, storage_points(report.network))
@@ -290,7 +292,20 @@ def _db(value: float | None) -> str:
     return "exact" if value is None else f"{value:.2f}"
 
 
+def _formats(plan: Plan) -> list[str]:
+    """A format in both spellings; a simulation's all, as they have numbers of their own."""
+    if plan.arithmetic != FLOAT:
+        example = plan.tensors[INPUT].format
+        return [f"formats: {example}, bits/fraction bits; entropy in bits a value"]
+    used = [entry.format for entry in plan.tensors.values()]
+    used += [fmt for layer in plan.layers.values() for fmt in (layer.weight, layer.bias) if fmt]
+    examples = {type(fmt): str(fmt) for fmt in reversed(used)}
+    return [f"formats, such as: {'; '.join(reversed(examples.values()))}"] if used else []
+
+
 def _rules(plan: Plan) -> str:
+    if plan.arithmetic == FLOAT:
+        return f"arithmetic float32 simulation; values round {plan.rounding.value} and saturate"
     rules = f"activations round {plan.rounding.value}, {plan.overflow.value}"
     return f"{rules}; weights and biases ties-even, sat; seed {plan.seed}"
 
@@ -326,8 +341,8 @@ def _codebooks(report: Report, plan: Plan) -> list[str]:
     """Every codebook, as paper A's Table IV."""
     lines = []
     for point in storage_points(report.network):
-        entry = plan.tensors[point.makers[0]]
-        if isinstance(entry.code, Codebook):
+        entry = plan.kept(point)
+        if entry and isinstance(entry.code, Codebook):
             lines.append(f"  {point.name}: {' '.join(map(str, entry.code.values))}")
     return ["", "codebooks, in codes of each input's format", *lines] if lines else []
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from refq.float_formats import Affine, AffineGrid, Buckets, MiniFloat, Number, PowerOfTwo
 from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 
 RNG = np.random.default_rng(20161)
@@ -157,6 +158,11 @@ def _hybrid() -> Iterator[Case]:
             "more": RNG.integers(-(2**16), 2**16, (2, 3, 5, 4)), "accumulator": accumulator,
             "drop": np.array([0, 2, 1]),
         }  # fmt: skip
+    for shape in ((7,), (7, 3)):
+        affine = AffineGrid(4, RNG.normal(0, 1, shape), RNG.uniform(0.1, 0.5, shape))
+        yield "round_affine", {"x": real(7, 3, 2, 5), "grid": affine}
+        even = AffineGrid(3, np.zeros(shape), np.full(shape, 0.5))
+        yield "round_affine", {"x": RNG.integers(-9, 9, (7, 3, 2, 5)) / 4, "grid": even}
     wide = RNG.integers(-(2**30), 2**30, (3, 5, 2, 7))
     for fmt in FORMATS[:4]:
         for modes in _modes():
@@ -266,7 +272,41 @@ def _rest() -> Iterator[Case]:
     yield "float_histogram", {"x": np.array([0.0, -0.0, np.inf, 1e-40, 3e38], np.float32)}
 
 
+NUMBERS: list[Number] = [
+    FixedPointFormat(8, 3),
+    FixedPointFormat(6, -1, signed=False),
+    FixedPointFormat(24, 20),
+    Affine(8, 0.0371, -101),
+    Affine(3, 1.5, -4),
+    Affine(5, 0.4, -16, mean=0.3),
+    Buckets(8, -7.25, 9.5),
+    Buckets(2, 0.125, 3.0),
+    Buckets(4, 1.5, 1.5),
+    MiniFloat(4, 3),
+    MiniFloat(2, 1),
+    MiniFloat(3, 0),
+    MiniFloat(5, 23),
+    MiniFloat(3, 4, until_zero=True),
+    PowerOfTwo(-8, -1),
+    PowerOfTwo(-2, 3),
+]
+
+
+def _rounded() -> Iterator[Case]:
+    """Random values, and for each format ties, ends of ranges and their neighbours."""
+    exponents = np.ldexp(np.float32(1), np.arange(-16, 18)).astype(np.float32)
+    halves = np.arange(-40, 41, dtype=np.float32) / 16
+    ends = np.concatenate([exponents, halves * 4, halves * 37 / 10]).astype(np.float32)
+    above, below = (np.nextafter(ends, np.float32(far)) for far in (99, -99))
+    near = np.concatenate([ends, above, below])
+    awkward = np.concatenate([near, -near, [0.0, -0.0, 1e-40, 3e38]]).astype(np.float32)
+    for fmt in NUMBERS:
+        for rounding in (Rounding.TIES_EVEN, Rounding.TIES_AWAY):
+            yield "round_values", {"x": real(2, 3, 5, 7), "fmt": fmt, "rounding": rounding}
+            yield "round_values", {"x": awkward, "fmt": fmt, "rounding": rounding}
+
+
 CASES: list[Case] = [
     *_fixed(), *_sums(), *_saturations(), *_narrowed(), *_hybrid(), *_pools(), *_channels(),
-    *_rest(),
+    *_rest(), *_rounded(),
 ]  # fmt: skip

@@ -12,13 +12,15 @@ import pytest
 from agreement import assert_all_ways_agree, bundled_case, every_tensor
 from shared_data import shared
 
-from refq import cluster, coefficients, oracle, plan_check, schemes
+from refq import cluster, coefficients, kernels, oracle, plan_check, schemes, simulated
 from refq import plan as plans
 from refq.calibrate import Statistics
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
 from refq.energy import filter_energies
+from refq.engine import forward
 from refq.errors import FormatError, OptionError
+from refq.float_formats import Affine, AffineGrid
 from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 from refq.layers import Add, Concat, Conv, Dense, MaxPool, ReLU
 from refq.measure import calibrate, count_maps
@@ -44,7 +46,7 @@ def made(
 ) -> Plan:
     own = {name: options.pop(name) for name in list(options) if hasattr(HybridOptions, name)}
     own |= {name: options.pop(name) for name in ("weight_bits", "clusters", "low_share", "low_bits",
-            "accumulator_bits") if name in options}  # fmt: skip
+            "accumulator_bits", "only") if name in options}  # fmt: skip
     chosen = schemes.Options(**options, hybrid=HybridOptions(**own))
     statistics = statistics_of(network, weights, images, chosen)
     plan: Plan = schemes.find(scheme).plan(network, weights, statistics, chosen)
@@ -398,3 +400,76 @@ def test_energy_masks() -> None:
     assert [name for name, mask in found.items() if mask.all()] == [
         "left", "right", "one", "two", "wide"
     ]  # fmt: skip
+
+
+def test_affine_values_by_hand() -> None:
+    """Eq. (4) and (5): the middle and 2**(1 - T) of the farthest distance from it."""
+    weight = np.array([[-1.0, 0.0, 1.2, 3.0], [5.0, 5.0, 5.0, 5.0]]).reshape(2, 1, 2, 2)
+    options = schemes.Options(hybrid=HybridOptions(formats="affine"))
+    grid = formats(weight, 3, "3D", options)
+    assert isinstance(grid, AffineGrid)
+    assert grid.mean.tolist() == [1.0, 5.0] and grid.step.tolist() == [0.5, 0.25]
+    # (x - 1) / 0.5 = -4, -2, 0.4, 4, of which 3 bits hold -4 to 3
+    assert kernels.round_affine(weight, grid)[0].ravel().tolist() == [-1.0, 0.0, 1.0, 2.5]
+    whole = formats(weight[:1], 3, "4D", options)
+    assert whole == Affine(3, 0.5, -4, 1.0)
+
+
+SIMULATED: list[dict[str, Any]] = [
+    {"float_data": True, "granularity": "2D"},
+    {"formats": "affine", "granularity": "3D"},
+    {"formats": "affine", "granularity": "4D", "float_data": True},
+    {"only": ("left",), "granularity": "2D", "bits_wt": 4},
+]
+
+
+@pytest.mark.parametrize("options", SIMULATED, ids=str)
+def test_simulations_round_what_they_say(options: dict[str, Any]) -> None:
+    network = branched()
+    weights, images = uneven(network, 3), pixels(network, 2, 4)
+    plan = made("hybrid", network, weights, pixels(network, 5, 6), **options)
+    assert plan.arithmetic == plans.FLOAT
+    kept = set(options.get("only", plan.layers))
+    rounded = simulated.rounded_weights(network, weights, plan).weights
+    for name in plan.layers:
+        same = np.array_equal(rounded.weight[name], weights.weight[name])
+        assert same == (name not in kept), name
+    read = {network.by_name[name].inputs[0] for name in kept}
+    assert set(plan.tensors) == (set() if options.get("float_data") else read)
+    quick = forward(network, weights, plan, images)
+    np.testing.assert_allclose(
+        quick, forward(network, weights, plan, images, fused=False), rtol=0.05
+    )
+    slow = forward(network, weights, plan, images, ops=oracle)
+    np.testing.assert_allclose(quick, slow, rtol=0.05, atol=0.02 * np.abs(slow).max())
+
+
+def test_a_clustered_simulation_adds_base_and_residual() -> None:
+    network = branched()
+    weights = uneven(network, 3)
+    plan = made("clustered", network, weights, pixels(network, 5, 6), only=("left",))
+    fmt = plan.layers["left"].weight
+    assert isinstance(fmt, Clustered)
+    wanted = coefficients.quantized_values(weights.weight["left"], fmt)
+    rounded = simulated.rounded_weights(network, weights, plan).weights
+    np.testing.assert_array_equal(rounded.weight["left"], wanted.astype(np.float32))
+
+
+def test_options_that_do_not_meet() -> None:
+    for own in ({"only": ("left",), "data_granularity": "map"}, {"float_data": True,
+                "accumulator_bits": {"one": 9}}):  # fmt: skip
+        with pytest.raises(OptionError, match="simulated in float32"):
+            HybridOptions(**own)  # type: ignore[arg-type]
+    network = branched()
+    weights, images = uneven(network, 3), pixels(network, 2, 4)
+    for scheme, options, told in (
+        ("hybrid", {"only": ("nowhere",)}, "--only nowhere"),
+        ("hybrid", {"float_data": True, "accumulator": Accumulator(9)}, "exact sums"),
+        ("clustered", {"formats": "affine"}, "magnitude or coverage"),
+        ("energy", {"formats": "affine", "threshold": 0.3}, "two widths"),
+        ("clustered", {"clusters": {"nowhere": 2}}, "clusters of nowhere"),
+        ("energy", {"low_share": {"nowhere": 2}}, "--low-share of nowhere"),
+        ("hybrid", {"weight_bits": {"nowhere": 2}}, "--bits-wt of nowhere"),
+    ):
+        with pytest.raises(OptionError, match=told):
+            made(scheme, network, weights, images, **options)  # type: ignore[arg-type]

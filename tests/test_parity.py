@@ -65,4 +65,4 @@ def test_oracle_shares_no_code() -> None:
         for alias in node.names
     }
     ours = {name for name in imported if name.startswith("refq")}
-    assert ours == {"refq.errors", "refq.formats"}
+    assert ours == {"refq.errors", "refq.float_formats", "refq.formats"}

@@ -158,9 +158,9 @@ def test_search_figure_ends_at_the_found_memory(results: Path) -> None:
 
 def test_memory_of_a_trial() -> None:
     """A width beyond q_m stores q_m bits, and what was not searched keeps its own."""
-    points: Any = [SimpleNamespace(name=n, width_of=n, makers=(n,)) for n in ("a", "b", "c")]
+    points: Any = [SimpleNamespace(name=n, width_of=n, tensors=(n,)) for n in ("a", "b", "c")]
     plan: Any = SimpleNamespace(
-        tensors={n: SimpleNamespace(stored_bits=7) for n in "abc"}, options={"q_m": {"a": 6}}
+        kept=lambda point: SimpleNamespace(stored_bits=7), options={"q_m": {"a": 6}}
     )
     memory = Memory({}, {"a": 1_000_000, "b": 2_000_000, "c": 8_000_000})
     assert megabytes(points, plan, memory, {"a": 8, "b": 4}) == (6 + 2 * 4 + 8 * 7) / 8

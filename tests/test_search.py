@@ -625,7 +625,7 @@ def test_front_holds_what_nothing_beats() -> None:
     judge.start(space)
     sensitivity.search(space, judge)
     full = [t for t in judge.trials if t.images == judge.images]
-    chosen = front(space, judge)
+    chosen = front(space.total, judge)
     for trial in full:
         beaten = [
             t for t in full

@@ -11,7 +11,7 @@ from refq.kernels.elementwise import add, concat, relu
 from refq.kernels.fixed import dequantize, quantize, requantize
 from refq.kernels.gram import patch_grams
 from refq.kernels.histogram import code_histogram, exponent_histograms, float_histogram
-from refq.kernels.hybrid import quantize_grid, requantize_maps
+from refq.kernels.hybrid import quantize_grid, requantize_maps, round_affine
 from refq.kernels.lrn import lrn, lrn_integer
 from refq.kernels.pool import (
     avg_pool,
@@ -20,6 +20,7 @@ from refq.kernels.pool import (
     global_avg_pool_integer,
     max_pool,
 )
+from refq.kernels.rounded import round_values
 from refq.kernels.softmax import softmax, softmax_integer
 from refq.kernels.storage import (
     codebook_decode,
@@ -56,6 +57,8 @@ __all__ = [
     "relu",
     "requantize",
     "requantize_maps",
+    "round_affine",
+    "round_values",
     "shift_decode",
     "shift_encode",
     "softmax",

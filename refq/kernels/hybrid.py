@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
+from refq.float_formats import AffineGrid
 from refq.formats import FixedPointFormat, FormatGrid, Overflow, Rounding
 from refq.kernels.fixed import MODE, OVERFLOW, STOCHASTIC, _random, _shift_code
 
@@ -104,3 +105,32 @@ def requantize_maps(
             OVERFLOW[overflow], fmt.bits, fmt.signed, np.uint64(seed % 2**64), offset,
         )  # fmt: skip
     return out, int(outside)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _round_affine(x, mean, step, high, out):
+    """x, out (R, K); mean, step (R,)."""
+    for r in prange(x.shape[0]):
+        for k in range(x.shape[1]):
+            code = np.rint((np.float64(x[r, k]) - mean[r]) / step[r])
+            out[r, k] = np.float32(mean[r] + step[r] * min(max(code, -high - 1), high))
+
+
+def round_affine(x: np.ndarray, grid: AffineGrid) -> np.ndarray:
+    """Coefficients (O, I, ...) as mean + step * round((x - mean) / step) of their kernel or filter
+    (paper B, eq. 4): float32 of the same shape; ties to even, saturated, in float64.
+
+    Raises ShapeError where the grid has other kernels or filters.
+    """
+    x = np.asarray(x, order="C")
+    if x.shape[: grid.mean.ndim] != grid.mean.shape:
+        raise ShapeError(
+            f"means of shape {grid.mean.shape} for coefficients {x.shape}",
+            f"{x.shape[:1]} or {x.shape[:2]}",
+        )
+    out, rows = np.empty(x.shape, np.float32), grid.mean.size
+    _round_affine(
+        x.reshape(rows, -1), grid.mean.reshape(-1), grid.step.reshape(-1),
+        2.0 ** (grid.bits - 1) - 1, out.reshape(rows, -1),
+    )  # fmt: skip
+    return out

@@ -14,17 +14,10 @@ import numpy as np
 from refq import kernels, networks, schemes
 from refq.calibrate import Statistics
 from refq.engine import forward
-from refq.measure import (
-    Batches,
-    PointNoise,
-    Ranking,
-    calibrate,
-    count_codes,
-    rank,
-    storage_noise,
-)
+from refq.measure import Batches, PointNoise, calibrate, count_codes, rank, storage_noise
 from refq.networks.graph import Network
 from refq.plan import Plan
+from refq.ranking import Ranking
 from refq.schemes import Options
 from refq.search.journal import Journal
 from refq.weights import Weights

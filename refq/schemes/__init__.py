@@ -4,9 +4,10 @@ A scheme's module defines `plan(network, weights, statistics, options) -> Plan |
 `needs_statistics(options) -> bool`; one that works on histograms of codes also
 `code_frac_bits(network, statistics, options) -> int`, the fraction bits of those codes. One with
 widths to search for also says SEARCHED, the range of them, and SEARCH, its strategy by default;
-one that is tuned otherwise names its strategies in SEARCHED. One that needs more of calibration
-says so by `mapped(options)`, `watched(network, options)` or `needs_energies(options)`. A trailing
-underscore keeps a name from Python's own.
+one that is tuned otherwise names its strategies in SEARCHED; with the strategy `halving` it defines
+`halving` and `plan_of`, as ristretto.py does. One that needs more of calibration says so by
+`mapped(options)`, `watched(network, options) -> set[str]`, tensors that are not stored, or
+`needs_energies(options)`. A trailing underscore keeps a name from Python's own.
 """
 
 from __future__ import annotations

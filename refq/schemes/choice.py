@@ -170,6 +170,12 @@ def check_widths(points: tuple[Point, ...], widths: Mapping[str, int]) -> None:
         )
 
 
+def check_one_width(scheme: str, options: Options) -> None:
+    """Raises OptionError for widths of single layers, which a scheme does not have."""
+    if options.widths:
+        raise OptionError(f"--bits-act by layer with scheme {scheme}", "one number")
+
+
 def width(point: Point, widths: Mapping[str, int], default: int) -> int:
     """The bits asked for at a point, by its own name or the weighted layer it feeds."""
     return widths.get(point.name, widths.get(point.width_of, default))

@@ -34,6 +34,8 @@ def plan(
 ) -> Plan:
     """Base kernels of bits_wt bits, residuals of hybrid.bits_low; everything else as hybrid's."""
     own = options.hybrid
+    if own.formats == "affine":
+        raise OptionError("--formats affine with scheme clustered", "magnitude or coverage")
     layers = {node.name for node in network.weighted}
     wrong = sorted({*own.clusters, *own.low_bits} - layers)
     if wrong:

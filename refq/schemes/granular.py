@@ -4,10 +4,12 @@ sections 3 and 4; contract section 3)."""
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from refq.errors import OptionError
+from refq.float_formats import Affine, AffineGrid
 from refq.formats import FixedPointFormat, FormatGrid
 from refq.schemes.choice import within
 from refq.schemes.options import Options
@@ -18,13 +20,14 @@ FINER = 7
 AXES = {"4D": 0, "3D": 1, "2D": 2}
 
 
-def formats(
-    weight: np.ndarray, bits: int | np.ndarray, granularity: str, options: Options
-) -> FixedPointFormat | FormatGrid:
-    """Signed formats of coefficients (O, I, ...): one, or a grid by kernel or filter.
+def formats(weight: np.ndarray, bits: int | np.ndarray, granularity: str, options: Options) -> Any:
+    """Formats of coefficients (O, I, ...): one, or a grid by kernel or filter; signed fixed point,
+    or affine where that is asked for.
 
     bits: of all, or of each kernel or filter. Dense layers have one format (paper B, section 4).
     """
+    if options.hybrid.formats == "affine":
+        return affine(weight, bits, granularity)
     axes = AXES[granularity] if weight.ndim == 4 else 0
     whole = int(np.max(bits)) - 1 - int(integer_bits(weight, 0, options))
     if axes == 0:
@@ -33,6 +36,22 @@ def formats(
     # fewer bits are as much coarser as the whole layer would be with them
     finest = whole - (int(np.max(bits)) - np.asarray(bits)) + FINER
     return FormatGrid(np.asarray(bits), np.clip(np.minimum(own, finest), within(-99), within(99)))
+
+
+def affine(weight: np.ndarray, bits: int | np.ndarray, granularity: str) -> Affine | AffineGrid:
+    """mu and sigma of coefficients (O, I, ...) that use their whole range (paper B, eq. 5): the
+    middle, and 2**(1 - T) of the farthest distance from it."""
+    if np.min(bits) != np.max(bits):
+        raise OptionError("--formats affine with two widths in a layer", "magnitude or coverage")
+    axes, width = AXES[granularity] if weight.ndim == 4 else 0, int(np.max(bits))
+    rows = weight.reshape(*weight.shape[:axes], -1).astype(np.float64)
+    mean = (rows.max(axis=-1) + rows.min(axis=-1)) / 2
+    reach = np.abs(rows - mean[..., None]).max(axis=-1)
+    # where all coefficients are equal any step will do
+    step = np.where(reach > 0, reach, 1.0) * 2.0 ** (1 - width)
+    if axes == 0:
+        return Affine(width, float(step), -(1 << (width - 1)), float(mean))
+    return AffineGrid(width, mean, step)
 
 
 def integer_bits(x: np.ndarray, axes: int, options: Options) -> np.ndarray:
@@ -47,7 +66,5 @@ def integer_bits(x: np.ndarray, axes: int, options: Options) -> np.ndarray:
         place = max(0, math.ceil(options.coverage * rows.shape[-1]) - 1)
         found: np.ndarray = np.partition(exponents, place, axis=-1)[..., place]
         return np.where(rows.max(axis=-1) > 0, found, 0).astype(np.int64)
-    if options.hybrid.formats == "affine":
-        raise OptionError("--formats affine in integers", "magnitude or coverage")
     mantissa, exponents = np.frexp(rows.max(axis=-1))
     return np.where(mantissa == 0.5, exponents - 1, exponents).astype(np.int64)

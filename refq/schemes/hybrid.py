@@ -16,7 +16,7 @@ from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow
 from refq.layers import WEIGHTED, Add, ReLU
 from refq.networks import Network
 from refq.networks.graph import INPUT, Node
-from refq.plan import Clustered, Coefficients, LayerPlan, Plan, TensorPlan
+from refq.plan import FLOAT, Clustered, Coefficients, LayerPlan, Plan, TensorPlan
 from refq.points import Point, carried_drops, moves_codes, storage_points
 from refq.schemes import choice
 from refq.schemes.granular import FINER, formats
@@ -100,10 +100,41 @@ def made(
         **({"unsigned": True} if own.unsigned else {}),
         **more,
     }
-    found = choice.finish(
+    if own.simulated:
+        simulated = choice.finish(network, weights, options, name, chosen, settings, layers=planned)
+        return in_float(network, simulated, options)
+    return choice.finish(
         network, weights, options, name, chosen, settings, layers=planned, drops=drops
     )
-    return found
+
+
+def in_float(network: Network, planned: Plan, options: Options) -> Plan:
+    """The same plan where some numbers are float32: of layers that are not quantized, and of all
+    data if asked. Sums are float32; what a quantized layer reads is rounded."""
+    own = options.hybrid
+    if options.accumulator is not None and options.accumulator.bits is not None:
+        raise OptionError("--bits-acc in a float32 simulation", "exact sums")
+    layers = {node.name for node in network.weighted}
+    wrong = sorted(set(own.only) - layers)
+    if wrong:
+        raise OptionError(f"--only {', '.join(wrong)}", f"of {', '.join(sorted(layers))}")
+    kept = set(own.only) or layers
+    read = {network.by_name[name].inputs[0] for name in kept}
+    tensors = {} if own.float_data else {name: planned.tensors[name] for name in sorted(read)}
+    return replace(
+        planned,
+        tensors=tensors,
+        layers={
+            name: LayerPlan(entry.weight, entry.bias) if name in kept else LayerPlan(None, None)
+            for name, entry in planned.layers.items()
+        },
+        arithmetic=FLOAT,
+        options={
+            **planned.options,
+            "data": "float32" if own.float_data else own.data_granularity,
+            **({"only": ",".join(own.only)} if own.only else {}),
+        },
+    )
 
 
 def _data(point: Point, statistics: Statistics, options: Options) -> TensorPlan:
@@ -169,8 +200,10 @@ def _layer(
     weight = choose(node, weights.weight[node.name], bits)
     # no finer than the finest product, which the accumulator has anyway
     source = tensors[node.inputs[0]].format
-    products = source.frac_bits + finest(weight)
     bias = choice.by_magnitude(weights.bias[node.name], own.bits_bias)
+    if own.simulated:
+        return LayerPlan(weight, bias)
+    products = source.frac_bits + finest(weight)
     bias = FixedPointFormat(bias.bits, choice.within(min(bias.frac_bits, products)))
     accumulator = options.accumulator or ACCUMULATOR
     if node.name in own.accumulator_bits:

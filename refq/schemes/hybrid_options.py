@@ -22,6 +22,8 @@ class HybridOptions:
     data_granularity: of data, by layer or feature map. formats: what integer bits follow from:
     the magnitude, the share of values to cover, or affine buckets. bits_bias: bits of biases.
     weight_bits: bits of single layers' coefficients. unsigned: data behind a ReLU has no sign bit.
+    float_data: data stays float32; only: layers that are quantized, all if empty; with either, or
+    affine formats, everything is computed in float32 on rounded values.
     accumulator_bits: of single layers. accumulated: fraction bits of accumulators, those of the
     products or what the range of calibrated sums leaves. bits_low: of filters with little energy,
     and of residuals; low_bits: of single layers'. threshold: filters with less than this times the
@@ -36,6 +38,8 @@ class HybridOptions:
     bits_bias: int = 8
     weight_bits: Mapping[str, int] = field(default_factory=dict)
     unsigned: bool = False
+    float_data: bool = False
+    only: tuple[str, ...] = ()
     accumulator_bits: Mapping[str, int] = field(default_factory=dict)
     accumulated: str = "products"
     bits_low: int = 4
@@ -45,6 +49,11 @@ class HybridOptions:
     experiment: str | None = None
     clusters: Mapping[str, int] = field(default_factory=dict)
     every_layer: int = 4
+
+    @property
+    def simulated(self) -> bool:
+        """Whether some numbers are such that integers cannot compute with them."""
+        return self.float_data or bool(self.only) or self.formats == "affine"
 
     def __post_init__(self) -> None:
         for label, given, known in (
@@ -73,6 +82,11 @@ class HybridOptions:
         for name, count in (("--clusters", self.every_layer), *self.clusters.items()):
             if count < 0:
                 raise OptionError(f"{count} base kernels of {name}", "0 or more; 0 for none")
+        if self.simulated and (self.data_granularity != "4D" or self.accumulator_bits):
+            raise OptionError(
+                "--float-data, --only or --formats affine with formats of maps or accumulators",
+                "data by layer and exact sums: they are simulated in float32",
+            )
         chosen = [self.threshold is not None, bool(self.low_share), self.experiment is not None]
         if sum(chosen) > 1:
             raise OptionError(

@@ -15,6 +15,9 @@ QM = ("layer", "global")
 KMEANS = ("exact", "lloyd", "lloyd-range", "lloyd-random", "lloyd++")
 DISTRIBUTIONS = ("fit", *STEPS)
 ALLOCATE = ("activations", "all")
+NUMBERS = ("fixed", "minifloat", "power-of-two")
+DEVICES = ("cpu", "gpu")
+MODES = ("weights_rounded", "eightbit")
 
 
 @dataclass(frozen=True)
@@ -23,18 +26,19 @@ class Options:
 
     bits_act: bits of activations. widths: bits of single points by layer name, which win.
     frac_act: F of the whole network, picked by calibration if None. bits_wt: bits of weights and
-    biases, by the scheme if None. bits_image: bits of the signed image codes. accumulator: by the
-    scheme if None. image_bounds: the least and greatest
-    input value; image_integral: True where inputs are integers. coverage: the share of activations
-    that formats picked by calibration cover. kappa: dB of SQNR that a bit gains.
-    assign, qm, kmeans, kmeans_iterations, saturate, distribution, allocate: see docs/evaluate.md
-    and the contract.
+    biases, by the scheme if None; bits_fc: of dense layers', where they are others. bits_image:
+    bits of the signed image codes. accumulator: by the scheme if None. image_bounds: the least and
+    greatest input value; image_integral: True where inputs are integers. coverage: the share of
+    activations that formats picked by calibration cover. kappa: dB of SQNR that a bit gains.
+    hybrid: of paper B's schemes. assign, qm, kmeans, kmeans_iterations, saturate, distribution,
+    allocate, numbers, device, mode: see docs/evaluate.md and the contract.
     """
 
     bits_act: int | None = None
     widths: Mapping[str, int] = field(default_factory=dict)
     frac_act: int | None = None
     bits_wt: int | None = None
+    bits_fc: int | None = None
     bits_image: int = 9
     accumulator: Accumulator | None = None
     rounding: Rounding = Rounding.TIES_EVEN
@@ -48,6 +52,9 @@ class Options:
     distribution: str = "fit"
     allocate: str = "activations"
     kappa: float = 5.0
+    numbers: str = "fixed"
+    device: str = "cpu"
+    mode: str = "weights_rounded"
     seed: int = 0
     image_bounds: tuple[float, float] = (-255.0, 255.0)
     image_integral: bool = True
@@ -57,6 +64,7 @@ class Options:
         for label, bits, low, high in (
             ("--bits-act", self.bits_act, 1, 24),
             ("--bits-wt", self.bits_wt, 2, 24),
+            ("--bits-fc", self.bits_fc, 2, 24),
             ("--bits-image", self.bits_image, 2, 24),
             *((f"bits of {name}", bits, 1, 24) for name, bits in self.widths.items()),
         ):
@@ -74,6 +82,9 @@ class Options:
             ("--kmeans", self.kmeans, KMEANS),
             ("--distribution", self.distribution, DISTRIBUTIONS),
             ("--allocate", self.allocate, ALLOCATE),
+            ("--numbers", self.numbers, NUMBERS),
+            ("--device", self.device, DEVICES),
+            ("--mode", self.mode, MODES),
         ):
             if given not in known:
                 raise OptionError(f"{label} {given}", f"one of {', '.join(known)}")

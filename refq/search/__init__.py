@@ -3,7 +3,7 @@
 space.py: what may be chosen, and its cost. layerwise.py, sensitivity.py: strategies, which ask a
 Judge (judging.py) about lists of widths. It knows more than it measures: bounds.py, racing.py,
 prefix.py and journal.py spare it forward passes. subject.py: networks, measured. running.py: all
-of it put together.
+of it put together. halving.py: Ristretto's search, of float32 simulations.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from refq.data import Dataset
 from refq.data.preprocessing import Preprocessing
 from refq.networks.graph import Network
 from refq.schemes import Options
-from refq.search import running, tuning
+from refq.search import halving, running, tuning
 from refq.search.running import Found
 from refq.search.settings import Settings
 from refq.search.space import OBJECTIVES
@@ -23,7 +23,7 @@ from refq.weights import Weights
 
 # of searches for widths, and all
 WIDTHS = running.STRATEGIES
-STRATEGIES = (*running.STRATEGIES, *tuning.STRATEGIES)
+STRATEGIES = (*running.STRATEGIES, *tuning.STRATEGIES, "halving")
 
 
 def run(
@@ -42,10 +42,15 @@ def run(
 
     Raises OptionError where nothing loses so little, or the journal is another search's.
     """
-    search = tuning.run if settings.strategy in tuning.STRATEGIES else running.run
-    return search(
+    search: Any = running.run
+    if settings.strategy in tuning.STRATEGIES:
+        search = tuning.run
+    elif settings.strategy == "halving":
+        search = halving.run
+    found: Found | tuning.Tuned = search(
         network, weights, scheme, statistics, options, dataset, preprocessing, settings, ops, told
     )
+    return found
 
 
 __all__ = ["OBJECTIVES", "STRATEGIES", "WIDTHS", "Found", "Settings", "run"]

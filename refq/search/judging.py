@@ -155,11 +155,11 @@ class Judge:
         return {"hits": hits, "images": seen, "spent": spent}
 
 
-def front(space: Space, judge: Judge) -> list[Trial]:
+def front(cost: Callable[[Widths], float], judge: Judge) -> list[Trial]:
     """Fully measured lists than which none is both cheaper and as accurate, cheapest first."""
     out: list[Trial] = []
     full = [trial for trial in judge.trials if trial.images == judge.images]
-    for trial in sorted(full, key=lambda each: (space.total(each.widths), -each.hits)):
+    for trial in sorted(full, key=lambda each: (cost(each.widths), -each.hits)):
         if not out or trial.hits > out[-1].hits:
             out.append(trial)
     return out

@@ -22,7 +22,7 @@ from refq.search.judging import Judge, Trial, front
 from refq.search.racing import least_hits
 from refq.search.settings import Settings
 from refq.search.space import ALL, Space, Widths, amount, searched_layers, space_of
-from refq.search.subject import NetworkSubject, shuffled
+from refq.search.subject import Images, NetworkSubject, shuffled
 from refq.weights import Weights
 
 # network: one width for all, as in paper A's Table I
@@ -67,8 +67,11 @@ class Found:
             "resumed": judge.journal.resumed,
             "passes": {**dataclasses.asdict(passes), "plain": passes.plain},
             "trials": [self._trial(trial) for trial in judge.trials],
-            "front": [self._trial(trial) for trial in front(self.space, judge)],
+            "front": [self._trial(trial) for trial in front(self._cost, judge)],
         }
+
+    def _cost(self, widths: Widths) -> float:
+        return self.space.total(widths) if self.space.cost else self.amount(widths)
 
     def _trial(self, trial: Trial) -> dict[str, Any]:
         return {
@@ -81,6 +84,8 @@ class Found:
 
 
 def _bits(space: Space, widths: Widths) -> str:
+    if not space.cost:  # parts of the network, not layers
+        return ", ".join(f"{part} {width} bits" for part, width in space.named(widths).items())
     if space.layers == (ALL,):
         return f"--bits-act {widths[0]}"
     return f"bits {','.join(str(width) for width in widths)}"
@@ -129,13 +134,35 @@ def run(
     subject = NetworkSubject(
         network, weights, plan_for, space, images, settings.metric, settings.budget, ops
     )
+    journal = journal_of(network, weights, dataset, images, base, space, settings)
+    judge, reference = judge_of(subject, journal, settings, told)
+    judge.start(space)
+    strategy = sensitivity if settings.strategy == "sensitivity" else layerwise
+    widths = strategy.search(space, judge)
+
+    def objective(widths: Widths) -> float:
+        return amount(network, plan_for(widths), settings.objective)
+
+    return Found(plan_for(widths), widths, space, settings, reference, judge, objective)
+
+
+def journal_of(
+    network: Network,
+    weights: Weights,
+    dataset: Dataset,
+    images: Images,
+    base: Plan,
+    space: Space,
+    settings: Settings,
+) -> Journal:
+    """The journal of this search and no other."""
     identity = {
         "refq": __version__,
         "network": network.name,
         "parameters": dict(network.parameters),
         "weights": weights.sha256,
         "data": digest(dataset, settings.images),
-        "preprocessing": str(preprocessing),
+        "preprocessing": str(images.preprocessing),
         "scheme": base.scheme,
         # all that formats are chosen by, calibration included
         "base": base.to_json(),
@@ -146,7 +173,13 @@ def run(
             for key in ("delta", "metric", "strategy", "objective", "confidence", "seed")
         },
     }
-    journal = Journal(settings.journal, identity)
+    return Journal(settings.journal, identity)
+
+
+def judge_of(
+    subject: Any, journal: Journal, settings: Settings, told: Callable[[Trial], object]
+) -> tuple[Judge, int]:
+    """(the judge of a subject that also has float_hits(), float32's hits, which set the floor)."""
 
     def reference() -> dict[str, Any]:
         return {"hits": subject.float_hits(), "spent": settings.images}
@@ -155,14 +188,7 @@ def run(
     least = least_hits(known["hits"], settings.images, settings.delta)
     judge = Judge(subject, least, journal, settings.confidence, told)
     judge.passes = judge.passes.plus(known["spent"])
-    judge.start(space)
-    strategy = sensitivity if settings.strategy == "sensitivity" else layerwise
-    widths = strategy.search(space, judge)
-
-    def objective(widths: Widths) -> float:
-        return amount(network, plan_for(widths), settings.objective)
-
-    return Found(plan_for(widths), widths, space, settings, known["hits"], judge, objective)
+    return judge, known["hits"]
 
 
 __all__ = ["STRATEGIES", "Found", "run"]

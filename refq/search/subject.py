@@ -11,9 +11,10 @@ import numpy as np
 from refq.data import Dataset, batches
 from refq.data.preprocessing import Preprocessing
 from refq.engine import Cut, IntegerWeights, forward, quantize_weights
-from refq.measure import Batches, Ranking, rank
+from refq.measure import Batches, rank
 from refq.networks.graph import Network
 from refq.plan import Plan
+from refq.ranking import Ranking
 from refq.search.prefix import Path, Prefixes
 from refq.search.space import Space, Widths, changed
 from refq.weights import Weights

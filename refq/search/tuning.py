@@ -16,9 +16,10 @@ from refq.cost import mac_complexity
 from refq.data import Dataset, batches, digest
 from refq.data.preprocessing import Preprocessing
 from refq.errors import OptionError
-from refq.measure import Ranking, rank
+from refq.measure import rank
 from refq.networks.graph import Network
 from refq.plan import Plan
+from refq.ranking import Ranking
 from refq.schemes import Options
 from refq.search import clusters
 from refq.search.journal import Journal

@@ -1,0 +1,43 @@
+"""How often the right class comes first, or among the first five."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from refq.errors import FormatError
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How often the right class came first or among the first five."""
+
+    images: int = 0
+    top1: int = 0
+    top5: int = 0
+
+    def percent(self) -> dict[str, float | None]:
+        if not self.images:
+            return {"top1": None, "top5": None}
+        return {"top1": 100 * self.top1 / self.images, "top5": 100 * self.top5 / self.images}
+
+    def plus(self, outputs: np.ndarray, classes: np.ndarray) -> Ranking:
+        """Outputs (N, classes) against the right classes (N,); of equals, the lower class wins.
+
+        Raises FormatError for outputs that cannot be ranked.
+        """
+        unusable = int((~np.isfinite(outputs)).sum())
+        if unusable:
+            raise FormatError(
+                f"{unusable} NaN or infinite outputs", "finite ones",
+                "check the weights and the preprocessing",
+            )  # fmt: skip
+        own = outputs[np.arange(len(classes)), classes][:, None]
+        lower = np.arange(outputs.shape[1])[None, :] < classes[:, None]
+        place = ((outputs > own) | ((outputs == own) & lower)).sum(axis=1)
+        return Ranking(
+            self.images + len(classes),
+            self.top1 + int((place < 1).sum()),
+            self.top5 + int((place < 5).sum()),
+        )

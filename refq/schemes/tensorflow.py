@@ -1,0 +1,98 @@
+"""TensorFlow's quantize_graph of 2017, by its own rules: ranges from least to greatest value,
+float32 computed on what quantizing and dequantizing leaves (docs/comparators.md).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from refq.calibrate import Statistics
+from refq.float_formats import Affine, Buckets, Number
+from refq.formats import Rounding
+from refq.layers import LRN, WEIGHTED, Add, AvgPool, Concat, MaxPool, ReLU
+from refq.networks import Network
+from refq.networks.graph import INPUT
+from refq.plan import FLOAT, LayerPlan, Plan, TensorPlan
+from refq.schemes import choice
+from refq.schemes.options import Options
+from refq.weights import Weights
+
+DEFAULT_BITS = 8
+EIGHTBIT = "eightbit"
+
+
+def needs_statistics(options: Options) -> bool:
+    return options.mode == EIGHTBIT
+
+
+def watched(network: Network, options: Options) -> set[str]:
+    """Tensors whose extremes are wanted: the image, sums before their ReLU, and what is computed in
+    float32 between quantized layers."""
+    ranged = (*WEIGHTED, Add, LRN)
+    return {INPUT, *(node.name for node in network.nodes if isinstance(node.layer, ranged))}
+
+
+def plan(
+    network: Network, weights: Weights, statistics: Statistics | None, options: Options
+) -> Plan:
+    """mode weights_rounded: weights and biases as bucket centres, data in float32; eightbit:
+    weights, biases and data as affine values with an exact zero."""
+    choice.check_one_width("tensorflow", options)
+    bits_wt = options.bits_wt or DEFAULT_BITS
+    settings: dict[str, object] = {"mode": options.mode, "bits_wt": bits_wt}
+    tensors: dict[str, TensorPlan] = {}
+    if options.mode == EIGHTBIT:
+        assert statistics is not None  # needs_statistics asked for them
+        settings["bits_act"] = options.bits_act or DEFAULT_BITS
+        tensors = _tensors(network, statistics, options.bits_act or DEFAULT_BITS)
+
+    def coefficients(values: np.ndarray) -> Number:
+        low, high = float(values.min()), float(values.max())
+        if options.mode == EIGHTBIT:
+            return affine(low, high, bits_wt)
+        return Buckets(bits_wt, low, high)
+
+    layers = {
+        node.name: LayerPlan(
+            coefficients(weights.weight[node.name]), coefficients(weights.bias[node.name])
+        )
+        for node in network.weighted
+    }
+    return Plan(
+        network.name, dict(network.parameters), "tensorflow", tensors, layers,
+        Rounding.TIES_AWAY, options=settings, arithmetic=FLOAT,
+    )  # fmt: skip
+
+
+def affine(low: float, high: float, bits: int) -> Affine:
+    """2**bits values from low to high, moved so that zero is one of them (MIN_FIRST).
+
+    The range is made to reach zero from below, and to be no narrower than a hundredth of the
+    larger of 1 and its ends.
+    """
+    low = min(0.0, low)
+    high = max(high, low + max(1.0, abs(low), abs(high)) / 100)
+    step = (high - low) / ((1 << bits) - 1)
+    # half away from zero; low is not above it
+    return Affine(bits, step, -math.floor(-low / step + 0.5))
+
+
+def _tensors(network: Network, statistics: Statistics, bits: int) -> dict[str, TensorPlan]:
+    """Ranges are measured where numbers are made, and inherited where they are moved or averaged.
+
+    Global means and softmax have no quantized kernel and stay float32.
+    """
+    ranges: dict[str, tuple[float, float]] = {INPUT: statistics.extremes[INPUT]}
+    for node in network.nodes:
+        if node.name in statistics.extremes and isinstance(node.layer, (*WEIGHTED, Add, LRN)):
+            ranges[node.name] = statistics.extremes[node.name]
+        elif isinstance(node.layer, (ReLU, MaxPool, AvgPool, Concat)):
+            sources = [ranges[name] for name in node.inputs if name in ranges]
+            if len(sources) == len(node.inputs):
+                ranges[node.name] = min(s[0] for s in sources), max(s[1] for s in sources)
+    # a range that is below zero altogether still has to hold zero, for padding and ReLU
+    return {
+        name: TensorPlan(affine(low, max(0.0, high), bits)) for name, (low, high) in ranges.items()
+    }
