@@ -251,7 +251,7 @@ def search_settings(
     given = [key for key in unread if getattr(arguments, key) is not None]
     if given:
         names = ", ".join("--" + key.replace("_", "-") for key in given)
-        raise OptionError(f"{names} with --search {strategy}", "it finds the bits itself")
+        raise OptionError(f"{names} with --search {strategy}", "neither: it finds the bits")
     if not ranged and strategy != "halving" and arguments.objective != "memory":
         raise OptionError(f"--objective with --search {strategy}", "none: it lowers the MACs")
     if not 0 < arguments.step < 1e6:

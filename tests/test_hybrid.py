@@ -166,6 +166,44 @@ def test_accumulators_with_fewer_fraction_bits(rounding: Rounding, every_mac: bo
         assert any(overflows for _, _, _, overflows, _ in tensors.values())
 
 
+def one_layer(group: int = 1) -> Network:
+    nodes = (Node("only", Conv(6, (2, 3), pads=(1, 1, 0, 1), group=group), ("data",)),)
+    return Network("one", (4, 7, 5), nodes)
+
+
+@pytest.mark.parametrize("scheme", ["hybrid", "clustered"])
+@pytest.mark.parametrize("bits", [24, 7])
+def test_a_sum_is_rounded_and_limited_once_at_the_end(scheme: str, bits: int) -> None:
+    network = one_layer(2)
+    weights, images = uneven(network, 3), pixels(network, 2, 4)
+    exact = made(scheme, network, weights, images, granularity="2D", accumulator=Accumulator(62))
+    sums = every_tensor(network, weights, exact, images)["result"][0]
+    places = 1
+    layer = replace(exact.layers["only"], accumulator=Accumulator(bits, frac_bits=places))
+    narrow = replace(exact, layers={"only": layer})
+    rounded = np.rint(sums * 2.0**places)
+    kept = rounded.clip(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    assert (rounded != sums * 2.0**places).any() and (kept != rounded).any() == (bits == 7)
+    tensors = every_tensor(network, weights, narrow, images)
+    np.testing.assert_array_equal(tensors["result"][0], kept / 2.0**places)
+    assert tensors["only"][3] == (kept != rounded).sum()
+
+
+def test_kernels_with_nothing_to_round_beside_others() -> None:
+    """A shift by no place keeps odd codes, where halves of the other kernels go to even."""
+    nodes = (*one_layer().nodes, Node("relu", ReLU(), ("only",)), Node("end", Dense(3), ("relu",)))
+    network = Network("three", (4, 7, 5), nodes)
+    weights, images = uneven(network, 3), pixels(network, 2, 4)
+    plan = made("hybrid", network, weights, images, granularity="3D")
+    own = coefficients.quantize_weights(network, weights, plan).layers["only"]
+    least = int((own.frac_bits - own.raised).min())
+    assert own.raised.any()
+    entry = plans.TensorPlan(FixedPointFormat(16, least))
+    plan = replace(plan, tensors={**plan.tensors, "relu": entry})
+    assert_all_ways_agree(network, weights, plan, images)
+    assert (every_tensor(network, weights, plan, images)["relu"][0] % 2).any()
+
+
 @pytest.mark.parametrize("name", ["vgg16", "alexnet", "squeezenet1_1"])
 def test_filters_of_bundled_networks(name: str) -> None:
     network, weights, images, statistics = bundled_case(name)

@@ -109,7 +109,7 @@ def test_clusters_are_found(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "told"),
     [
         (("--scheme", "energy", "--delta", "1", "--search", "layerwise"), "threshold or bisection"),
-        (("--scheme", "energy", "--delta", "1", "--search-bits", "2-4"), "it lowers the MACs"),
+        (("--scheme", "energy", "--delta", "1", "--search-bits", "2-4"), "it finds the bits"),
         (("--scheme", "energy", "--delta", "1", "--step", "0"), "a positive number"),
         (("--scheme", "uniform", "--delta", "1", "--search", "threshold"), "sensitivity"),
         (("--scheme", "energy", "--delta", "0", "--bits-wt", "2"), "without few bits"),
