@@ -218,7 +218,8 @@ def as_text(report: Report) -> str:
         cost = content["complexity"]
         lines.append(
             f"complexity {cost['mega_macs']:,.1f} M MACs at 8x8 bits, "
-            f"{cost['saved_percent']:.1f} % less than with 8x8 bits everywhere"
+            f"{abs(cost['saved_percent']):.1f} % {'less' if cost['saved_percent'] >= 0 else 'more'} "
+            "than with 8x8 bits everywhere"
         )
         memory = content["memory"]
         lines.append(
