@@ -23,9 +23,9 @@ from refq.cost import activation_memory
 from refq.data import Dataset, batches, check_labels, digest, open_dataset
 from refq.data import preprocessing as preparing
 from refq.data.preprocessing import Preprocessing
-from refq.energy import filter_energies
 from refq.errors import DataError, OptionError
-from refq.measure import Batches, calibrate, count_codes, count_maps, measure
+from refq.gather import Source, gather
+from refq.measure import Batches, measure
 from refq.networks import Network
 from refq.plan import Plan
 from refq.results import Report, as_text
@@ -134,6 +134,18 @@ def bar(total: int, label: str) -> tqdm[Any]:
     return tqdm(total=total, desc=label, unit="img", leave=False, disable=None)
 
 
+def telling(total: int, label: str) -> Callable[[int], None]:
+    """Told how many images are done, a progress bar that ends with the last."""
+    progress = bar(total, label)
+
+    def told(images: int) -> None:
+        progress.update(images)
+        if progress.n >= total:
+            progress.close()
+
+    return told
+
+
 def choose_plan(
     arguments: argparse.Namespace, inputs: Inputs
 ) -> tuple[str, Plan | None, Mapping[str, Any] | None, str | None]:
@@ -160,34 +172,11 @@ def gather_statistics(
     inputs: Inputs, scheme: ModuleType, options: schemes.Options
 ) -> Statistics | None:
     """What the scheme wants to know of the calibration images; None for nothing."""
-    network, weights, ops = inputs.network, inputs.weights, inputs.ops
-    statistics = None
-    if scheme.needs_statistics(options):
-        with bar(inputs.calibration_images, "calibrate") as progress:
-            also = scheme.watched(network, options) if hasattr(scheme, "watched") else set()
-            statistics = calibrate(
-                network, weights, inputs.calibration_batches(), ops, progress.update, also
-            )
-    if hasattr(scheme, "code_frac_bits"):
-        frac_bits = scheme.code_frac_bits(network, statistics, options)
-        with bar(inputs.calibration_images, "count codes") as progress:
-            statistics = count_codes(
-                network, weights, inputs.calibration_batches(), statistics or Statistics(),
-                frac_bits, options.rounding, ops, progress.update,
-            )  # fmt: skip
-    if hasattr(scheme, "mapped") and scheme.mapped(options):
-        with bar(inputs.calibration_images, "feature maps") as progress:
-            statistics = count_maps(
-                network, weights, inputs.calibration_batches(), statistics or Statistics(), ops,
-                progress.update,
-            )  # fmt: skip
-    if hasattr(scheme, "needs_energies") and scheme.needs_energies(options):
-        with bar(inputs.calibration_images, "energies") as progress:
-            found = filter_energies(
-                network, weights, inputs.calibration_batches(), ops, progress.update
-            )
-        statistics = dataclasses.replace(statistics or Statistics(), energies=found)
-    return statistics
+    source = Source(
+        inputs.network, inputs.weights, inputs.calibration_batches, inputs.ops,
+        lambda what: telling(inputs.calibration_images, what),
+    )  # fmt: skip
+    return gather(scheme, options, source)
 
 
 def run_search(

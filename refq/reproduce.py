@@ -18,12 +18,15 @@ from refq import __version__, console, networks, papers, schemes, search
 from refq.calibrate import Statistics
 from refq.data import digest
 from refq.errors import OptionError
-from refq.evaluate import Inputs, open_inputs
+from refq.evaluate import Inputs, open_inputs, telling
 from refq.papers.study import Study, kept
 from refq.results import versions
 from refq.schemes import Options
 from refq.search.journal import Journal
 from refq.tables import Table
+
+# of an energy threshold, in mean energies: Fig. 4's delta, which paper B does not print
+STEP = 0.1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -106,7 +109,7 @@ def _section(
             print(f"\n{table.as_text()}", flush=True)
     if shown:
         print()
-    return {"title": name, "tables": tables, "figures": paper.figures(study)}
+    return {"title": name, "tables": tables, "figures": paper.figures(study, delta)}
 
 
 def _open(arguments: argparse.Namespace, name: str) -> Inputs:
@@ -130,17 +133,9 @@ def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
     size = 4 * math.prod(inputs.network.input_shape)
 
     def progress(what: str) -> Callable[[int], object]:
-        total = inputs.stop - inputs.start
-        if what in ("calibrate", "count codes", "noise"):
-            total = inputs.calibration_images
-        bar: tqdm[Any] = tqdm(total=total, desc=what, unit="img", leave=False, disable=None)
-
-        def told(images: int) -> None:
-            bar.update(images)
-            if bar.n >= total:
-                bar.close()
-
-        return told
+        calibrating = what in ("calibrate", "count codes", "feature maps", "energies", "noise")
+        test = inputs.stop - inputs.start
+        return telling(inputs.calibration_images if calibrating else test, what)
 
     options = Options(
         frac_act=arguments.frac_act,
@@ -163,13 +158,20 @@ def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
         return ".".join(named) if arguments.journal else None
 
     def find(
-        name: str, statistics: Statistics, options: Options, delta: float
-    ) -> tuple[Mapping[str, int], str]:
+        name: str,
+        statistics: Statistics | None,
+        options: Options,
+        delta: float,
+        strategy: str | None = None,
+    ) -> tuple[Mapping[str, Any], str]:
         scheme = schemes.find(name)
+        widths = scheme.SEARCHED if isinstance(scheme.SEARCHED, range) else range(0)
+        parts = [name, arguments.metric, f"{delta:g}", str(inputs.calibration_images)]
         settings = search.Settings(
-            delta=delta, widths=scheme.SEARCHED, images=inputs.calibration_images,
-            metric=arguments.metric, at_once=inputs.batch_size,
-            journal=place(name, arguments.metric, f"{delta:g}", str(inputs.calibration_images)),
+            delta=delta, widths=widths, images=inputs.calibration_images,
+            metric=arguments.metric, strategy=strategy or scheme.SEARCH,
+            at_once=inputs.batch_size, step=STEP,
+            journal=place(*parts, *([strategy] if strategy else [])),
         )  # fmt: skip
         with tqdm(desc="search", unit="list", leave=False, disable=None) as bar:
             found = search.run(
@@ -186,7 +188,7 @@ def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
         one_split = inputs.calibration.name == inputs.dataset.name
         if one_split and inputs.start < inputs.calibration_images:
             note += "; they are evaluated, too: --skip would leave them out"
-        return content["widths"], note
+        return content, note
 
     return Study(
         inputs.network, inputs.weights,

@@ -216,10 +216,10 @@ def as_text(report: Report) -> str:
     )
     if report.plan:
         cost = content["complexity"]
+        saved = cost["saved_percent"]
         lines.append(
-            f"complexity {cost['mega_macs']:,.1f} M MACs at 8x8 bits, "
-            f"{abs(cost['saved_percent']):.1f} % {'less' if cost['saved_percent'] >= 0 else 'more'} "
-            "than with 8x8 bits everywhere"
+            f"complexity {cost['mega_macs']:,.1f} M MACs at 8x8 bits, {abs(saved):.1f} % "
+            f"{'less' if saved >= 0 else 'more'} than with 8x8 bits everywhere"
         )
         memory = content["memory"]
         lines.append(

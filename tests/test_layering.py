@@ -28,7 +28,7 @@ FLOORS = [
     ["engine"],
     ["measure", "cost"],
     ["evaluation_figures", "sections", "energy"],
-    ["results", "console", "page", "search"],
+    ["results", "console", "page", "search", "gather"],
     ["hybrid_arguments"],
     ["arguments"],
     ["evaluate", "report"],

@@ -1,6 +1,6 @@
 """What the papers report, done again: one file a paper, whose name is its command-line name.
 
-A paper's module defines `tables(study) -> Iterator[Table]`, `figures(study) -> list`, and
+A paper's module defines `tables(study) -> Iterator[Table]`, `figures(study, delta) -> list`, and
 `NETWORKS`, the networks it is about.
 """
 
@@ -12,7 +12,7 @@ from types import ModuleType
 
 from refq.errors import unknown
 
-SHARED = ("study", "codebooks")
+SHARED = ("study", "codebooks", "complexity", "granularity", "mixing", "accumulators")
 
 
 def known() -> list[str]:

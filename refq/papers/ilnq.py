@@ -117,7 +117,7 @@ def enq_tables(study: Study, delta: float | None) -> Iterator[Table]:
     if delta is not None:
         try:
             found, note = study.search("enq", delta)
-            lists.append(("found", None, found))
+            lists.append(("found", None, found["widths"]))
         except OptionError as error:
             # no list comes as near to float as asked; the other tables do not need one
             note = f"found: none, {error}"
@@ -286,7 +286,7 @@ def _explained(study: Study, defaults: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def figures(study: Study) -> list[dict[str, Any]]:
+def figures(study: Study, delta: float | None) -> list[dict[str, Any]]:
     """Fig. 1, accuracy against bits and memory, codebooks; as refq.report draws them."""
     books = codebooks.panels(study, _printed("centroids", study) or {})
     drawn = [_histograms(study), charts.codebooks("Codebooks (Table IV)", books)]

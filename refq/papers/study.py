@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy as np
 from refq import kernels, networks, schemes
 from refq.calibrate import Statistics
 from refq.engine import forward
-from refq.measure import Batches, PointNoise, calibrate, count_codes, rank, storage_noise
+from refq.gather import Source, gather
+from refq.measure import Batches, PointNoise, calibrate, count_codes, measure, rank, storage_noise
 from refq.networks.graph import Network
 from refq.plan import Plan
 from refq.ranking import Ranking
@@ -44,7 +45,7 @@ class Study:
     options: Options
     ranks: bool
     journal: Journal
-    find: Callable[[str, Statistics, Options, float], tuple[Mapping[str, int], str]]
+    find: Callable[..., tuple[Mapping[str, Any], str]]
     progress: Callable[[str], Callable[[int], object]]
     cache: dict[str, Any] = field(default_factory=dict)
 
@@ -75,10 +76,28 @@ class Study:
         return networks.build(self.network.name)
 
     def plan(self, scheme: str, **changes: Any) -> Plan:
-        """A scheme's plan, with the F of all others unless frac_act says otherwise."""
-        options = replace(self.options, **{"frac_act": self.frac_bits, **changes})
-        made: Plan = schemes.find(scheme).plan(self.network, self.weights, self.statistics, options)
+        """A scheme's plan. Those of paper A have one F for all unless frac_act says otherwise;
+        those that name what they watch choose F for each tensor from statistics of their own."""
+        module, options, statistics = self._asked(scheme, changes)
+        made: Plan = module.plan(self.network, self.weights, statistics, options)
         return made
+
+    def _asked(
+        self, scheme: str, changes: Mapping[str, Any]
+    ) -> tuple[ModuleType, Options, Statistics | None]:
+        module = schemes.find(scheme)
+        if hasattr(module, "watched"):
+            options = replace(self.options, **changes)
+            return module, options, self.gathered(module, options)
+        options = replace(self.options, **{"frac_act": self.frac_bits, **changes})
+        return module, options, self.statistics
+
+    def gathered(self, module: ModuleType, options: Options) -> Statistics | None:
+        """What a scheme wants to know of the calibration images; nothing is gathered twice."""
+        source = Source(self.network, self.weights, self.calibration, progress=self.progress)
+        found = gather(module, options, source, self.cache.get("gathered"))
+        self.cache["gathered"] = found
+        return found
 
     def accuracy(self, plan: Plan | None) -> dict[str, float]:
         """Top-1 and top-5 in percent over the test images; empty where there are no labels."""
@@ -92,6 +111,25 @@ class Study:
             return _known(found)
 
         return self.journal.recall([key], measured)
+
+    def measured(self, plan: Plan, images: int) -> dict[str, float]:
+        """Top-1 and top-5 over the first so many test images, float_top1 and float_top5 in float,
+        sums that an accumulator could not hold (overflows), and in how many layers (layers)."""
+        shown = json.dumps([plan.to_json(), images]).encode()
+        key = ["measured", hashlib.sha256(shown).hexdigest()]
+
+        def measured() -> dict[str, float]:
+            found = measure(self.network, self.weights, plan, first(self.test(), images))
+            if found.interrupted:
+                raise KeyboardInterrupt
+            overflows = [own.overflows for own in found.sums.values()]
+            reference = {f"float_{name}": rate for name, rate in _known(found.float_).items()}
+            return {
+                **_known(found.quantized), **reference, "images": found.images,
+                "overflows": sum(overflows), "layers": sum(count > 0 for count in overflows),
+            }  # fmt: skip
+
+        return self.journal.recall(key, measured)
 
     def half_accuracy(self) -> dict[str, float]:
         """Accuracy in float32 with every stored activation rounded to half precision."""
@@ -109,10 +147,17 @@ class Study:
 
         return self.journal.recall(["half"], measured)
 
-    def search(self, scheme: str, delta: float) -> tuple[Mapping[str, int], str]:
-        """Widths by layer that lose at most delta points, and how they were found."""
-        options = replace(self.options, frac_act=self.frac_bits)
-        return self.find(scheme, self.statistics, options, delta)
+    def search(
+        self, scheme: str, delta: float, strategy: str | None = None
+    ) -> tuple[Mapping[str, Any], str]:
+        """What a search for at most delta points lost found, as its JSON tells it, and a note of
+        how; by the scheme's own strategy unless another is named."""
+        key = f"search {scheme} {delta} {strategy}"
+        if key not in self.cache:
+            _, options, statistics = self._asked(scheme, {})
+            self.cache[key] = self.find(scheme, statistics, options, delta, strategy)
+        found: tuple[Mapping[str, Any], str] = self.cache[key]
+        return found
 
     def noise(self, plans: Mapping[str, Plan]) -> dict[str, dict[str, PointNoise]]:
         """{plan: {point: noise}}: what each stored point loses by itself over the calibration."""
@@ -138,6 +183,16 @@ def kept(stream: Callable[[], Batches], nbytes: int) -> Callable[[], Batches]:
         return iter(held)
 
     return again
+
+
+def first(batches: Batches, images: int) -> Batches:
+    """The first so many images of a stream, and no batch after them."""
+    left = images
+    for values, labels in batches:
+        yield values[:left], None if labels is None else labels[:left]
+        left -= min(left, len(values))
+        if not left:
+            return
 
 
 def _known(ranking: Ranking) -> dict[str, float]:
