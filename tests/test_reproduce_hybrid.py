@@ -267,7 +267,7 @@ def test_alexnet(
     path = tmp_path / "hybrid.json"
     text = run(capsys, "--network", "alexnet", *SMALL, "--json", str(path))
     (section,) = json.loads(path.read_text())["sections"]
-    tables = {table["title"].split(":")[0]: table for table in section["tables"]}
+    tables = {table["title"]: table for table in section["tables"]}
     for number in range(1, 7):
         assert any(title.startswith(f"Table {number}") for title in tables)
     for title in tables:
@@ -309,8 +309,11 @@ def test_alexnet(
     lost = held[16, "wrap", "products"]
     assert lost["overflows"] > 1000 and lost["lost"] > 20
     assert held[16, "wrap", "range"]["overflows"] < 10
-    trace = [row["saved %"] for row in rows("Fig. 4")]
+    trace = [row["saved %"] for row in rows("Fig. 4: thresholds")]
     assert trace == sorted(trace) and trace[0] == 0
+    *loop, last = rows("Fig. 4: the loop")
+    accepted = [row["threshold"] for row in loop if row["accepted"] == "yes"]
+    assert last["step"] == "evaluated" and last["threshold"] == max(accepted) > 0
     storage = {row["coefficients"]: row for row in rows("Storage")}
     assert storage["k-means, K = 4, 8 + 4 bits"]["temporary maps kB"] > 0
     assert storage["float32"]["weights kB"] == pytest.approx(

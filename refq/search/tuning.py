@@ -5,6 +5,7 @@ further than asked, to lower the complexity of the MACs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -192,7 +193,8 @@ def run(
         return trials[key].accepted
 
     def all_low(threshold: float) -> bool:
-        return all(share == 100 for share in _shares(planned(threshold)).values())
+        """A larger threshold would save less than a hundredth of what is left."""
+        return complexity(planned(threshold)) <= 1.01 * complexity(planned(math.inf))
 
     resumed = max(0, journal.resumed - 1)
     if settings.strategy == "clusters":
@@ -214,12 +216,6 @@ def run(
         plan, found, settings, reference, tuple(trials.values()), min(resumed, len(trials)),
         complexity(plan),
     )  # fmt: skip
-
-
-def _shares(plan: Plan) -> Mapping[str, float]:
-    """Percent of each convolution's filters with few bits."""
-    shares: Mapping[str, float] = plan.options["low_percent"]
-    return shares
 
 
 def _held(dataset: Dataset, preprocessing: Preprocessing, settings: Settings) -> Callable[[], Any]:
