@@ -134,14 +134,13 @@ class Report:
 
 def complexity(network: Network, plan: Plan | None) -> dict[str, Any]:
     """MACs in units of 8 by 8 bits, whole and by layer, and what that saves (paper B, Table 1)."""
-    layers = {name: macs / 1e6 for name, macs in mac_complexity(network, plan).items()}
-    whole = sum(network.macs().values()) / 1e6
-    total = sum(layers.values())
-    return {
-        "mega_macs": total,
-        "saved_percent": 100 * (1 - total / whole),
-        "layers": layers,
-    }
+    own, whole = mac_complexity(network, plan), network.macs()
+
+    def saving(macs: float, full: float) -> dict[str, float]:
+        return {"mega_macs": macs / 1e6, "saved_percent": 100 * (1 - macs / full)}
+
+    layers = {name: saving(macs, whole[name]) for name, macs in own.items()}
+    return {**saving(sum(own.values()), sum(whole.values())), "layers": layers}
 
 
 def versions() -> dict[str, str]:

@@ -22,6 +22,7 @@ from refq.engine import forward
 from refq.errors import FormatError, OptionError
 from refq.float_formats import Affine, AffineGrid
 from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.kernels import tiles
 from refq.layers import Add, Concat, Conv, Dense, MaxPool, ReLU
 from refq.measure import calibrate, count_maps
 from refq.networks import Network, Node
@@ -121,6 +122,22 @@ def test_all_ways_agree(scheme: str, options: dict[str, Any]) -> None:
     network = branched()
     weights, images = uneven(network, 3), pixels(network, 3, 4)
     plan = made(scheme, network, weights, pixels(network, 5, 6), **options)
+    assert_all_ways_agree(network, weights, plan, images)
+
+
+@pytest.mark.parametrize("name", list(tiles.TOKENS))
+@pytest.mark.parametrize("activations", [8, 12, 16])
+def test_every_backend(monkeypatch: pytest.MonkeyPatch, name: str, activations: int) -> None:
+    """Shifts by channel, in 32 bits and in 64, on one, three and two planes of activations."""
+    if name not in tiles.supported():
+        pytest.skip(f"this CPU has no {name}")
+    monkeypatch.setenv(tiles.VARIABLE, name)
+    network = branched()
+    weights, images = uneven(network, 3), pixels(network, 2, 4)
+    plan = made(
+        "hybrid", network, weights, pixels(network, 5, 6), granularity="2D", bits_act=activations,
+        bits_wt=activations, data_granularity="map",
+    )  # fmt: skip
     assert_all_ways_agree(network, weights, plan, images)
 
 

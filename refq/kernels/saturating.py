@@ -104,24 +104,8 @@ def _narrow(w, x, start, out, low, high):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _wide(w, x, start, out, low, high):
-    clipped = 0
-    for o in prange(w.shape[0]):
-        line, least, most = out[o], low[o], high[o]
-        line[:] = start[o]
-        for k in range(w.shape[1]):
-            factor = w[o, k]
-            for p in range(x.shape[1]):
-                value = line[p] + factor * x[k, p]
-                limited = min(max(value, least), most)
-                clipped += limited != value
-                line[p] = limited
-    return clipped
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _rounded(w, x, start, out, low, high, drop, always, even, negative):
-    """As _wide, with every product shifted right and rounded before it is added."""
+def _wide(w, x, start, out, low, high, drop, always, even, negative):
+    """Every product is shifted right and rounded before it is added."""
     clipped = 0
     for o in prange(w.shape[0]):
         line, least, most = out[o], low[o], high[o]
@@ -161,10 +145,8 @@ def saturating_product(
     out = np.empty((w.shape[0], x.shape[1]), w.dtype)
     if w.dtype == np.int32:
         clipped += _narrow(w, x, start, out, low, high)
-    elif own.rounds:
-        clipped += _rounded(w, x, start, out, low, high, *terms)
     else:
-        clipped += _wide(w, x, start, out, low, high)
+        clipped += _wide(w, x, start, out, low, high, *terms)
     return out[:rows, :columns], clipped
 
 
