@@ -74,7 +74,7 @@ def integer_convolutions(images: int, only: str) -> Iterator[Case]:
             weights = rng.integers(low, -low, (outputs, channels, window, window), np.int32)
             kernel = fused.prepare(
                 weights, np.zeros(outputs, np.int64), layout, len(source.planes),
-                (0, (1 << bits) - 1), 0, 0, (stride, stride), pads, 1,
+                (0, (1 << bits) - 1), 0, np.zeros(outputs, np.int64), (stride, stride), pads, 1,
             )  # fmt: skip
             assert kernel is not None
             shift = bits + weight_bits

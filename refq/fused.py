@@ -195,7 +195,8 @@ class FusedSteps:
             return True, False
         if own.drop.any():
             return False, True
-        largest = max(-entry.format.min_code, (1 << _kept_bits(entry)) - 1) << source.map.scale
+        low, high = _span(entry)
+        largest = max(-low, high) << source.map.scale
         room = np.ldexp(1.0, np.array(own.accumulator.bits) - 1)
 
         def held(reach: np.ndarray, start: Any) -> bool:
@@ -244,7 +245,7 @@ class FusedSteps:
         depend on beside those; kernels for other ranges of the source's codes share the bytes.
         """
         own, entry, read = self.weights.layers[node.name], source.stored, source.map
-        low, high = entry.format.min_code, entry.format.min_code + (1 << _kept_bits(entry)) - 1
+        low, high = _span(entry)
         grid = (layout.pitch, layout.channels, len(read.planes))
         key = (*grid, low, high, read.offset, read.scale)
         if key not in own.panels:
@@ -340,6 +341,12 @@ def _kept_bits(entry: TensorPlan) -> int:
         case Codebook():
             return max(1, entry.code.values[-1].bit_length())
     return entry.format.bits
+
+
+def _span(entry: TensorPlan) -> tuple[int, int]:
+    """Least and greatest code that a map holds."""
+    low = entry.format.min_code
+    return low, low + (1 << _kept_bits(entry)) - 1
 
 
 def _fits(entry: TensorPlan) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from agreement import assert_all_ways_agree, bundled_case, every_tensor
 from shared_data import shared
 
-from refq import cluster, coefficients, kernels, oracle, plan_check, schemes, simulated
+from refq import cluster, coefficients, integer, kernels, oracle, plan_check, schemes, simulated
 from refq import plan as plans
 from refq.calibrate import Statistics
 from refq.data import batches, open_dataset
@@ -206,6 +206,41 @@ def test_a_sum_is_rounded_and_limited_once_at_the_end(scheme: str, bits: int) ->
     assert tensors["only"][3] == (kept != rounded).sum()
 
 
+@pytest.mark.parametrize("every_mac", [True, False])
+def test_accumulators_that_no_sum_can_leave(
+    monkeypatch: pytest.MonkeyPatch, every_mac: bool
+) -> None:
+    """They are exact ones, and so is one whose sums stayed inside; others are modelled."""
+    nodes = (*one_layer().nodes, Node("relu", ReLU(), ("only",)), Node("end", Dense(3), ("relu",)))
+    network = Network("three", (4, 7, 5), nodes)
+    weights, images = uneven(network, 3), pixels(network, 2, 4)
+    plan = made("hybrid", network, weights, images, granularity="2D")
+    own = coefficients.quantize_weights(network, weights, plan).layers["only"]
+    most = int((own.reach * 128 + np.abs(own.bias)).max())
+    widest, seen = most.bit_length() + 1, every_tensor(network, weights, plan, images, fused=False)
+    sums = seen["only"][4]
+    needed = max(sums[1].bit_length(), (-sums[0] - 1).bit_length()) + 1
+    assert needed < widest - 1
+    plainly: list[str] = []
+    weighted = integer.IntegerSteps._weighted
+
+    def noted(self: integer.IntegerSteps, node: Node, x: Any) -> Any:
+        plainly.append(node.name)
+        return weighted(self, node, x)
+
+    monkeypatch.setattr(integer.IntegerSteps, "_weighted", noted)
+    for bits in (widest, widest - 1, needed, needed - 1):
+        accumulator = Accumulator(bits, every_mac=every_mac)
+        layer = replace(plan.layers["only"], accumulator=accumulator)
+        limited = replace(plan, layers={**plan.layers, "only": layer})
+        plainly.clear()
+        quick = every_tensor(network, weights, limited, images)
+        exact = bits == widest or (not every_mac and bits >= needed)
+        assert plainly == ([] if exact else ["only"]), bits
+        slow = every_tensor(network, weights, limited, images, fused=False)
+        np.testing.assert_array_equal(quick["relu"][0], slow["relu"][0])
+
+
 def test_kernels_with_nothing_to_round_beside_others() -> None:
     """A shift by no place keeps odd codes, where halves of the other kernels go to even."""
     nodes = (*one_layer().nodes, Node("relu", ReLU(), ("only",)), Node("end", Dense(3), ("relu",)))
@@ -240,8 +275,6 @@ def test_real_squeezenet() -> None:
 
 def test_2d_stays_on_the_fused_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Formats by filter cost no plain convolution: shifts are in the weights and in the store."""
-    from refq import integer
-
     network, weights, images, statistics = bundled_case("vgg16")
     options = schemes.Options(hybrid=HybridOptions(granularity="2D"))
     plan = schemes.find("hybrid").plan(network, weights, statistics, options)
