@@ -178,6 +178,12 @@ def check_options(arguments: argparse.Namespace) -> None:
         "kmeans_iterations"
     ):
         raise OptionError("--kmeans-iterations with --kmeans exact", "one of Lloyd's with it")
+    if arguments.float_data and (arguments.bits_act is not None or arguments.unsigned):
+        raise OptionError("--float-data with --bits-act or --unsigned", "one or the other")
+    if arguments.bits_acc == "exact" and arguments.acc_frac != "products":
+        raise OptionError(
+            f"--bits-acc exact with --acc-frac {arguments.acc_frac}", "a number of bits with it"
+        )
     how = arguments.acc_every_mac, arguments.acc_overflow, arguments.acc_rounding
     if arguments.bits_acc in (None, "exact") and how != (False, "sat", "ties-even"):
         raise OptionError(
@@ -251,9 +257,13 @@ def search_settings(
     given = [key for key in unread if getattr(arguments, key) is not None]
     if given:
         names = ", ".join("--" + key.replace("_", "-") for key in given)
-        raise OptionError(f"{names} with --search {strategy}", "neither: it finds the bits")
-    if not ranged and strategy != "halving" and arguments.objective != "memory":
-        raise OptionError(f"--objective with --search {strategy}", "none: it lowers the MACs")
+        raise OptionError(
+            f"{names} with --search {strategy}", "another search: this one finds its own bits"
+        )
+    if not ranged and arguments.objective != "memory":
+        raise OptionError(f"--objective with --search {strategy}", "none: it has its own")
+    if strategy in search.TUNED and arguments.confidence != parser().get_default("confidence"):
+        raise OptionError(f"--confidence with --search {strategy}", "none: it gives up nothing")
     if not 0 < arguments.step < 1e6:
         raise OptionError(f"--step {arguments.step}", "a positive number of mean energies")
     images = calibration[0] if arguments.search_images is None else arguments.search_images

@@ -150,12 +150,34 @@ def _layer(
     own = np.maximum(top, entry.bias.frac_bits)
     own, drop = _declared(own, entry.accumulator)
     kept = own - drop
-    return IntegerLayer(
+    made = IntegerLayer(
         _narrow(codes).reshape(weight.shape),
         shifted_left(bias_codes, own - entry.bias.frac_bits, node.name).astype(np.int64),
         int(kept.max()), own - top, drop, kept.max() - kept, entry.accumulator,
         parts.split(entry.accumulator, own, weight.shape[1:]) if parts else None,
     )  # fmt: skip
+    _check_raised(made, plan.tensors[node.inputs[0]].format, node.name)
+    return made
+
+
+def _check_raised(own: IntegerLayer, data: FixedPointFormat, name: str) -> None:
+    """Raises FormatError where sums brought to one number of fraction bits could leave 63 bits."""
+    if not own.raised.any() and own.split is None:
+        return
+    largest = max(-data.min_code, data.max_code)
+    reach = own.reach * largest + np.abs(own.bias)
+    if own.split:
+        base, rest = own.split.reaches
+        base = np.ldexp(base[own.split.labels] * largest, own.split.raise_base)
+        reach = np.maximum(reach, base + rest * largest + np.abs(own.bias))
+    if own.accumulator.bits is not None:
+        reach = np.minimum(reach, np.ldexp(1.0, np.array(own.accumulator.bits) - 1))
+    if np.ldexp(reach, own.raised).max() >= 2.0**62:
+        raise FormatError(
+            f"layer {name}: sums of kernels whose fraction bits differ by {int(own.raised.max())}",
+            "sums within 63 bits at one number of fraction bits",
+            "choose formats of its kernels closer to each other",
+        )
 
 
 def _filters(node: Node, network: Network) -> tuple[int, int]:
@@ -282,6 +304,11 @@ def _parts(filters: np.ndarray, fmt: Clustered, data: np.ndarray, ops: ModuleTyp
     base = _part(base_kernels(filters, labels), fmt.base, read, ops)
     rest = residuals(filters, labels, fmt.base, ops)
     return _Parts(base, _part(rest, fmt.residual, data, ops), labels)
+
+
+def of_channels(numbers: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Numbers (C,) to meet an array (N, C, ...)."""
+    return numbers.reshape(-1, *(1,) * (like.ndim - 2))
 
 
 def _against(numbers: np.ndarray, array: np.ndarray) -> np.ndarray:

@@ -163,6 +163,8 @@ def choose_plan(
         note = f"{inputs.calibration_images} images of {inputs.calibration.name}"
     if arguments.delta is None:
         plan = scheme.plan(inputs.network, inputs.weights, statistics, options)
+        if plan is not None:
+            plan_check.check(plan, inputs.network)
         return name, plan, None, note
     found, trace = run_search(arguments, inputs, scheme, statistics, options)
     return name, found, trace, note
@@ -193,6 +195,11 @@ def run_search(
     settings = search_settings(
         arguments, scheme, (inputs.calibration_images, len(data)), inputs.batch_size
     )
+    if options.hybrid.simulated and settings.strategy in search.WIDTHS:
+        raise OptionError(
+            "--delta with --float-data, --only or --formats affine",
+            "integers, whose data have widths to search for",
+        )
     with tqdm(desc="search", unit="list", leave=False, disable=None) as progress:
         try:
             found = search.run(

@@ -1,11 +1,10 @@
 """Number formats that are no fixed point, as float32 simulations use them: data, no arithmetic.
 
-What each does to a value is decided by refq.kernels.round_values and contract section 11.
+What each does to a value is decided by refq.kernels.round_values and contract section 12.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
@@ -20,6 +19,8 @@ MAX_BITS = 24
 MAX_EXPONENT_BITS = 7
 MAX_MANTISSA_BITS = 23
 MAX_EXPONENT = 64
+# beyond it float32 ends
+MOST = 2.0**127
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Buckets:
 
     def __post_init__(self) -> None:
         _check_bits("buckets", self.bits)
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+        if not -MOST < self.low <= self.high < MOST:
             raise FormatError(f"buckets from {self.low} to {self.high}", "a finite range")
 
     @property
@@ -64,8 +65,10 @@ class Affine:
 
     def __post_init__(self) -> None:
         _check_bits("affine values", self.bits)
-        if not (0.0 < self.step < math.inf and math.isfinite(self.mean)):
+        if not (0.0 < self.step < MOST and abs(self.mean) < MOST):
             raise FormatError(f"step {self.step} from mean {self.mean}", "a positive finite step")
+        if abs(self.first) > 1 << 31:
+            raise FormatError(f"affine values from {self.first} on", "within 32 bits")
 
     @property
     def last(self) -> int:
@@ -102,7 +105,8 @@ class AffineGrid:
         if self.mean.ndim not in (1, 2) or self.mean.shape != self.step.shape:
             raise FormatError(f"means and steps of shape {self.mean.shape}, {self.step.shape}",
                               "(O,) or (O, I) of both")  # fmt: skip
-        if not (np.isfinite(self.mean).all() and (self.step > 0).all()):
+        usable = np.isfinite(self.mean).all() and np.isfinite(self.step).all()
+        if not (usable and (self.step > 0).all()):
             raise FormatError("means or steps that are no numbers", "finite means, positive steps")
 
     def __eq__(self, other: object) -> bool:
@@ -227,6 +231,10 @@ def from_json(stored: Mapping[str, Any]) -> FloatFormat:
         wanted = (int, float) if real else bool if flag else int
         if not isinstance(value, wanted) or (isinstance(value, bool) and not flag):
             raise TypeError(f"{key} is {value!r}")
+        if wanted is int and abs(value) > 1 << 31:
+            raise ValueError(f"{key} is beyond 32 bits")
+        if real:
+            fields[key] = float(value)
     made: FloatFormat = kind(**fields)
     return made
 

@@ -156,7 +156,7 @@ def _span(numbers: np.ndarray) -> str:
 class Accumulator:
     """How the sum of a convolution or dense layer is kept (contract section 3).
 
-    bits: None for exact, else 2..62. overflow: SAT or WRAP. every_mac: saturate after each
+    bits: None for exact, else 2..62. overflow: SAT, SAT_SYM or WRAP. every_mac: saturate after each
     MAC in the order bias, input channel, kernel row, kernel column; otherwise once at the end.
     frac_bits: None for the largest of the products, which are then exact; fewer are reached by a
     right shift that rounds, of each product with every_mac, otherwise of the sum. bits and

@@ -2,8 +2,8 @@
 its encoding are one pass from bytes to bytes (refq.kernels.fused).
 
 The integers are those of refq.integer.IntegerSteps, which also computes every layer that the fused
-kernels do not cover: other layers, declared accumulators, wrapping, stochastic rounding, codes
-beyond 16 bits.
+kernels do not cover: other layers, accumulators that overflow or round, wrapping, stochastic
+rounding, codes beyond 16 bits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.coefficients import IntegerLayer, IntegerWeights
+from refq.coefficients import IntegerLayer, IntegerWeights, of_channels
 from refq.formats import Accumulator, Overflow, Rounding
 from refq.integer import IntegerSteps, Tensor, encoded
 from refq.kernels import aligned, fused, maps, rows
@@ -61,7 +61,11 @@ class Stored:
     @cached_property
     def codes(self) -> np.ndarray:
         codes = maps.unpack(self.map, self.place.channels).reshape(self.shape)
-        return np.left_shift(codes, _drops(self.stored, codes)) if self.stored.drops else codes
+        return (
+            np.left_shift(codes, of_channels(np.array(self.stored.drops), codes))
+            if self.stored.drops
+            else codes
+        )
 
     @property
     def frac_bits(self) -> int:
@@ -130,7 +134,9 @@ class FusedSteps:
         if entry is None or tensor.codes.ndim != 4 or not _fits(entry):
             return tensor
         target = self._target(name, entry)
-        drop = _drops(entry, tensor.codes) if entry.drops else target.map.scale
+        drop: Any = target.map.scale
+        if entry.drops:
+            drop = of_channels(np.array(entry.drops), tensor.codes)
         codes = tensor.codes >> drop
         maps.pack(codes, target.map, target.place.first)
         return replace(target, outside=tensor.outside, sums=tensor.sums, overflows=tensor.overflows)
@@ -312,11 +318,6 @@ class FusedSteps:
             self.weights.workspace[key] = aligned.zeros((size,), np.uint8)
         found: np.ndarray = self.weights.workspace[key]
         return found
-
-
-def _drops(entry: TensorPlan, like: np.ndarray) -> np.ndarray:
-    """What each feature map's codes are shifted by, to meet codes (N, C, ...)."""
-    return np.array(entry.drops, np.int64).reshape(-1, *(1,) * (like.ndim - 2))
 
 
 def _held(accumulator: Accumulator, least: int, most: int) -> bool:

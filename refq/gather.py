@@ -59,11 +59,13 @@ def gather(
                 network, weights, source.batches(), found or Statistics(), frac_bits,
                 options.rounding, ops, source.progress("count codes"),
             )  # fmt: skip
-    if hasattr(scheme, "mapped") and scheme.mapped(options) and not (found and found.maps):
-        found = count_maps(
-            network, weights, source.batches(), found or Statistics(), ops,
-            source.progress("feature maps"),
-        )  # fmt: skip
+    if hasattr(scheme, "mapped") and scheme.mapped(options):
+        also = scheme.watched(network, options)
+        if not (found and found.maps and also <= found.maps.keys()):
+            found = count_maps(
+                network, weights, source.batches(), found or Statistics(), ops,
+                source.progress("feature maps"), also,
+            )  # fmt: skip
     wanted = hasattr(scheme, "needs_energies") and scheme.needs_energies(options)
     if wanted and not (found and found.energies):
         energies = filter_energies(

@@ -72,7 +72,7 @@ def hybrid_options(arguments: argparse.Namespace, network: Network) -> HybridOpt
         weight_bits=weight_bits,
         unsigned=arguments.unsigned,
         float_data=arguments.float_data,
-        only=tuple(arguments.only.split(",")) if arguments.only else (),
+        only=tuple(name.strip() for name in (arguments.only or "").split(",") if name.strip()),
         accumulator_bits=accumulator_bits,
         accumulated=arguments.acc_frac,
         bits_low=4 if low is None else low,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refq.coefficients import IntegerLayer, IntegerWeights, Split, shifted_left
+from refq.coefficients import IntegerLayer, IntegerWeights, Split, of_channels, shifted_left
 from refq.errors import OptionError
 from refq.formats import Accumulator
 from refq.layers import (
@@ -143,9 +143,9 @@ class IntegerSteps:
         if accumulator.bits is not None:
             # what the sums need is told by sums that nothing has limited
             exact, _ = operation(codes, weight, own.bias, **attributes)
-            exact = np.right_shift(exact, _of_channels(own.drop, exact))
+            exact = np.right_shift(exact, of_channels(own.drop, exact))
         seen = (int(exact.min()), int(exact.max()))
-        sums = np.left_shift(sums, _of_channels(own.raised, sums))
+        sums = np.left_shift(sums, of_channels(own.raised, sums))
         return Tensor(sums, own.frac_bits, sums=seen, overflows=overflows)
 
     def _clustered(
@@ -172,7 +172,7 @@ class IntegerSteps:
         raised, drop = split.raise_base, own.drop
         if every:
             raised, drop = raised - drop + split.base_drop[split.labels], np.zeros_like(drop)
-        maps = np.left_shift(maps[:, split.labels], _of_channels(raised, sums))
+        maps = np.left_shift(maps[:, split.labels], of_channels(raised, sums))
         sums, last = self.ops.add_limited(sums, maps, own.accumulator, drop)
         return sums, lost + more + last
 
@@ -231,12 +231,7 @@ class IntegerSteps:
         return Tensor(encoded(codes, entry, self.ops), entry.format.frac_bits, entry, outside)
 
 
-def _of_channels(numbers: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Numbers (C,) to meet an array (N, C, ...)."""
-    return numbers.reshape(-1, *(1,) * (like.ndim - 2))
-
-
 def _of_maps(x: Tensor) -> np.ndarray:
     """How many low bits each feature map's codes have that its format has not."""
     drops = x.stored.drops if x.stored else ()
-    return _of_channels(np.array(drops or (0,), x.codes.dtype), x.codes)
+    return of_channels(np.array(drops or (0,), x.codes.dtype), x.codes)

@@ -12,6 +12,7 @@ import numpy as np
 
 from refq import kernels
 from refq.calibrate import Statistics, add_batch, add_codes, add_maps
+from refq.coefficients import of_channels
 from refq.engine import Ready, Tensor, forward, ready
 from refq.formats import Rounding
 from refq.integer import encoded
@@ -238,8 +239,7 @@ def _counts(tensor: Tensor) -> tuple[np.ndarray | None, int]:
     low, drop = (0, entry.code.drop) if entry.code else (entry.format.min_code, 0)
     codes = tensor.codes
     if entry.drops:
-        own = np.array(entry.drops, np.int64).reshape(-1, *(1,) * (codes.ndim - 2))
-        codes = np.right_shift(codes, own)
+        codes = np.right_shift(codes, of_channels(np.array(entry.drops), codes))
     counts = kernels.code_histogram(codes, low, drop, 1 << entry.stored_bits)
     return counts, int(counts[-low >> drop])
 
@@ -309,10 +309,12 @@ def count_maps(
     statistics: Statistics,
     ops: ModuleType = kernels,
     progress: Progress = lambda images: None,
+    also: Set[str] = frozenset(),
 ) -> Statistics:
-    """Statistics with the exponents of every feature map that a plan quantizes."""
+    """Statistics with the exponents of every feature map that a plan quantizes, and of others by
+    name of the tensor."""
     statistics = replace(statistics, maps={})
-    for tensors, images in _made(network, weights, batches, ops):
+    for tensors, images in _made(network, weights, batches, ops, also):
         statistics = add_maps(statistics, tensors)
         progress(images)
     return statistics

@@ -237,7 +237,7 @@ def from_json(stored: Mapping[str, Any]) -> Plan:
             dict(stored["options"]),
             str(stored.get("arithmetic", INTEGER)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise OptionError(
             f"a plan with {type(error).__name__}: {error}", "what --save-plan writes"
         ) from None
@@ -309,10 +309,14 @@ def _accumulator(stored: Mapping[str, Any]) -> Accumulator:
     )  # fmt: skip
 
 
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")
+
+
 def load(path: str | Path) -> Plan:
     """A plan from a JSON file. Raises OptionError where it is missing or is no plan."""
     try:
-        stored = json.loads(Path(path).read_text())
+        stored = json.loads(Path(path).read_text(), parse_constant=_refused)
     except OSError as error:
         raise OptionError(
             f"cannot read plan {path} ({error.strerror})", remedy="check the path"

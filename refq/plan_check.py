@@ -141,10 +141,10 @@ def _check_simulation(plan: Plan, network: Network) -> None:
     for name, entry in tensors.items():
         fmt = entry.format
         zero = not isinstance(fmt, Affine) or (fmt.mean == 0.0 and fmt.first <= 0 <= fmt.last)
-        if not isinstance(fmt, OF_TENSORS) or entry.code is not None or not zero:
+        if not isinstance(fmt, OF_TENSORS) or entry.code or entry.drops or not zero:
             raise OptionError(
                 f"tensor {name} in {fmt}",
-                "fixed point, minifloat, or affine values with an exact zero; no storage code",
+                "one fixed point, minifloat, or affine format with an exact zero; no storage code",
             )
     for node in network.weighted:
         own = layers[node.name]

@@ -22,9 +22,9 @@ from refq.engine import forward
 from refq.errors import FormatError, OptionError
 from refq.float_formats import Affine, AffineGrid
 from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.gather import Source, gather
 from refq.kernels import tiles
 from refq.layers import Add, Concat, Conv, Dense, MaxPool, ReLU
-from refq.measure import calibrate, count_maps
 from refq.networks import Network, Node
 from refq.plan import Clustered, Plan
 from refq.schemes.granular import formats, integer_bits
@@ -35,11 +35,11 @@ from refq.weights import Weights, load, random_weights
 def statistics_of(
     network: Network, weights: Weights, images: np.ndarray, options: schemes.Options
 ) -> Statistics:
-    stream = [(images, None)]
-    found = calibrate(network, weights, stream)
-    if options.hybrid.data_granularity == "map":
-        found = count_maps(network, weights, stream, found)
-    return replace(found, energies=filter_energies(network, weights, stream))
+    source = Source(network, weights, lambda: [(images, None)])
+    hybrid = gather(schemes.find("hybrid"), options, source)
+    found = gather(schemes.find("energy"), options, source, hybrid)
+    assert found is not None
+    return found
 
 
 def made(
@@ -144,7 +144,7 @@ def test_every_backend(monkeypatch: pytest.MonkeyPatch, name: str, activations: 
 ACCUMULATORS = [
     Accumulator(bits, overflow, every_mac)
     for bits in (32, 20, 14)
-    for overflow in (Overflow.SAT, Overflow.WRAP)
+    for overflow in (Overflow.SAT, Overflow.SAT_SYM, Overflow.WRAP)
     for every_mac in (False, True)
 ]
 
@@ -365,6 +365,76 @@ def test_formats_follow_each_filter() -> None:
     assert codes[0, 2].reshape(-1).tolist() == [127, 64] and outside == 1
 
 
+def test_zeros_lie_below_any_power_of_two() -> None:
+    values = np.array([[0.0, 0.01, 0.02, -0.011], [0.0, 0.0, 0.0, 0.3]]).reshape(2, 1, 2, 2)
+    for coverage, wanted in ((0.999, [-5, -1]), (0.75, [-6, -1]), (0.5, [-6, -1])):
+        options = schemes.Options(coverage=coverage, hybrid=HybridOptions(formats="coverage"))
+        assert integer_bits(values, 1, options).tolist() == wanted
+
+
+def test_sums_that_no_64_bits_hold_are_refused() -> None:
+    """Kernels' sums are brought to one number of fraction bits, which must not wrap."""
+    network = Network("one", (4, 2, 3), (Node("only", Conv(2, (1, 1)), ("data",)),))
+    weight = np.array([[1.0] * 4, [1e-15] * 4], np.float32).reshape(2, 4, 1, 1)
+    weights = Weights({"only": weight}, {"only": np.zeros(2, np.float32)})
+    image = plans.TensorPlan(FixedPointFormat(9, 0))
+    for finest, fits in ((48, True), (60, False)):
+        entry = plans.LayerPlan(FormatGrid(8, np.array([6, finest])), FixedPointFormat(8, 6))
+        plan = Plan("one", {}, "hybrid", {"data": image}, {"only": entry})
+        if fits:
+            images = np.full((1, 4, 2, 3), 250, np.float32)
+            assert forward(network, weights, plan, images)[0, 0, 0, 0] == 1000.0
+            continue
+        with pytest.raises(FormatError, match=r"layer only: sums of kernels.*differ by 54"):
+            coefficients.quantize_weights(network, weights, plan)
+
+
+def test_an_accumulator_that_ends_at_its_least_sum() -> None:
+    """-2**(b - 1) is a sum of sat, and none of sat-sym."""
+    nodes = (
+        Node("only", Conv(1, (1, 1)), ("data",)), Node("relu", ReLU(), ("only",)),
+        Node("end", Dense(1), ("relu",)),
+    )  # fmt: skip
+    network = Network("least", (1, 1, 2), nodes)
+    weight = {"only": np.ones((1, 1, 1, 1), np.float32), "end": np.ones((1, 2), np.float32)}
+    weights = Weights(weight, {name: np.zeros(1, np.float32) for name in weight})
+    eight = plans.TensorPlan(FixedPointFormat(8, 0))
+    images = np.array([[[[-128.0, 127.0]]]], np.float32)
+    one = plans.LayerPlan(FixedPointFormat(2, 0), FixedPointFormat(8, 0))
+    for overflow, lost in ((Overflow.SAT, 0), (Overflow.SAT_SYM, 1), (Overflow.WRAP, 0)):
+        only = replace(one, accumulator=Accumulator(8, overflow))
+        tensors = {"data": eight, "relu": eight}
+        plan = Plan("least", {}, "hybrid", tensors, {"only": only, "end": one})
+        seen = every_tensor(network, weights, plan, images)
+        assert seen["relu"][3] == lost and seen["relu"][4] == (-128, 127)
+
+
+def test_kernels_have_accumulators_of_their_own() -> None:
+    network = branched()
+    weights, images = uneven(network, 3), pixels(network, 2, 4)
+    plan = made(
+        "hybrid", network, weights, pixels(network, 5, 6), granularity="3D",
+        accumulated="kernel", accumulator=Accumulator(12),
+    )  # fmt: skip
+    for name, entry in plan.layers.items():
+        places = entry.accumulator.frac_bits
+        assert isinstance(places, tuple) and len(places) == network.shapes[name][0]
+    assert len(set(plan.layers["left"].accumulator.frac_bits or ())) > 1  # type: ignore[arg-type]
+    assert_all_ways_agree(network, weights, plan, images)
+
+
+def test_filters_without_energy_have_few_bits() -> None:
+    energies = {"left": np.zeros((8, 3)), "one": np.array([[0.0, 1.0, 3.0]])}
+    network = branched()
+    rest = {n.name: np.ones((2, 2)) for n in network.weighted if isinstance(n.layer, Conv)}
+    low = schemes.find("energy").low_filters
+    for threshold, dead in ((0.0, False), (0.1, True)):
+        options = schemes.Options(hybrid=HybridOptions(threshold=threshold))
+        found = low(network, {**rest, **energies}, options)
+        assert found["left"].all() == found["left"].any() == dead
+        assert found["one"].tolist() == [[dead, False, False]]
+
+
 def test_coverage_leaves_outliers_out() -> None:
     values = np.append(np.full(999, 0.7), 100.0).reshape(1, 1000, 1, 1)
     options = schemes.Options(coverage=0.999, hybrid=HybridOptions(formats="coverage"))
@@ -544,8 +614,11 @@ def test_a_clustered_simulation_adds_base_and_residual() -> None:
 
 
 def test_options_that_do_not_meet() -> None:
-    for own in ({"only": ("left",), "data_granularity": "map"}, {"float_data": True,
-                "accumulator_bits": {"one": 9}}):  # fmt: skip
+    for own in (
+        {"only": ("left",), "data_granularity": "map"},
+        {"float_data": True, "accumulator_bits": {"one": 9}},
+        {"formats": "affine", "accumulated": "range"},
+    ):
         with pytest.raises(OptionError, match="simulated in float32"):
             HybridOptions(**own)  # type: ignore[arg-type]
     network = branched()
@@ -554,6 +627,9 @@ def test_options_that_do_not_meet() -> None:
         ("hybrid", {"only": ("nowhere",)}, "--only nowhere"),
         ("hybrid", {"float_data": True, "accumulator": Accumulator(9)}, "exact sums"),
         ("clustered", {"formats": "affine"}, "magnitude or coverage"),
+        ("clustered", {"accumulated": "kernel"}, "products or range"),
+        ("hybrid", {"float_data": True, "overflow": Overflow.WRAP}, "ties-away, and sat"),
+        ("energy", {"low_bits": {"nowhere": 3}}, "--bits-low of nowhere"),
         ("energy", {"formats": "affine", "threshold": 0.3}, "two widths"),
         ("clustered", {"clusters": {"nowhere": 2}}, "clusters of nowhere"),
         ("energy", {"low_share": {"nowhere": 2}}, "--low-share of nowhere"),

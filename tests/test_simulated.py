@@ -15,7 +15,7 @@ from refq import kernels, networks, oracle, plan_check, schemes
 from refq import plan as plans
 from refq.cost import activation_memory, mac_complexity, weight_bits
 from refq.engine import forward, ready
-from refq.errors import FormatError, OptionError
+from refq.errors import FormatError, OptionError, RefqError
 from refq.evaluate import main
 from refq.float_formats import Affine, Buckets, MiniFloat, PowerOfTwo
 from refq.formats import Accumulator, FixedPointFormat, Overflow, Rounding
@@ -207,6 +207,32 @@ def test_check_refuses(changes: dict[str, Any], message: str) -> None:
     plan_check.check(replace(plan, tensors={"conv1": FIXED}), network)
     with pytest.raises(OptionError, match=message):
         plan_check.check(replace(plan, **changes), network)
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        ({"kind": "affine", "bits": 8, "step": 0.1, "first": 10**400}, "first is beyond 32 bits"),
+        ({"kind": "affine", "bits": 8, "step": 10**400, "first": 0}, "OverflowError"),
+        ({"kind": "affine", "bits": 8, "step": 1e300, "first": 0}, "step 1e\\+300"),
+        ({"kind": "buckets", "bits": 8, "low": -(10**400), "high": 1.0}, "OverflowError"),
+        ({"kind": "buckets", "bits": 8, "low": 0.0, "high": 1e300}, "a finite range"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_absurd_numbers_are_one_line(stored: dict[str, Any], told: str) -> None:
+    plan = ristretto().to_json()
+    name = next(iter(plan["layers"]))
+    plan["layers"][name]["weight"] = stored
+    with pytest.raises(RefqError, match=told):
+        plans.from_json(plan)
+
+
+def test_a_plan_with_infinities_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text('{"refq_plan": 1, "options": {"share": NaN}}')
+    with pytest.raises(OptionError, match="NaN is no number"):
+        plans.load(path)
 
 
 def test_check_refuses_accumulators_and_foreign_formats() -> None:

@@ -47,7 +47,7 @@ def table(study: Study) -> Table:
         tuple(rows),
         (
             f"3D, 8 bits; the first {images} test images, float error {reference:.2f}",
-            "fraction bits: products, those of the finest product, or range, what the calibrated "
-            "sums leave; layers: in how many sums overflowed",
+            "fraction bits: products, those of the finest product; range, what the calibrated sums "
+            "of a layer leave; kernel, those of each kernel; layers: in how many sums overflowed",
         ),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from refq import charts, published, schemes
+from refq import charts, published
 from refq.cost import format_bits, weight_bits
 from refq.papers import complexity
 from refq.papers.study import Study
@@ -77,11 +77,6 @@ SYSTEMS = (
 )  # fmt: skip
 
 
-def systems() -> list[System]:
-    """Those whose scheme exists."""
-    return [system for system in SYSTEMS if system.scheme in schemes.known()]
-
-
 def own_plan(study: Study, row: dict[str, Any]) -> tuple[bool, Plan | None]:
     """(whether a row of Table 2 has a counterpart here, its plan; None is float)."""
     if row["format"] == FLOATS:
@@ -91,7 +86,7 @@ def own_plan(study: Study, row: dict[str, Any]) -> tuple[bool, Plan | None]:
     if row["system"] == "HQ":
         own = HybridOptions(granularity=row["granularity"], float_data=row["format"] == "8b,flp")
         return True, study.plan("hybrid", hybrid=own)
-    for system in systems():
+    for system in SYSTEMS:
         if system.name.startswith(row["system"]) and system.format == row["format"]:
             return True, system.plan(study, 8)
     return False, None
@@ -127,9 +122,6 @@ def comparison_table(study: Study) -> Table:
             "errors of the paper are of ILSVRC-2012; refq tunes no weights, so that fine-tuned rows"
             " have no counterpart; all float rows are the same network here",
         ]
-    missing = sorted({s.scheme for s in SYSTEMS} - set(schemes.known()))
-    if missing:
-        notes.append(f"no counterpart yet: schemes {', '.join(missing)}")
     return Table(
         "Table 2: 8 bits",
         ("system", "format", "how", "paper error", "paper lost", "error", "lost", "paper M MACs",
@@ -143,7 +135,7 @@ def systems_table(study: Study) -> Table:
     plans: list[tuple[str, Callable[[Study, int], Plan]]] = [
         (f"HQ {finer}", partial(_equal_bits, finer)) for finer in GRANULARITIES
     ]
-    plans += [(system.name, system.plan) for system in systems()]
+    plans += [(system.name, system.plan) for system in SYSTEMS]
     rows: list[tuple[Cell, ...]] = [("float", None, *_rates(study, None))]
     for bits in (8, 6):
         rows += [(name, bits, *_rates(study, make(study, bits))) for name, make in plans]

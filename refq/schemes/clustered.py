@@ -34,6 +34,8 @@ def plan(
 ) -> Plan:
     """Base kernels of bits_wt bits, residuals of hybrid.bits_low; everything else as hybrid's."""
     own = options.hybrid
+    if own.accumulated == "kernel":
+        raise OptionError("--acc-frac kernel with scheme clustered", "products or range")
     if own.formats == "affine":
         raise OptionError("--formats affine with scheme clustered", "magnitude or coverage")
     layers = {node.name for node in network.weighted}

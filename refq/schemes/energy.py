@@ -82,9 +82,10 @@ def low_filters(
     own, experiment = options.hybrid, _experiment(options)
     shares: dict[str, float] = dict(own.low_share)
     layers = [node.name for node in network.weighted]
-    wrong = sorted(set(shares) - set(layers))
-    if wrong:
-        raise OptionError(f"--low-share of {', '.join(wrong)}", f"one of {', '.join(layers)}")
+    for label, given in (("--low-share", shares), ("--bits-low", own.low_bits)):
+        wrong = sorted(set(given) - set(layers))
+        if wrong:
+            raise OptionError(f"{label} of {', '.join(wrong)}", f"one of {', '.join(layers)}")
     if experiment and EXPERIMENTS[experiment] is not None:
         macs = network.macs()
         shares = dict.fromkeys(layers[1:-1], 100.0)
@@ -95,7 +96,9 @@ def low_filters(
         if name not in energies:
             found[name] = np.full((1, 1), shares.get(name, 0.0) == 100.0)
         elif own.threshold is not None:
-            found[name] = energies[name] < own.threshold * energies[name].mean()
+            # filters that contribute nothing are below any threshold
+            energy, bound = energies[name], own.threshold * energies[name].mean()
+            found[name] = (energy < bound) | ((energy == 0) & (own.threshold > 0))
         else:
             found[name] = _least(energies[name], shares.get(name, 0.0))
     return found

@@ -17,6 +17,8 @@ from refq.schemes.options import Options
 # how much finer than its whole layer a kernel, filter or feature map may be: 8-bit coefficients so
 # aligned have 15 bits, and what is 128 times smaller than the layer's largest adds little to it
 FINER = 7
+# beyond every exponent
+ABOVE = 1 << 20
 AXES = {"4D": 0, "3D": 1, "2D": 2}
 
 
@@ -63,8 +65,12 @@ def integer_bits(x: np.ndarray, axes: int, options: Options) -> np.ndarray:
     rows = np.abs(x.reshape(*x.shape[:axes], -1))
     if options.hybrid.formats == "coverage":
         _, exponents = np.frexp(rows)
+        # zeros lie below any 2**I; where they are enough, the least of the others decides
+        some = rows > 0
+        least = np.where(some, exponents, ABOVE).min(axis=-1)
         place = max(0, math.ceil(options.coverage * rows.shape[-1]) - 1)
-        found: np.ndarray = np.partition(exponents, place, axis=-1)[..., place]
-        return np.where(rows.max(axis=-1) > 0, found, 0).astype(np.int64)
+        ordered = np.partition(np.where(some, exponents, -ABOVE), place, axis=-1)
+        found = np.maximum(ordered[..., place], least)
+        return np.where(some.any(axis=-1), found, 0).astype(np.int64)
     mantissa, exponents = np.frexp(rows.max(axis=-1))
     return np.where(mantissa == 0.5, exponents - 1, exponents).astype(np.int64)

@@ -12,6 +12,7 @@ import numpy as np
 
 from refq.calibrate import Statistics, covering_bits, covering_exponents
 from refq.errors import OptionError
+from refq.float_formats import ROUNDINGS
 from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow
 from refq.layers import WEIGHTED, Add, ReLU
 from refq.networks import Network
@@ -37,12 +38,12 @@ def needs_statistics(options: Options) -> bool:
 
 
 def mapped(options: Options) -> bool:
-    return options.hybrid.data_granularity == "map"
+    return options.hybrid.data_granularity == "map" or options.hybrid.accumulated == "kernel"
 
 
 def watched(network: Network, options: Options) -> set[str]:
     """Sums whose range accumulators are to hold."""
-    ranged = options.hybrid.accumulated == "range"
+    ranged = options.hybrid.accumulated != "products"
     return {node.name for node in network.weighted} if ranged else set()
 
 
@@ -73,9 +74,9 @@ def made(
     points = storage_points(network)
     choice.check_widths(points, options.widths)
     own = options.hybrid
-    layers = {node.name for node in network.weighted}
+    layers = [node.name for node in network.weighted]
     for label, given in (("--bits-wt", own.weight_bits), ("--bits-acc", own.accumulator_bits)):
-        wrong = sorted(set(given) - layers)
+        wrong = sorted(set(given) - set(layers))
         if wrong:
             raise OptionError(f"{label} of {', '.join(wrong)}", f"one of {', '.join(layers)}")
     chosen = {point.name: _data(point, statistics, options) for point in points}
@@ -114,11 +115,17 @@ def in_float(network: Network, planned: Plan, options: Options) -> Plan:
     own = options.hybrid
     if options.accumulator is not None and options.accumulator.bits is not None:
         raise OptionError("--bits-acc in a float32 simulation", "exact sums")
-    layers = {node.name for node in network.weighted}
-    wrong = sorted(set(own.only) - layers)
+    if options.overflow is not Overflow.SAT or options.rounding not in ROUNDINGS:
+        raise OptionError(
+            f"--rounding {options.rounding.value}, --overflow {options.overflow.value} "
+            "in a float32 simulation",
+            "ties-even or ties-away, and sat",
+        )
+    layers = [node.name for node in network.weighted]
+    wrong = sorted(set(own.only) - set(layers))
     if wrong:
-        raise OptionError(f"--only {', '.join(wrong)}", f"of {', '.join(sorted(layers))}")
-    kept = set(own.only) or layers
+        raise OptionError(f"--only {', '.join(wrong)}", f"of {', '.join(layers)}")
+    kept = set(own.only or layers)
     read = {network.by_name[name].inputs[0] for name in kept}
     tensors = {} if own.float_data else {name: planned.tensors[name] for name in sorted(read)}
     return replace(
@@ -208,13 +215,15 @@ def _layer(
     accumulator = options.accumulator or ACCUMULATOR
     if node.name in own.accumulator_bits:
         accumulator = replace(accumulator, bits=own.accumulator_bits[node.name])
-    if own.accumulated == "range" and accumulator.bits is not None:
+    if own.accumulated != "products" and accumulator.bits is not None:
         # one bit more than the calibrated sums need, for others and for sums on the way
-        needed = covering_bits(statistics.joined((node.name,)), 1.0) + 2
-        accumulator = replace(
-            accumulator,
-            frac_bits=choice.within(min(int(np.max(accumulator.bits)) - needed, products)),
-        )
+        needed = np.array([covering_bits(statistics.joined((node.name,)), 1.0)])
+        if own.accumulated == "kernel":
+            needed = covering_exponents(statistics.maps[node.name], 1.0)
+        room = np.minimum(int(np.max(accumulator.bits)) - 2 - needed, products)
+        places = tuple(choice.within(int(place)) for place in room)
+        frac_bits = places if own.accumulated == "kernel" else places[0]
+        accumulator = replace(accumulator, frac_bits=frac_bits)
     return LayerPlan(weight, bias, accumulator)
 
 

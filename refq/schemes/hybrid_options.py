@@ -10,7 +10,9 @@ from refq.errors import OptionError
 GRANULARITIES = ("4D", "3D", "2D")
 DATA_GRANULARITIES = ("4D", "map")
 FORMATS = ("magnitude", "coverage", "affine")
-ACCUMULATED = ("products", "range")
+ACCUMULATED = ("products", "range", "kernel")
+# no filter has so many times its layer's mean energy: layers have fewer filters
+MOST_ENERGY = 1e6
 EXPERIMENTS = ("conservative", "moderate", "aggressive")
 
 
@@ -25,11 +27,11 @@ class HybridOptions:
     float_data: data stays float32; only: layers that are quantized, all if empty; with either, or
     affine formats, everything is computed in float32 on rounded values.
     accumulator_bits: of single layers. accumulated: fraction bits of accumulators, those of the
-    products or what the range of calibrated sums leaves. bits_low: of filters with little energy,
-    and of residuals; low_bits: of single layers'. threshold: filters with less than this times the
-    mean energy of their layer have few bits; low_share: percent of single layers' filters that
-    have, those with the least energy; experiment: of EXPERIMENTS, the paper's. clusters: base
-    kernels of single layers; every_layer: of all others, 0 for none.
+    products, or what the range of calibrated sums leaves, of all or of each kernel. bits_low: of
+    filters with little energy, and of residuals; low_bits: of single layers'. threshold: filters
+    with less than this times the mean energy of their layer have few bits; low_share: percent of
+    single layers' filters that have, those with the least energy; experiment: of EXPERIMENTS, the
+    paper's. clusters: base kernels of single layers; every_layer: of all others, 0 for none.
     """
 
     granularity: str = "3D"
@@ -74,15 +76,18 @@ class HybridOptions:
         ):
             if not 2 <= bits <= 24:
                 raise OptionError(f"{label} {bits}", "2 to 24")
-        if self.threshold is not None and not self.threshold >= 0:
-            raise OptionError(f"--threshold {self.threshold}", "0 or more")
+        if self.threshold is not None and not 0 <= self.threshold <= MOST_ENERGY:
+            raise OptionError(
+                f"--threshold {self.threshold}", f"0 to {MOST_ENERGY:g} times the mean energy"
+            )
         for name, share in self.low_share.items():
             if not 0 <= share <= 100:
                 raise OptionError(f"--low-share {name}={share:g}", "0 to 100 percent")
         for name, count in (("--clusters", self.every_layer), *self.clusters.items()):
             if count < 0:
                 raise OptionError(f"{count} base kernels of {name}", "0 or more; 0 for none")
-        if self.simulated and (self.data_granularity != "4D" or self.accumulator_bits):
+        limited = self.accumulator_bits or self.accumulated != "products"
+        if self.simulated and (self.data_granularity != "4D" or limited):
             raise OptionError(
                 "--float-data, --only or --formats affine with formats of maps or accumulators",
                 "data by layer and exact sums: they are simulated in float32",

@@ -22,7 +22,7 @@ from refq.search.space import OBJECTIVES
 from refq.weights import Weights
 
 # of searches for widths, and all
-WIDTHS = running.STRATEGIES
+WIDTHS, TUNED = running.STRATEGIES, tuning.STRATEGIES
 STRATEGIES = (*running.STRATEGIES, *tuning.STRATEGIES, "halving")
 
 
@@ -43,7 +43,7 @@ def run(
     Raises OptionError where nothing loses so little, or the journal is another search's.
     """
     search: Any = running.run
-    if settings.strategy in tuning.STRATEGIES:
+    if settings.strategy in TUNED:
         search = tuning.run
     elif settings.strategy == "halving":
         search = halving.run
@@ -53,4 +53,4 @@ def run(
     return found
 
 
-__all__ = ["OBJECTIVES", "STRATEGIES", "WIDTHS", "Found", "Settings", "run"]
+__all__ = ["OBJECTIVES", "STRATEGIES", "TUNED", "WIDTHS", "Found", "Settings", "run"]

@@ -5,7 +5,6 @@ further than asked, to lower the complexity of the MACs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -22,6 +21,7 @@ from refq.networks.graph import Network
 from refq.plan import Plan
 from refq.ranking import Ranking
 from refq.schemes import Options
+from refq.schemes.hybrid_options import MOST_ENERGY
 from refq.search import clusters
 from refq.search.journal import Journal
 from refq.search.racing import least_hits
@@ -148,6 +148,12 @@ def run(
     Raises OptionError where already the first plan, with no few bits, misses that, or the journal
     is another search's.
     """
+    own = options.hybrid
+    if own.threshold is not None or own.low_share or own.experiment:
+        raise OptionError(
+            "--delta with --threshold, --low-share or --experiment",
+            "one or the other: a search finds who has few bits",
+        )
     stream = _held(dataset, preprocessing, settings)
     base: Plan = scheme.plan(network, weights, statistics, options)
     identity = {
@@ -194,7 +200,7 @@ def run(
 
     def all_low(threshold: float) -> bool:
         """A larger threshold would save less than a hundredth of what is left."""
-        return complexity(planned(threshold)) <= 1.01 * complexity(planned(math.inf))
+        return complexity(planned(threshold)) <= 1.01 * complexity(planned(MOST_ENERGY))
 
     resumed = max(0, journal.resumed - 1)
     if settings.strategy == "clusters":
