@@ -197,9 +197,9 @@ def scheme_options(
     """The options that the command line gives a scheme."""
     bits, widths = parse_bits(arguments.bits_act, network)
     layers = [node.name for node in network.weighted]
-    bits_wt, by_layer = hybrid_arguments.per_layer("--bits-wt", arguments.bits_wt, layers, int)
-    widths_acc = hybrid_arguments.hybrid_options(arguments, network).accumulator_bits
-    if (by_layer or widths_acc) and arguments.scheme not in HYBRID:
+    bits_wt, _ = hybrid_arguments.per_layer("--bits-wt", arguments.bits_wt, layers, int)
+    hybrid = hybrid_arguments.hybrid_options(arguments, network)
+    if (hybrid.weight_bits or hybrid.accumulator_bits) and arguments.scheme not in HYBRID:
         raise OptionError(
             f"--bits-wt or --bits-acc by layer with scheme {arguments.scheme}", " or ".join(HYBRID)
         )
@@ -232,7 +232,7 @@ def scheme_options(
         seed=arguments.seed,
         image_bounds=preprocessing.bounds,
         image_integral=preprocessing.integral,
-        hybrid=hybrid_arguments.hybrid_options(arguments, network),
+        hybrid=hybrid,
     )
 
 

@@ -90,25 +90,13 @@ def _search(
         return []  # widths of parts, which no axis shows
     same = all(set(trial["widths"]) == {"all"} for trial in trials)
     points = storage_points(network)
-    tried = {True: ([], []), False: ([], [])}  # type: dict[bool, tuple[list[float], list[float]]]
-    for trial in trials:
-        widths = trial["widths"]
-        x = widths["all"] if same else megabytes(points, plan, memory, widths)
-        tried[bool(trial["accepted"])][0].append(x)
-        tried[bool(trial["accepted"])][1].append(trial["accuracy"])
-    everything = tried[True][0] + tried[False][0]
-    ends = [min(everything), max(everything)]
-    floor = search["reference"] - search["delta"]
-    series = [
-        charts.line(name, *tried[accepted], style="points")
-        for accepted, name in ((True, "kept"), (False, "below the floor"))
-        if tried[accepted][0]
+    x: list[float] = [
+        trial["widths"]["all"] if same else megabytes(points, plan, memory, trial["widths"])
+        for trial in trials
     ]
-    series.append(charts.line(f"floor, {floor:.2f} %", ends, [floor, floor], style="line"))
-    metric = {"top1": "top-1", "top5": "top-5"}.get(search["metric"], search["metric"])
     across = "bits of every activation" if same else "activation memory of one image, MB"
     title = f"{network.name}, {plan.scheme}: search, {len(trials)} trials"
-    return [charts.curves(title, across, f"{metric}, %", series)]
+    return [_tried(title, across, search, trials, x)]
 
 
 def _tuning(network: Network, plan: Plan, search: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -116,19 +104,32 @@ def _tuning(network: Network, plan: Plan, search: Mapping[str, Any]) -> list[dic
     trials = [trial for trial in search.get("trials", ()) if "setting" in trial]
     if not trials:
         return []
-    floor = search["reference"] - search["delta"]
+    title = f"{network.name}, {plan.scheme}: {search['strategy']}, {len(trials)} trials"
+    return [_tried(title, search["unit"], search, trials, [trial["macs"] for trial in trials])]
+
+
+def _tried(
+    title: str,
+    across: str,
+    search: Mapping[str, Any],
+    trials: Sequence[Mapping[str, Any]],
+    x: Sequence[float],
+) -> dict[str, Any]:
+    """Accuracy of trials at x, those that were kept, those that were not, and the floor."""
     series = []
     for accepted, name in ((True, "kept"), (False, "below the floor")):
-        own = [trial for trial in trials if trial["accepted"] is accepted]
+        own = [
+            (place, trial["accuracy"])
+            for place, trial in zip(x, trials, strict=True)
+            if bool(trial["accepted"]) is accepted
+        ]
         if own:
-            x, y = [t["macs"] for t in own], [t["accuracy"] for t in own]
-            series.append(charts.line(name, x, y, style="points"))
-    everything = [trial["macs"] for trial in trials]
-    ends = [min(everything), max(everything)]
+            places, accuracies = zip(*own, strict=True)
+            series.append(charts.line(name, list(places), list(accuracies), style="points"))
+    floor, ends = search["reference"] - search["delta"], [min(x), max(x)]
     series.append(charts.line(f"floor, {floor:.2f} %", ends, [floor, floor], style="line"))
     metric = {"top1": "top-1", "top5": "top-5"}.get(search["metric"], search["metric"])
-    title = f"{network.name}, {plan.scheme}: {search['strategy']}, {len(trials)} trials"
-    return [charts.curves(title, search["unit"], f"{metric}, %", series)]
+    return charts.curves(title, across, f"{metric}, %", series)
 
 
 def megabytes(

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from refq import __version__, console, networks, papers, schemes, search
 from refq.calibrate import Statistics
-from refq.data import digest
+from refq.data import digest, kept
 from refq.errors import OptionError
 from refq.evaluate import Inputs, open_inputs, telling
-from refq.papers.study import Study, kept
+from refq.papers.study import Study
 from refq.results import versions
 from refq.schemes import Options
 from refq.search.journal import Journal

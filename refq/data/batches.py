@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +13,8 @@ from refq.data.preprocessing import Preprocessing, apply
 from refq.errors import DataError, OptionError
 
 Batch = tuple[np.ndarray, "np.ndarray | None"]
+# prepared images that are kept in memory rather than prepared again for every plan
+KEPT_BYTES = 1 << 30
 
 
 def batches(
@@ -78,3 +80,19 @@ def _prepared(dataset: Dataset, preprocessing: Preprocessing, index: int) -> np.
         raise DataError(
             f"{dataset.where(index)}: {error.found}", error.wanted, error.remedy
         ) from None
+
+
+def kept(
+    stream: Callable[[], Iterable[Batch]], nbytes: int, most: int = KEPT_BYTES
+) -> Callable[[], Iterable[Batch]]:
+    """The same stream, prepared once and held where it has no more than `most` bytes."""
+    if nbytes > most:
+        return stream
+    held: list[Batch] = []
+
+    def again() -> Iterable[Batch]:
+        if not held:
+            held.extend(list(stream()))
+        return iter(held)
+
+    return again

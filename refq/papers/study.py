@@ -24,8 +24,6 @@ from refq.search.journal import Journal
 from refq.weights import Weights
 
 Percent = Mapping[str, "float | None"]
-# prepared images that are kept in memory rather than prepared again for every plan
-KEPT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -169,20 +167,6 @@ class Study:
 def pooled(network: Network) -> set[str]:
     """Tensors that weighted layers read: where they are pooled, other values than are stored."""
     return {node.inputs[0] for node in network.weighted} - {"data"}
-
-
-def kept(stream: Callable[[], Batches], nbytes: int) -> Callable[[], Batches]:
-    """The same stream, prepared once and held where it is small enough."""
-    if nbytes > KEPT_BYTES:
-        return stream
-    held: list[Any] = []
-
-    def again() -> Batches:
-        if not held:
-            held.extend(stream())
-        return iter(held)
-
-    return again
 
 
 def first(batches: Batches, images: int) -> Batches:

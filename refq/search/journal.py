@@ -12,7 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from refq import __version__
+from refq.data import Dataset, digest
+from refq.data.preprocessing import Preprocessing
 from refq.errors import OptionError
+from refq.networks.graph import Network
+from refq.plan import Plan
+from refq.weights import Weights
 
 Result = dict[str, Any]
 # characters of a value in an error
@@ -87,6 +93,28 @@ class Journal:
         if self.path is not None:
             with open(self.path, "ab") as file:
                 _flushed(file, _line(entry))
+
+
+def identity(
+    network: Network,
+    weights: Weights,
+    dataset: Dataset,
+    images: int,
+    preprocessing: Preprocessing,
+    base: Plan,
+) -> Result:
+    """What a search is of: its network, weights, images, and the plan that it starts from."""
+    return {
+        "refq": __version__,
+        "network": network.name,
+        "parameters": dict(network.parameters),
+        "weights": weights.sha256,
+        "data": digest(dataset, images),
+        "preprocessing": str(preprocessing),
+        "scheme": base.scheme,
+        # all that formats are chosen by, calibration included
+        "base": base.to_json(),
+    }
 
 
 def _brief(value: Any) -> str:

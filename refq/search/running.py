@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from refq import __version__
 from refq.calibrate import Statistics
-from refq.data import Dataset, digest
+from refq.data import Dataset
 from refq.data.preprocessing import Preprocessing
 from refq.networks.graph import Network
 from refq.plan import Plan
 from refq.schemes import Options
 from refq.search import layerwise, sensitivity
-from refq.search.journal import Journal
+from refq.search.journal import Journal, identity
 from refq.search.judging import Judge, Trial, front
 from refq.search.racing import least_hits
 from refq.search.settings import Settings
@@ -156,16 +155,8 @@ def journal_of(
     settings: Settings,
 ) -> Journal:
     """The journal of this search and no other."""
-    identity = {
-        "refq": __version__,
-        "network": network.name,
-        "parameters": dict(network.parameters),
-        "weights": weights.sha256,
-        "data": digest(dataset, settings.images),
-        "preprocessing": str(images.preprocessing),
-        "scheme": base.scheme,
-        # all that formats are chosen by, calibration included
-        "base": base.to_json(),
+    own = {
+        **identity(network, weights, dataset, settings.images, images.preprocessing, base),
         "space": dataclasses.asdict(space),
         "blocks": images.blocks,
         **{
@@ -173,7 +164,7 @@ def journal_of(
             for key in ("delta", "metric", "strategy", "objective", "confidence", "seed")
         },
     }
-    return Journal(settings.journal, identity)
+    return Journal(settings.journal, own)
 
 
 def judge_of(

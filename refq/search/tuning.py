@@ -5,15 +5,16 @@ further than asked, to lower the complexity of the MACs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from types import ModuleType
 from typing import Any
 
-from refq import __version__
 from refq.calibrate import Statistics
 from refq.cost import mac_complexity
-from refq.data import Dataset, batches, digest
+from refq.data import Dataset, batches, kept
 from refq.data.preprocessing import Preprocessing
 from refq.errors import OptionError
 from refq.measure import rank
@@ -23,7 +24,7 @@ from refq.ranking import Ranking
 from refq.schemes import Options
 from refq.schemes.hybrid_options import MOST_ENERGY
 from refq.search import clusters
-from refq.search.journal import Journal
+from refq.search.journal import Journal, identity
 from refq.search.racing import least_hits
 from refq.search.settings import Settings
 from refq.weights import Weights
@@ -154,20 +155,17 @@ def run(
             "--delta with --threshold, --low-share or --experiment",
             "one or the other: a search finds who has few bits",
         )
-    stream = _held(dataset, preprocessing, settings)
+    stream = kept(
+        lambda: batches(dataset, preprocessing, settings.at_once, 0, settings.images),
+        4 * math.prod(network.input_shape) * settings.images,
+        settings.budget,
+    )
     base: Plan = scheme.plan(network, weights, statistics, options)
-    identity = {
-        "refq": __version__,
-        "network": network.name,
-        "parameters": dict(network.parameters),
-        "weights": weights.sha256,
-        "data": digest(dataset, settings.images),
-        "preprocessing": str(preprocessing),
-        "scheme": base.scheme,
-        "base": base.to_json(),
+    own_search = {
+        **identity(network, weights, dataset, settings.images, preprocessing, base),
         **{key: getattr(settings, key) for key in ("delta", "metric", "strategy", "step")},
     }
-    journal = Journal(settings.journal, identity)
+    journal = Journal(settings.journal, own_search)
 
     def hits(plan: Plan | None) -> int:
         found: Ranking = rank(network, weights, plan, stream(), ops)
@@ -198,9 +196,14 @@ def run(
             told(trials[key])
         return trials[key].accepted
 
+    @cache
+    def fewest() -> float:
+        return complexity(planned(MOST_ENERGY))
+
     def all_low(threshold: float) -> bool:
-        """A larger threshold would save less than a hundredth of what is left."""
-        return complexity(planned(threshold)) <= 1.01 * complexity(planned(MOST_ENERGY))
+        """A larger one than this, which was accepted, would save less than a hundredth of the
+        rest."""
+        return trials[repr(threshold)].complexity <= 1.01 * fewest()
 
     resumed = max(0, journal.resumed - 1)
     if settings.strategy == "clusters":
@@ -222,16 +225,3 @@ def run(
         plan, found, settings, reference, tuple(trials.values()), min(resumed, len(trials)),
         complexity(plan),
     )  # fmt: skip
-
-
-def _held(dataset: Dataset, preprocessing: Preprocessing, settings: Settings) -> Callable[[], Any]:
-    """Makes a stream of the images, prepared once where they fit the budget."""
-
-    def stream() -> Any:
-        return batches(dataset, preprocessing, settings.at_once, 0, settings.images)
-
-    first = next(iter(batches(dataset, preprocessing, 1, 0, 1)))[0]
-    if first.nbytes * settings.images > settings.budget:
-        return stream
-    kept = list(stream())
-    return lambda: iter(kept)
