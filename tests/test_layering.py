@@ -16,7 +16,7 @@ TOP = Path(__file__).parents[1]
 FLOORS = [
     ["errors"],
     ["formats", "charts", "drawing", "tables", "published"],
-    ["layers", "float_formats", "ranking"],
+    ["layers", "float_formats", "ranking", "exporters"],
     ["kernels", "oracle", "networks", "bundled"],
     ["points"],
     ["weights", "data", "plan", "calibrate", "cluster"],

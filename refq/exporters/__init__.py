@@ -1,0 +1,1 @@
+"""Arrays of codes as files, one module a format."""
