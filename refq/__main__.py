@@ -10,6 +10,8 @@ from refq import __version__
 COMMANDS = {
     "evaluate": "accuracy of a network in float and in integers, layer by layer",
     "reproduce": "a paper's tables beside the same measured here",
+    "export": "golden vectors, Verilog units, a C model",
+    "verify": "a device's integers beside the golden ones: the first wrong bit, and why",
     "report": "figures and one HTML page from results' JSON",
 }
 

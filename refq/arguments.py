@@ -16,17 +16,27 @@ from refq.schemes.options import KMEANS, MODES, NUMBERS
 
 
 def parser() -> argparse.ArgumentParser:
+    """The command line of refq.evaluate."""
     out = argparse.ArgumentParser(
         "refq.evaluate",
         allow_abbrev=False,
         description="Accuracy of a network in float and in integers, layer by layer.",
     )
+    files = add_plan(out)
+    files.add_argument("--save-outputs", help="write the final outputs as .npy")
+    files.add_argument("--json", help="write the report as JSON, - for stdout")
+    out.add_argument("--ops", default="kernels", choices=("kernels", "oracle"), help="arithmetic")
+    return out
+
+
+def add_plan(out: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Adds what says how a network is quantized and on which images; returns the group of files."""
     out.add_argument("network", help=f"one of {', '.join(networks.known())}")
     out.add_argument("--scheme", help=f"{', '.join(schemes.known())} (default: float)")
     out.add_argument("--weights", help="HDF5 dump or random:SEED (default: the bundled weights)")
     out.add_argument("--data", help="bundled, random:N, a folder or packed .h5 (docs/data.md)")
     out.add_argument("--input-size", type=int, help="rows and columns, for random weights")
-    out.add_argument("--images", type=int, help="evaluate this many images (default: all)")
+    out.add_argument("--images", type=int, help="this many images (default: all)")
     out.add_argument("--skip", type=int, default=0, help="images to pass over first")
     out.add_argument("--calibrate", type=int, help="images for calibration (default 100)")
     out.add_argument("--batch-size", type=int, help="images at a time (default: by memory)")
@@ -87,10 +97,7 @@ def parser() -> argparse.ArgumentParser:
     files = out.add_argument_group("files")
     files.add_argument("--plan", help="use this plan instead of a scheme")
     files.add_argument("--save-plan", help="write the plan as JSON")
-    files.add_argument("--save-outputs", help="write the final outputs as .npy")
-    files.add_argument("--json", help="write the report as JSON, - for stdout")
-    out.add_argument("--ops", default="kernels", choices=("kernels", "oracle"), help="arithmetic")
-    return out
+    return files
 
 
 HYBRID_ALONE = (

@@ -52,6 +52,11 @@ class IntegerLayer:
         fraction bits."""
         return shifted_left(self.codes, self.align, name)
 
+    @property
+    def summed_frac_bits(self) -> np.ndarray:
+        """int64 (O,): fraction bits of the exact sums, before a declared accumulator drops any."""
+        return self.frac_bits - self.raised + self.drop
+
     @cached_property
     def reach(self) -> np.ndarray:
         """float64 (O,): the sum of the magnitudes of an output's codes, as the accumulator has
@@ -136,8 +141,8 @@ def _layer(
     node: Node, network: Network, weight: np.ndarray, bias: np.ndarray, plan: Plan, ops: ModuleType
 ) -> IntegerLayer:
     entry = plan.layers[node.name]
-    data = _data_frac_bits(node, network, plan.tensors[node.inputs[0]])
-    filters = weight.reshape(*_filters(node, network), -1)
+    data = data_frac_bits(node, network, plan.tensors[node.inputs[0]])
+    filters = weight.reshape(*filter_counts(node, network), -1)
     parts: _Parts | None = None
     if isinstance(entry.weight, Clustered):
         parts = _parts(filters, entry.weight, data, ops)
@@ -180,7 +185,7 @@ def _check_raised(own: IntegerLayer, data: FixedPointFormat, name: str) -> None:
         )
 
 
-def _filters(node: Node, network: Network) -> tuple[int, int]:
+def filter_counts(node: Node, network: Network) -> tuple[int, int]:
     """(O, I): outputs, and the input maps that each one reads."""
     source = network.shapes[node.inputs[0]]
     if isinstance(node.layer, Conv):
@@ -188,13 +193,13 @@ def _filters(node: Node, network: Network) -> tuple[int, int]:
     return network.shapes[node.name][0], source[0]
 
 
-def _data_frac_bits(node: Node, network: Network, source: TensorPlan) -> np.ndarray:
+def data_frac_bits(node: Node, network: Network, source: TensorPlan) -> np.ndarray:
     """int64 (O, I), or broadcast to it: fraction bits of the data that each filter reads."""
     own = source.format.frac_bits - np.array(source.drops or (0,), np.int64)
     group = node.layer.group if isinstance(node.layer, Conv) else 1
     if len(own) == 1 or group == 1:
         return own[None]
-    return np.repeat(own.reshape(group, -1), _filters(node, network)[0] // group, axis=0)
+    return np.repeat(own.reshape(group, -1), filter_counts(node, network)[0] // group, axis=0)
 
 
 def _declared(own: np.ndarray, accumulator: Accumulator) -> tuple[np.ndarray, np.ndarray]:
@@ -293,7 +298,7 @@ def quantized_values(
         rest = residuals(weight, labels, fmt.base, ops)
         return bases + quantized_values(rest, fmt.residual, ops)
     codes, frac_bits = coded(weight, fmt, ops)
-    return np.ldexp(codes.astype(np.float64), -_against(frac_bits, codes))
+    return np.ldexp(codes.astype(np.float64), -against(frac_bits, codes))
 
 
 def _parts(filters: np.ndarray, fmt: Clustered, data: np.ndarray, ops: ModuleType) -> _Parts:
@@ -311,7 +316,7 @@ def of_channels(numbers: np.ndarray, like: np.ndarray) -> np.ndarray:
     return numbers.reshape(-1, *(1,) * (like.ndim - 2))
 
 
-def _against(numbers: np.ndarray, array: np.ndarray) -> np.ndarray:
+def against(numbers: np.ndarray, array: np.ndarray) -> np.ndarray:
     """Numbers of kernels (O,) or filters (O, I), to meet an array (O, I, ...)."""
     return numbers.reshape(*numbers.shape, *(1,) * (array.ndim - numbers.ndim))
 
@@ -345,4 +350,4 @@ def shifted_left(codes: np.ndarray, shift: np.ndarray, name: str = "weights") ->
             "choose formats of weights, bias and activations closer to each other",
         )
     kind = np.int32 if peak + most < 31 else np.int64
-    return np.left_shift(codes.astype(kind), _against(shift, codes).astype(kind))
+    return np.left_shift(codes.astype(kind), against(shift, codes).astype(kind))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -105,6 +106,31 @@ def write_folder(path: str, files: Mapping[str, bytes]) -> None:
         raise OptionError(f"cannot write {path} ({error.strerror})") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: str) -> Iterator[Path]:
+    """A folder to fill, which appears under its name only when the block ends well; otherwise
+    nothing of it stays. Raises OptionError where something is there already."""
+    target = Path(os.path.abspath(path))
+    check_new_folder(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        partial.mkdir()
+        yield partial
+        os.rename(partial, target)
+    except OSError as error:
+        raise OptionError(f"cannot write {path} ({error.strerror})") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_new_folder(path: str) -> None:
+    """Raises OptionError for a folder that is there, or could not be made."""
+    check_folder(path)
+    target = Path(path)
+    if target.exists() and any(target.iterdir()):
+        raise OptionError(f"{path} is there and not empty", "a new folder", "choose another name")
 
 
 def write_text(path: str, text: str) -> None:

@@ -17,7 +17,7 @@ from refq.coefficients import IntegerWeights, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.fused import FusedSteps, Pending, Stored
 from refq.fused_float import FusedFloatSteps, Mapped, PendingFloat
-from refq.integer import IntegerSteps, Tensor, conv_attributes, window_attributes
+from refq.integer import IntegerSteps, Note, Tensor, conv_attributes, window_attributes
 from refq.layers import (
     LRN,
     Add,
@@ -72,6 +72,7 @@ def forward(
     watch: Container[str] | None = None,
     cuts: Container[int] = (),
     keep: Callable[[Cut], object] = lambda cut: None,
+    note: Note | None = None,
 ) -> np.ndarray:
     """The network's output for a batch.
 
@@ -83,7 +84,8 @@ def forward(
     is refq.kernels or refq.oracle. observe(node, tensor) sees every tensor (node None for the
     input), or those that watch names: an array in float, a Tensor in integers. fused joins a
     layer's sum with its ReLU and requantization where ops is refq.kernels; the integers are the
-    same, but sums between them are never made, so observe does not see them. first_image numbers
+    same, but sums between them are never made, so observe does not see them. note is told of stages
+    between tensors (IntegerSteps), where nothing is fused. first_image numbers
     the images for stochastic rounding, so that a result does not depend on the batch size. keep
     gets a Cut before each node whose number is in cuts, under a plan of integers; given in the
     place of images, the same batch goes on from there with the same integers. No cut lies between
@@ -105,7 +107,7 @@ def forward(
             quick = FusedSteps(memory, own, plan, first_image)
             at, tensors = _start(images, quick)
             return _run(network, tensors, quick, seen, quick.release, at, cuts, keep)
-    plain = IntegerSteps(own, plan, ops, first_image)
+    plain = IntegerSteps(own, plan, ops, first_image, note)
     at, tensors = _start(images, plain)
     return _run(network, tensors, plain, seen, at=at, cuts=cuts, keep=keep)
 

@@ -94,12 +94,17 @@ class FixedPointFormat:
 
     def __str__(self) -> str:
         """Both common spellings: `fxp-s8/5 = ap_fixed<8,3>`."""
-        kind = "fixed" if self.signed else "ufixed"
-        return f"{self.short} = ap_{kind}<{self.bits},{self.bits - self.frac_bits}>"
+        return spelled(self.bits, self.frac_bits, self.signed)
 
     @property
     def short(self) -> str:
         return f"fxp-{'s' if self.signed else 'u'}{self.bits}/{self.frac_bits}"
+
+
+def spelled(bits: int, frac_bits: int, signed: bool) -> str:
+    """A format of any width in both common spellings."""
+    sign, kind = ("s", "fixed") if signed else ("u", "ufixed")
+    return f"fxp-{sign}{bits}/{frac_bits} = ap_{kind}<{bits},{bits - frac_bits}>"
 
 
 @dataclass(frozen=True, eq=False)

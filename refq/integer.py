@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -55,6 +55,10 @@ class Tensor:
         return np.ldexp(self.codes.astype(np.float64), -self.frac_bits)
 
 
+# told of (layer, stage, codes) on the way, for stages that no Tensor shows
+Note = Callable[[str, str, np.ndarray], object]
+
+
 def window_attributes(layer: MaxPool | AvgPool) -> dict[str, Any]:
     """A pooling layer's attributes under ONNX's names."""
     attributes = dataclasses.asdict(layer)
@@ -66,14 +70,24 @@ def conv_attributes(layer: Conv) -> dict[str, Any]:
     return {"strides": layer.strides, "pads": layer.pads, "group": layer.group}
 
 
+def index(codes: np.ndarray, entry: TensorPlan, ops: ModuleType) -> np.ndarray:
+    """What is stored of value codes: ENQ's or KNQ's index, or themselves."""
+    match entry.code:
+        case ShiftCode(bits, drop, nearest):
+            return ops.shift_encode(codes, bits, drop, nearest)
+        case Codebook():
+            return ops.codebook_encode(codes, np.array(entry.code.thresholds, np.int64))
+    return codes
+
+
 def encoded(codes: np.ndarray, entry: TensorPlan, ops: ModuleType) -> np.ndarray:
     """Value codes after storage: encoded into the stored index and decoded again."""
     match entry.code:
-        case ShiftCode(bits, drop, nearest):
-            return ops.shift_decode(ops.shift_encode(codes, bits, drop, nearest), drop)
+        case ShiftCode(_, drop, _):
+            return ops.shift_decode(index(codes, entry, ops), drop)
         case Codebook():
-            index = ops.codebook_encode(codes, np.array(entry.code.thresholds, np.int64))
-            return ops.codebook_decode(index, np.array(entry.code.values, np.int32))
+            values = np.array(entry.code.values, np.int32)
+            return ops.codebook_decode(index(codes, entry, ops), values)
     return codes
 
 
@@ -81,19 +95,27 @@ def encoded(codes: np.ndarray, entry: TensorPlan, ops: ModuleType) -> np.ndarray
 class IntegerSteps:
     """One layer in integers, on plain arrays: with `ops`, the definition of what refq computes.
 
-    Formats come from the plan alone.
+    Formats come from the plan alone. note is told of what is between two tensors: `products`, the
+    exact sums with bias before any fraction bits are dropped; `base_sum` and `residual_sum` of a
+    clustered layer; `sum`, as the accumulator leaves it; `rounded`, before a storage code.
     """
 
     weights: IntegerWeights
     plan: Plan
     ops: ModuleType
     first_image: int
+    note: Note | None = None
 
     def image(self, images: np.ndarray) -> Tensor:
         """The preprocessed image as signed codes."""
         entry = self.plan.tensors[INPUT]
-        codes, outside = self.ops.quantize(images, entry.format, *self._modes(INPUT, images))
+        codes, outside = self.ops.quantize(images, entry.format, *self.modes(INPUT, images))
+        self._note(INPUT, "rounded", codes)
         return Tensor(codes, entry.format.frac_bits, entry, outside)
+
+    def _note(self, layer: str, stage: str, codes: np.ndarray) -> None:
+        if self.note:
+            self.note(layer, stage, codes)
 
     def restored(self, name: str, tensor: Tensor) -> Tensor:
         """A tensor of a cut, as these steps take it."""
@@ -103,7 +125,7 @@ class IntegerSteps:
         ops, layer, x = self.ops, node.layer, inputs[0]
         match layer:
             case Conv() | Dense():
-                return self._stored(node, self._weighted(node, x))
+                return self._stored(node, self.sums(node, x))
             case ReLU():
                 codes = ops.relu(x.codes)
                 return self._stored(node, dataclasses.replace(x, codes=codes))
@@ -116,16 +138,19 @@ class IntegerSteps:
                 entry = self.plan.tensors[node.name]
                 return self._stored(node, Tensor(codes, x.frac_bits, entry))
             case Add():
-                return self._stored(node, self._sum(inputs))
+                total = self._sum(inputs)
+                self._note(node.name, "sum", total.codes)
+                return self._stored(node, total)
             case AvgPool() | GlobalAvgPool() | LRN():
                 return self._decoded(node, layer, x)
             case Softmax():
                 entry = self.plan.tensors[node.name]
                 codes = ops.softmax_integer(x.codes, x.frac_bits, entry.format)
+                self._note(node.name, "rounded", codes)
                 return Tensor(codes, entry.format.frac_bits, entry)
         raise OptionError(f"layer {node.name} of type {type(layer).__name__}", "a known layer")
 
-    def _weighted(self, node: Node, x: Tensor) -> Tensor:
+    def sums(self, node: Node, x: Tensor) -> Tensor:
         """A convolution's or dense layer's sums, as its accumulators leave them."""
         own, layer, ops = self.weights.layers[node.name], node.layer, self.ops
         attributes = conv_attributes(layer) if isinstance(layer, Conv) else {}
@@ -143,6 +168,9 @@ class IntegerSteps:
         if accumulator.bits is not None:
             # what the sums need is told by sums that nothing has limited
             exact, _ = operation(codes, weight, own.bias, **attributes)
+        self._note(node.name, "products", exact)
+        self._note(node.name, "sum", sums)
+        if accumulator.bits is not None:
             exact = np.right_shift(exact, of_channels(own.drop, exact))
         seen = (int(exact.min()), int(exact.max()))
         sums = np.left_shift(sums, of_channels(own.raised, sums))
@@ -169,6 +197,8 @@ class IntegerSteps:
         sums, more = operation(
             codes, residual, own.bias, accumulator=limited, drop=own.drop, **attributes
         )
+        self._note(node.name, "base_sum", maps)
+        self._note(node.name, "residual_sum", sums)
         raised, drop = split.raise_base, own.drop
         if every:
             raised, drop = raised - drop + split.base_drop[split.labels], np.zeros_like(drop)
@@ -176,7 +206,7 @@ class IntegerSteps:
         sums, last = self.ops.add_limited(sums, maps, own.accumulator, drop)
         return sums, lost + more + last
 
-    def _modes(self, name: str, like: np.ndarray) -> tuple[Any, ...]:
+    def modes(self, name: str, like: np.ndarray) -> tuple[Any, ...]:
         """Rounding, overflow, and the place in the stochastic sequence of a tensor's elements."""
         per_image = like.size // max(1, like.shape[0])
         seed = zlib.crc32(name.encode()) ^ (self.plan.seed << 32)
@@ -189,7 +219,7 @@ class IntegerSteps:
         entry = self.plan.tensors.get(node.name)
         if entry is None or entry == tensor.stored:
             return tensor
-        modes = self._modes(node.name, tensor.codes)
+        modes = self.modes(node.name, tensor.codes)
         if entry.drops:
             codes, outside = self.ops.requantize_maps(
                 tensor.codes, tensor.frac_bits, entry.format, np.array(entry.drops), *modes
@@ -198,6 +228,7 @@ class IntegerSteps:
             codes, outside = self.ops.requantize(
                 tensor.codes, tensor.frac_bits, entry.format, *modes
             )
+        self._note(node.name, "rounded", codes)
         return dataclasses.replace(
             tensor, codes=encoded(codes, entry, self.ops), frac_bits=entry.format.frac_bits,
             stored=entry, outside=outside,
@@ -222,12 +253,13 @@ class IntegerSteps:
             operation, attributes = self.ops.avg_pool_integer, window_attributes(layer)
         else:
             operation, attributes = self.ops.global_avg_pool_integer, {}
-        rounding, overflow, seed, _ = self._modes(node.name, x.codes)
+        rounding, overflow, seed, _ = self.modes(node.name, x.codes)
         outputs = math.prod(output_shape(layer, (x.codes.shape[1:],)))
         codes, outside = operation(
             x.codes, **arguments, **attributes, rounding=rounding, overflow=overflow, seed=seed,
             offset=self.first_image * outputs,
         )  # fmt: skip
+        self._note(node.name, "rounded", codes)
         return Tensor(encoded(codes, entry, self.ops), entry.format.frac_bits, entry, outside)
 
 

@@ -11,14 +11,14 @@ from types import ModuleType
 
 import pytest
 
-from refq import evaluate, networks, report, reproduce, results, schemes
+from refq import evaluate, export, networks, report, reproduce, results, schemes, verify
 from refq.search import judging
 
 TOP = Path(__file__).parents[1]
 PAGES = sorted((TOP / "docs").glob("*.md"))
 TEXTS = [*PAGES, *TOP.glob("*.md")]
 RUN = "pip install . && python -m refq.evaluate vgg16 --scheme enq"
-TEST = "pip install '.[test]' && python -m pytest"
+TEST = "pip install '.[test]' && python -m pytest -n 2 --dist loadfile"
 
 
 def text(name: str) -> str:
@@ -59,7 +59,7 @@ def test_ci_ends_with_the_readmes_test_command() -> None:
 
 
 def test_index_links_every_page() -> None:
-    linked = set(re.findall(r"\]\((\w+\.md)\)", text("docs/index.md")))
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", text("docs/index.md")))
     assert linked == {page.name for page in PAGES} - {"index.md"}
 
 
@@ -85,11 +85,19 @@ def test_options_are_documented() -> None:
     assert {name for name in rows(page) if name.startswith("--")} == known - {"--help"}
 
 
-@pytest.mark.parametrize("command", [report, reproduce])
+@pytest.mark.parametrize("command", [report, reproduce, verify])
 def test_other_commands_options_are_documented(command: ModuleType) -> None:
     known = {name for each in command.parser()._actions for name in each.option_strings}
     page = text(f"docs/{command.__name__.rpartition('.')[2]}.md").partition("\n## ")[0]
     assert {name for name in rows(page) if name.startswith("--")} == known - {"-h", "--help"}
+
+
+def test_options_of_export_are_documented() -> None:
+    # those of plans and images are an evaluation's
+    known = {name for each in export.parser()._actions for name in each.option_strings}
+    own = known - set(options()) - {"-h"} | {"--json"}
+    page = text("docs/export.md")
+    assert {name for name in rows(page) if name.startswith("--")} == own
 
 
 def test_documented_defaults_hold() -> None:

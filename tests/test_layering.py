@@ -26,19 +26,20 @@ FLOORS = [
     ["fused", "fused_float"],
     ["simulated"],
     ["engine"],
-    ["measure", "cost"],
+    ["measure", "cost", "golden"],
+    ["rtl", "c_model"],
     ["evaluation_figures", "sections", "energy"],
-    ["results", "console", "page", "search", "gather"],
+    ["results", "console", "page", "search", "gather", "diagnosis"],
     ["hybrid_arguments"],
     ["arguments"],
-    ["evaluate", "report"],
+    ["evaluate", "report", "verify"],
     ["papers"],
-    ["reproduce"],
+    ["reproduce", "export"],
     ["__main__"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGES = {"numpy", "numba", "scipy", "h5py", "tqdm"}
-PRINTING = {"console", "evaluate", "report", "reproduce", "__main__"}
+PRINTING = {"console", "evaluate", "export", "report", "reproduce", "verify", "__main__"}
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "core", "misc"}
 MOST_LINES = 400
 LONGER = {"refq.oracle": 800}  # definitions in a row, one place to look them up

@@ -53,6 +53,21 @@ def test_bundled_files_are_in_the_wheel(wheel: set[str]) -> None:
     assert {name for name in wheel if name.startswith(prefix)} == {prefix + name for name in names}
 
 
+def test_verilog_is_in_the_wheel(wheel: set[str]) -> None:
+    folder = TOP / "refq" / "rtl"
+    names = {path.name for path in folder.iterdir() if path.suffix in (".v", ".in")}
+    assert {"refq_qe.v", "tb_codes.v.in", "Makefile.in"} < names
+    packed = {Path(name).name for name in wheel if name.startswith("refq/rtl/")}
+    assert {name for name in packed if not name.endswith(".py")} == names
+
+
+def test_sources_of_the_c_model_are_in_the_wheel(wheel: set[str]) -> None:
+    folder = TOP / "refq" / "c_model"
+    names = {path.name for pattern in ("*.c", "*.h", "Makefile") for path in folder.glob(pattern)}
+    assert {"fixed.c", "plan.h", "Makefile"} <= names
+    assert {f"refq/c_model/{name}" for name in names} <= wheel
+
+
 def test_nothing_else_is_in_the_wheel(wheel: set[str]) -> None:
     assert {name.split("/")[0].partition("-")[0] for name in wheel} == {"refq"}
     assert any(name.endswith("licenses/LICENSE") for name in wheel)

@@ -41,6 +41,8 @@ def test_printed_tables_are_the_papers() -> None:
     assert PRINTED["clnq"]["vgg16"] == other["clnq_vgg16_bits"]
     assert PRINTED["centroids"]["vgg16"] == other["table4_knq_vgg16_centroids"]
     assert PRINTED["knq_top5"] == other["table6_knq_top5"]
+    for unit, row in PRINTED["units"].items():
+        assert row == other["table5_90nm"][unit]
     for network, rows in other["table7"].items():
         for scheme, row in rows.items():
             assert row.items() <= PRINTED["comparison"][network][scheme].items()

@@ -6,6 +6,11 @@ import math
 from dataclasses import dataclass
 
 
+def file_stem(name: str) -> str:
+    """An array's name as files have it: layers' slashes make no folders."""
+    return name.replace("/", "_")
+
+
 @dataclass(frozen=True)
 class Array:
     """One array of codes, as it lies in a file.

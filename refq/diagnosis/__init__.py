@@ -1,0 +1,1 @@
+"""A device's arrays beside the golden set's, and what went wrong where they differ."""

@@ -1,0 +1,231 @@
+"""`python -m refq.export NETWORK --scheme SCHEME --out DIR`: every integer, for others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from refq import c_model, console, exporters, rtl
+from refq.arguments import add_plan, check_options
+from refq.data import digest
+from refq.engine import quantize_weights
+from refq.errors import OptionError, unknown
+from refq.evaluate import Inputs, bar, choose_plan, open_inputs
+from refq.exporters import raw
+from refq.exporters.layouts import LAYOUTS, NCHW, Layout
+from refq.exporters.words import HIGH_FIRST, LITTLE, LOW_FIRST, Packing
+from refq.golden.arrays import STAGES, TENSOR
+from refq.golden.form import Form
+from refq.golden.parameters import PARAMETERS
+from refq.golden.sampling import DisagreementError
+from refq.golden.span import span
+from refq.golden.writing import Subject, check_room, write
+from refq.plan import INTEGER
+from refq.results import versions
+
+MOST_BYTES = 4_000_000_000
+# each stands for all stages of a kind
+GROUPS = ("parameters", "tensors")
+# what the C model reads
+C_FORM = Form(raw, "raw", Layout(NCHW), Packing(byte_order=LITTLE))
+VECTORS = "vectors"
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        "refq.export",
+        allow_abbrev=False,
+        description="Every integer of a network under a plan: vectors, Verilog units, a C model.",
+    )
+    own = out.add_argument_group("what is written, each to a new folder")
+    own.add_argument("--out", help="a golden set")
+    own.add_argument("--rtl", help="conversion units and a MAC in Verilog, with benches")
+    own.add_argument("--c-model", help="the layers in C99, with their vectors")
+    own.add_argument("--layers", help="such as conv1_2:conv3_1 or conv1_1,fc8 (default: all)")
+    own.add_argument("--max-bytes", type=int, default=MOST_BYTES, help="refuse to write more")
+    form = out.add_argument_group("how a golden set is written")
+    form.add_argument("--stages", help=f"of {', '.join((*GROUPS, *STAGES))}, weight, ...")
+    form.add_argument("--format", default="npy", help=", ".join(exporters.known()))
+    form.add_argument("--layout", default="NCHW", help=", ".join(LAYOUTS))
+    form.add_argument("--tile", type=int, default=16, help="channels of a tile")
+    form.add_argument("--lanes", type=int, default=1, help="words in a line of text")
+    form.add_argument("--lane-order", default=LOW_FIRST, help=f"{LOW_FIRST} or {HIGH_FIRST}")
+    form.add_argument("--byte-order", help="little or big (default: by format)")
+    files = add_plan(out)
+    files.add_argument("--json", help="write the golden set's manifest there too, - for stdout")
+    out.set_defaults(images=1, ops="kernels", save_outputs=None)
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return console.run(_main, parser(), arguments)
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    check_options(arguments)
+    form = _form(arguments)
+    folders = [path for path in (arguments.out, arguments.rtl, arguments.c_model) if path]
+    if not folders:
+        raise OptionError("nothing to write", "--out DIR, --rtl DIR or --c-model DIR")
+    if arguments.json and not arguments.out:
+        raise OptionError("--json without --out", "--out DIR, whose manifest it is")
+    for path in folders:
+        console.check_new_folder(path)
+    stages = _stages(arguments.stages)
+    inputs = open_inputs(arguments)
+    subject = _subject(arguments, inputs, span(inputs.network, arguments.layers), stages)
+    if arguments.save_plan:
+        console.write_json(arguments.save_plan, subject.plan.to_json())
+    told = []
+    try:
+        if arguments.out:
+            told.append(_golden(arguments, inputs, subject, form))
+        if arguments.c_model:
+            told.append(_c_model(arguments, inputs, subject))
+        if arguments.rtl:
+            told.append(_rtl(arguments, inputs, subject))
+    except DisagreementError as error:
+        print(f"refq: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; no folder was written by halves") from None
+    if arguments.json != "-":
+        print("\n".join(told))
+    return 0
+
+
+def _golden(arguments: argparse.Namespace, inputs: Inputs, subject: Subject, form: Form) -> str:
+    content, seconds = _filled(arguments, arguments.out, inputs, subject, form)
+    if arguments.json == "-":
+        print(json.dumps(content, indent=1, allow_nan=False))
+    elif arguments.json:
+        console.write_json(arguments.json, content)
+    return _told(arguments.out, content, seconds)
+
+
+def _filled(
+    arguments: argparse.Namespace,
+    path: str,
+    inputs: Inputs,
+    subject: Subject,
+    form: Form,
+    inside: str = "",
+    finish: Callable[[Path, dict[str, Any]], object] = lambda folder, content: None,
+) -> tuple[dict[str, Any], float]:
+    """A golden set in a new folder, or in one inside it: (its manifest, seconds of writing)."""
+    listed = subject.listed()
+    if not listed:
+        raise OptionError("nothing to export", "--layers and --stages that the plan has")
+    check_room(Path(path).absolute().parent, listed, form, arguments.max_bytes)
+    batches = (images for images, _ in inputs.test_batches())
+    with console.new_folder(path) as folder, bar(subject.images, "export") as progress:
+        (folder / inside).mkdir(exist_ok=True)
+        content, seconds = write(
+            folder / inside, subject, form, batches, _about(inputs), progress.update
+        )
+        finish(folder, content)
+    return content, seconds
+
+
+def _c_model(arguments: argparse.Namespace, inputs: Inputs, subject: Subject) -> str:
+    if subject.stages is not None:
+        raise OptionError("--stages with --c-model", "all of them: the model checks each")
+    content, _ = _filled(
+        arguments, arguments.c_model, inputs, subject, C_FORM, VECTORS, c_model.write
+    )
+    count = sum(each["kind"] == TENSOR for each in content["arrays"])
+    return f"a C model and {count} tensors to check it in {arguments.c_model}: make check"
+
+
+def _rtl(arguments: argparse.Namespace, inputs: Inputs, subject: Subject) -> str:
+    images, _ = next(iter(inputs.test_batches()))
+    with console.new_folder(arguments.rtl) as folder:
+        rtl.write(folder, subject.network, subject.own, subject.plan, images[:1])
+    return f"Verilog units and self-checking benches in {arguments.rtl}: make"
+
+
+def _form(arguments: argparse.Namespace) -> Form:
+    exporter = exporters.find(arguments.format)
+    layout = Layout(arguments.layout, arguments.tile)
+    packing = Packing(
+        arguments.lanes, arguments.lane_order, arguments.byte_order or exporter.BYTE_ORDER
+    )
+    if not exporter.TEXT and (arguments.lanes != 1 or arguments.lane_order != LOW_FIRST):
+        raise OptionError(f"--lanes or --lane-order with {arguments.format}", "a format of text")
+    if arguments.max_bytes < 1:
+        raise OptionError(f"--max-bytes {arguments.max_bytes}", "1 or more")
+    return Form(exporter, arguments.format, layout, packing)
+
+
+def _stages(text: str | None) -> frozenset[str] | None:
+    """Stages that are asked for; None for all."""
+    if text is None:
+        return None
+    known = (*GROUPS, *STAGES, *PARAMETERS)
+    asked = [part.strip() for part in text.split(",")]
+    for name in asked:
+        if name not in known:
+            raise unknown("stage", name, known)
+    return frozenset(asked)
+
+
+def _subject(
+    arguments: argparse.Namespace,
+    inputs: Inputs,
+    chosen: tuple[str, ...],
+    stages: frozenset[str] | None,
+) -> Subject:
+    _, plan, _, _ = choose_plan(arguments, inputs)
+    if plan is None or plan.arithmetic != INTEGER:
+        raise OptionError(
+            f"scheme {plan.scheme if plan else 'float'}, which computes in float32",
+            "a scheme of integers, such as --scheme enq",
+        )
+    own = quantize_weights(inputs.network, inputs.weights, plan)
+    return Subject(
+        inputs.network, inputs.weights, own, plan, chosen, stages,
+        inputs.stop - inputs.start, inputs.start,
+    )  # fmt: skip
+
+
+def _about(inputs: Inputs) -> dict[str, Any]:
+    """What the manifest says of weights, images and versions."""
+    labels = inputs.dataset.labels
+    return {
+        "weights": {"source": inputs.source, "sha256": inputs.weights.sha256},
+        "images": {
+            "count": inputs.stop - inputs.start,
+            "first": inputs.start,
+            "labels": None if labels is None else labels[inputs.start : inputs.stop].tolist(),
+            "data": inputs.dataset.name,
+            "sha256": digest(inputs.dataset, inputs.stop),
+            "preprocessing": str(inputs.preprocessing),
+        },
+        "versions": versions(),
+    }
+
+
+def _told(out: str, content: dict[str, Any], seconds: float) -> str:
+    """What a person wants to know of a set that was written."""
+    listed, files, images = content["arrays"], content["files"], content["images"]
+    total = sum(each["bytes"] for each in files.values())
+    tensors = sum(each["kind"] == TENSOR for each in listed)
+    packing = content["packing"]
+    lanes = f", {packing['lanes']} lanes {packing['lane_order']}" if packing["lanes"] > 1 else ""
+    return (
+        f"{content['network']}, scheme {content['scheme']}, {images['count']} images of "
+        f"{images['data']} from {images['first']}\n"
+        "kernels, fused kernels and oracle agree on a sample of every layer\n"
+        f"{tensors} tensors and {len(listed) - tensors} parameters in {len(files)} files of "
+        f"{content['format']}, {content['layout']}, {packing['byte_order']}-endian{lanes}\n"
+        f"{total:,} bytes and manifest.json in {out}, "
+        f"written in {seconds:.1f} s ({total / 1e6 / max(seconds, 1e-3):.0f} MB/s)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

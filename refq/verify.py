@@ -1,0 +1,103 @@
+"""`python -m refq.verify GOLDEN DUT_DIR`: a device's integers beside the golden ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from refq import console, exporters
+from refq.diagnosis import golden, report
+from refq.diagnosis.comparing import Comparison
+from refq.diagnosis.device import Asked, open_device, sources
+from refq.diagnosis.golden import Entry, GoldenSet
+from refq.errors import DataError, OptionError, unknown
+from refq.exporters.layouts import NCHW, NHWC, TILED
+from refq.exporters.words import BIG, HIGH_FIRST, LITTLE, LOW_FIRST
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        "refq.verify",
+        allow_abbrev=False,
+        description="A device's integers beside the golden ones: the first wrong bit, and why.",
+    )
+    out.add_argument("golden", metavar="GOLDEN", help="folder that refq.export wrote")
+    out.add_argument("device", metavar="DUT_DIR", help="folder with the device's files")
+    out.add_argument("--layers", help="of these layers alone: NAME, FIRST:LAST, with commas")
+    out.add_argument("--format", help=f"of the device's files: {', '.join(exporters.known())}")
+    out.add_argument("--layout", choices=(NCHW, NHWC, TILED), help="of the device's files")
+    out.add_argument("--tile", type=int, help="channels of a tile")
+    out.add_argument("--lanes", type=int, help="words in a line of text")
+    out.add_argument("--lane-order", choices=(LOW_FIRST, HIGH_FIRST), help="of a line's words")
+    out.add_argument("--byte-order", choices=(LITTLE, BIG), help="of words, or of lines of text")
+    out.add_argument("--complete", action="store_true", help="a missing tensor is a failure")
+    out.add_argument("--all", action="store_true", help="list equal and absent arrays, too")
+    out.add_argument("--json", help="write the result as JSON, - for stdout")
+    out.add_argument("--no-hash", action="store_true", help="trust the golden set's files")
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return console.run(_main, parser(), arguments)
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    console.check_writable(None if arguments.json == "-" else arguments.json)
+    known = golden.load(Path(arguments.golden), not arguments.no_hash)
+    entries = chosen(known, arguments.layers)
+    asked = Asked(
+        arguments.format, arguments.layout, arguments.tile, arguments.lanes,
+        arguments.lane_order, arguments.byte_order,
+    )  # fmt: skip
+    device = open_device(Path(arguments.device), known, asked)
+    found = sources(device, entries, known)
+    compared = {source.entry.name for source in found}
+    known.check_files([entry for entry in entries if entry.name in compared])
+    told = report.Report(
+        arguments.golden,
+        arguments.device,
+        list(Comparison(known, device).run(found)),
+        [entry for entry in entries if entry.name not in compared],
+        arguments.complete,
+    )
+    content = report.to_json(told)
+    if arguments.json == "-":
+        print(json.dumps(content, indent=1, allow_nan=False))
+        return told.status
+    if arguments.json:
+        console.write_json(arguments.json, content)
+    print("\n".join(report.lines(told, arguments.all)))
+    return told.status
+
+
+def chosen(known: GoldenSet, asked: str | None) -> list[Entry]:
+    """Arrays of the layers asked for, a:b being all from a to b; all without a wish. Raises
+    OptionError for layers that the set does not have."""
+    if asked is None:
+        return list(known.entries)
+    names = list(known.layers)
+    wanted: set[str] = set()
+    for part in asked.split(","):
+        ends = part.split(":")
+        for name in ends:
+            if name not in names:
+                raise unknown("layer", name, names)
+        places = [names.index(name) for name in ends]
+        if len(ends) > 2 or places[0] > places[-1]:
+            raise OptionError(f"--layers {part}", "FIRST:LAST in the network's order")
+        wanted.update(names[places[0] : places[-1] + 1])
+    entries = [
+        entry
+        for entry in known.entries
+        if wanted & {name.rpartition(".")[0] for name in entry.names}
+    ]
+    if not entries:
+        raise DataError(f"{known.folder} has no arrays of {asked}", "layers that were exported")
+    return entries
+
+
+if __name__ == "__main__":
+    sys.exit(main())

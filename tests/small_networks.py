@@ -1,0 +1,149 @@
+"""Small networks with everything in them, and plans that make their numbers overflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from refq import schemes
+from refq.engine import Tensor, forward, quantize_weights
+from refq.formats import Accumulator, Overflow, Rounding
+from refq.gather import Source, gather
+from refq.layers import (
+    LRN,
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAvgPool,
+    MaxPool,
+    ReLU,
+    Softmax,
+)
+from refq.networks import Network, Node
+from refq.plan import Plan
+from refq.schemes.hybrid_options import HybridOptions
+from refq.weights import Weights, random_weights
+
+# of the images that plans are tried on: how many, and the number of the first
+COUNT, FIRST = 2, 3
+
+
+def crossing() -> Network:
+    """Groups, strides, uneven pads, both poolings in ceil mode, LRN over an even number of
+    channels, a concatenation, an addition, dense layers."""
+    nodes = (
+        Node("stem", Conv(6, (3, 2), strides=(2, 1), pads=(1, 0, 1, 1)), ("data",)),
+        Node("stem_relu", ReLU(), ("stem",)),
+        Node("norm", LRN(4, alpha=2e-5, beta=1.75, bias=1.5, per_window=False), ("stem_relu",)),
+        Node("pool", MaxPool((3, 2), (2, 2), (0, 1, 1, 0), ceil_mode=True), ("norm",)),
+        Node("left", Conv(8, (3, 3), pads=(1, 1, 1, 1), group=2), ("pool",)),
+        Node("left_relu", ReLU(), ("left",)),
+        Node("right", Conv(5, (1, 1)), ("pool",)),
+        Node("right_relu", ReLU(), ("right",)),
+        Node("joined/all", Concat(), ("left_relu", "right_relu")),
+        Node("one", Conv(7, (2, 3), pads=(0, 1, 1, 1)), ("joined/all",)),
+        Node("two", Conv(7, (1, 1)), ("joined/all",)),
+        Node("sum", Add(), ("one", "two")),
+        Node("sum_relu", ReLU(), ("sum",)),
+        Node("mean", AvgPool((2, 3), (3, 3), (0, 1, 0, 0), True, True), ("sum_relu",)),
+        Node("rest", AvgPool((2, 2), (1, 2), (1, 0, 0, 1), True, False), ("mean",)),
+        Node("wide", Dense(11), ("rest",)),
+        Node("wide_relu", ReLU(), ("wide",)),
+        Node("last", Dense(4), ("wide_relu",)),
+        Node("share", Softmax(), ("last",)),
+    )
+    return Network("crossing", (3, 13, 12), nodes, {})
+
+
+def ending() -> Network:
+    """Sums that are stored with their sign and added at several fraction bits, a ReLU on what is
+    stored, a global mean."""
+    nodes = (
+        Node("first", Conv(5, (2, 3), pads=(1, 1, 0, 1)), ("data",)),
+        Node("second", Conv(5, (1, 1)), ("first",)),
+        Node("total", Add(), ("first", "second", "first")),
+        Node("positive", ReLU(), ("total",)),
+        Node("third", Conv(9, (3, 1)), ("positive",)),
+        Node("fourth", Conv(9, (3, 2), pads=(0, 1, 0, 0)), ("total",)),
+        Node("both", Add(), ("third", "fourth")),
+        Node("both_relu", ReLU(), ("both",)),
+        Node("mean", GlobalAvgPool(), ("both_relu",)),
+    )
+    return Network("ending", (2, 7, 6), nodes, {})
+
+
+def uneven(network: Network, seed: int) -> Weights:
+    """Weights whose kernels and filters have very different ranges; those of a layer `last` are
+    small, so that a softmax behind it is no mere maximum."""
+    rng = np.random.default_rng(seed)
+    weights, weight, bias = random_weights(network, seed), {}, {}
+    for name, values in weights.weight.items():
+        scale = 2.0**-8 if name == "last" else 1.0
+        filters = scale * 2.0 ** rng.integers(-5, 3, values.shape[:2])
+        weight[name] = (values * filters[(..., *(None,) * (values.ndim - 2))]).astype(np.float32)
+        bias[name] = (scale * (4 * weights.bias[name] + 0.3)).astype(np.float32)
+    return Weights(weight, bias)
+
+
+def pixels(network: Network, count: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.integers(-128, 128, (count, *network.input_shape)).astype(np.float32)
+
+
+def planned(network: Network, weights: Weights, scheme: str, **options: Any) -> Plan:
+    own = {name: options.pop(name) for name in list(options) if hasattr(HybridOptions, name)}
+    own |= {name: options.pop(name) for name in ("clusters",) if name in options}
+    chosen = schemes.Options(**options, hybrid=HybridOptions(**own))
+    images = Source(network, weights, lambda: [(pixels(network, 5, 6), None)])
+    statistics = gather(schemes.find(scheme), chosen, images)
+    plan: Plan = schemes.find(scheme).plan(network, weights, statistics, chosen)
+    return plan
+
+
+@dataclass(frozen=True)
+class Way:
+    """How an accumulator is too narrow: dropped, fraction bits fewer than the products' most; by
+    kernel, other bits and fraction bits in each."""
+
+    overflow: Overflow
+    every_mac: bool
+    dropped: int | None = None
+    rounding: Rounding = Rounding.TIES_EVEN
+    by_kernel: bool = False
+
+
+def narrowed(network: Network, weights: Weights, plan: Plan, ways: Sequence[Way]) -> Plan:
+    """The plan with accumulators of two bits less than the sums need, in one way after the other,
+    and the last layer's exact."""
+    own = quantize_weights(network, weights, plan)
+    for number, name in enumerate(list(plan.layers)[:-1]):
+        way, sums = ways[number % len(ways)], observed(network, weights, plan)[name].sums
+        assert sums is not None
+        frac_bits: Any = own.layers[name].frac_bits - way.dropped if way.dropped else None
+        bits: Any = max(-sums[0] - 1, sums[1]).bit_length() - 1 - (way.dropped or 0)
+        if way.by_kernel:
+            count = len(own.layers[name].bias)
+            bits = tuple(bits - o % 3 for o in range(count))
+            if frac_bits is not None:
+                frac_bits = tuple(frac_bits - o % 2 for o in range(count))
+        accumulator = Accumulator(bits, way.overflow, way.every_mac, frac_bits, way.rounding)
+        layer = replace(plan.layers[name], accumulator=accumulator)
+        plan = replace(plan, layers={**plan.layers, name: layer})
+    return plan
+
+
+def observed(network: Network, weights: Weights, plan: Plan) -> dict[str, Tensor]:
+    """Every tensor of the images that plans are tried on, with what was lost of it."""
+    found = {}
+
+    def note(node: Node | None, tensor: Tensor) -> None:
+        found[node.name if node else "data"] = tensor
+
+    own, images = quantize_weights(network, weights, plan), pixels(network, COUNT, 9)
+    forward(network, own, plan, images, observe=note, first_image=FIRST, fused=False)
+    return found
