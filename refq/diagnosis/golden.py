@@ -16,6 +16,7 @@ import numpy as np
 from refq import exporters
 from refq.errors import DataError, OptionError, RefqError
 from refq.exporters.array import Array, file_stem
+from refq.exporters.files import sha256
 from refq.exporters.layouts import Layout
 from refq.exporters.words import MAX_LANES, Packing
 from refq.formats import Overflow, Rounding
@@ -115,13 +116,9 @@ class GoldenSet:
                 if path.stat().st_size != stated["bytes"]:
                     found = f"{path} has {path.stat().st_size} bytes"
                     raise DataError(found, f"{stated['bytes']}", "export the golden set again")
-                if not self.hashed:
-                    continue
-                with path.open("rb") as file:
-                    digest = _digest(file)
             except OSError as error:
                 raise DataError(f"cannot read {path} ({error.strerror})") from None
-            if digest.hexdigest() != stated["sha256"]:
+            if self.hashed and sha256(path) != stated["sha256"]:
                 raise DataError(
                     f"{path} is not what was exported (SHA-256)", "", "export the golden set again"
                 )
@@ -152,13 +149,6 @@ class GoldenSet:
                     remedy="export the golden set again",
                 )
         return codes
-
-
-def _digest(file: Any) -> Any:
-    digest = hashlib.sha256()
-    while part := file.read(1 << 20):
-        digest.update(part)
-    return digest
 
 
 def load(folder: Path, hashed: bool = True) -> GoldenSet:

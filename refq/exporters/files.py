@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -136,6 +137,18 @@ def content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror})") from None
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes; DataError where it cannot be read."""
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(1 << 20):
+                found.update(part)
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror})") from None
+    return found.hexdigest()
 
 
 def bounded(words: int, array: Array, path: Path) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from refq.errors import OptionError
+from refq.exporters.files import sha256
 from refq.golden.arrays import GoldenArray
 from refq.golden.form import Form
 from refq.networks.graph import INPUT, Network
@@ -111,14 +111,6 @@ def check_names(listed: Sequence[GoldenArray], form: Form) -> None:
 def files(folder: Path) -> dict[str, dict[str, Any]]:
     """{name: size and SHA-256} of all files in a folder."""
     return {
-        path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.iterdir())
     }
-
-
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            found.update(part)
-    return found.hexdigest()
