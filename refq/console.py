@@ -7,7 +7,9 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,8 +30,9 @@ def run(
     """Parses and runs; bad input becomes one line on stderr and exit code 2."""
     try:
         parser.error = _refuse  # type: ignore[method-assign]
-        status = main(parser.parse_args(arguments))
-        sys.stdout.flush()
+        with _terminable():
+            status = main(parser.parse_args(arguments))
+        tell()
         return status
     except RefqError as error:
         print(f"refq: {error}", file=sys.stderr)
@@ -45,9 +48,43 @@ def run(
         print(f"refq: {told}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # the reader of stdout went away; there is nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _unheard()
         return 0
+    except OSError as error:
+        _unheard()
+        print(f"refq: {error.strerror or error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def tell(*lines: str) -> None:
+    """Prints lines. A reader of stdout that went away, as `head` does, changes no exit code."""
+    if sys.stdout is None:
+        return  # closed by the caller
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _unheard()
+
+
+def _unheard() -> None:
+    """From here on nobody hears what is printed."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what is half written goes, what is kept stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse(message: str) -> NoReturn:
@@ -68,6 +105,9 @@ def _whole(path: str, write: Callable[[Path], object]) -> None:
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        if target.exists() and not target.is_file():
+            write(target)  # a device or a pipe, which nothing may take the place of
+            return
         write(partial)
         os.replace(partial, target)
     except OSError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ MOST_BYTES = 4_000_000_000
 GROUPS = ("parameters", "tensors")
 # what the C model reads
 C_FORM = Form(raw, "raw", Layout(NCHW), Packing(byte_order=LITTLE))
-VECTORS = "vectors"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,6 +75,8 @@ def _main(arguments: argparse.Namespace) -> int:
         raise OptionError("--json without --out", "--out DIR, whose manifest it is")
     for path in folders:
         console.check_new_folder(path)
+    if len({Path(path).absolute() for path in folders}) < len(folders):
+        raise OptionError(f"one folder for two: {', '.join(folders)}", "a folder for each")
     stages = _stages(arguments.stages)
     inputs = open_inputs(arguments)
     subject = _subject(arguments, inputs, span(inputs.network, arguments.layers), stages)
@@ -82,70 +84,62 @@ def _main(arguments: argparse.Namespace) -> int:
         console.write_json(arguments.save_plan, subject.plan.to_json())
     told = []
     try:
-        if arguments.out:
-            told.append(_golden(arguments, inputs, subject, form))
-        if arguments.c_model:
-            told.append(_c_model(arguments, inputs, subject))
-        if arguments.rtl:
-            told.append(_rtl(arguments, inputs, subject))
+        # folders appear when the last of them is done
+        with contextlib.ExitStack() as stack:
+            new = {path: stack.enter_context(console.new_folder(path)) for path in folders}
+            if arguments.rtl:
+                told.append(_rtl(new[arguments.rtl], arguments.rtl, inputs, subject))
+            if arguments.c_model:
+                told.append(_c_model(new[arguments.c_model], arguments, inputs, subject))
+            if arguments.out:
+                content, seconds = _filled(new[arguments.out], arguments, inputs, subject, form)
+                told.append(_told(arguments.out, content, seconds))
+        if arguments.json == "-":
+            console.tell(json.dumps(content, indent=1, allow_nan=False))
+        elif arguments.json:
+            console.write_json(arguments.json, content)
     except DisagreementError as error:
         print(f"refq: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; no folder was written by halves") from None
     if arguments.json != "-":
-        print("\n".join(told))
+        console.tell(*told)
     return 0
 
 
-def _golden(arguments: argparse.Namespace, inputs: Inputs, subject: Subject, form: Form) -> str:
-    content, seconds = _filled(arguments, arguments.out, inputs, subject, form)
-    if arguments.json == "-":
-        print(json.dumps(content, indent=1, allow_nan=False))
-    elif arguments.json:
-        console.write_json(arguments.json, content)
-    return _told(arguments.out, content, seconds)
-
-
 def _filled(
+    folder: Path,
     arguments: argparse.Namespace,
-    path: str,
     inputs: Inputs,
     subject: Subject,
     form: Form,
-    inside: str = "",
-    finish: Callable[[Path, dict[str, Any]], object] = lambda folder, content: None,
 ) -> tuple[dict[str, Any], float]:
-    """A golden set in a new folder, or in one inside it: (its manifest, seconds of writing)."""
+    """A golden set in a folder: (its manifest, seconds of writing)."""
     listed = subject.listed()
     if not listed:
         raise OptionError("nothing to export", "--layers and --stages that the plan has")
-    check_room(Path(path).absolute().parent, listed, form, arguments.max_bytes)
+    check_room(folder, listed, form, arguments.max_bytes)
     batches = (images for images, _ in inputs.test_batches())
-    with console.new_folder(path) as folder, bar(subject.images, "export") as progress:
-        (folder / inside).mkdir(exist_ok=True)
-        content, seconds = write(
-            folder / inside, subject, form, batches, _about(inputs), progress.update
-        )
-        finish(folder, content)
-    return content, seconds
+    with bar(subject.images, "export") as progress:
+        return write(folder, subject, form, batches, _about(inputs), progress.update)
 
 
-def _c_model(arguments: argparse.Namespace, inputs: Inputs, subject: Subject) -> str:
+def _c_model(folder: Path, arguments: argparse.Namespace, inputs: Inputs, subject: Subject) -> str:
     if subject.stages is not None:
         raise OptionError("--stages with --c-model", "all of them: the model checks each")
-    content, _ = _filled(
-        arguments, arguments.c_model, inputs, subject, C_FORM, VECTORS, c_model.write
-    )
+    vectors = folder / c_model.VECTORS
+    vectors.mkdir()
+    content, _ = _filled(vectors, arguments, inputs, subject, C_FORM)
+    c_model.write(folder, content)
     count = sum(each["kind"] == TENSOR for each in content["arrays"])
     return f"a C model and {count} tensors to check it in {arguments.c_model}: make check"
 
 
-def _rtl(arguments: argparse.Namespace, inputs: Inputs, subject: Subject) -> str:
+def _rtl(folder: Path, path: str, inputs: Inputs, subject: Subject) -> str:
     images, _ = next(iter(inputs.test_batches()))
-    with console.new_folder(arguments.rtl) as folder:
-        rtl.write(folder, subject.network, subject.own, subject.plan, images[:1])
-    return f"Verilog units and self-checking benches in {arguments.rtl}: make"
+    rtl.write(folder, subject.network, subject.own, subject.plan, images[:1], subject.chosen)
+    return f"Verilog units and self-checking benches in {path}: make"
 
 
 def _form(arguments: argparse.Namespace) -> Form:

@@ -13,9 +13,10 @@ from refq.diagnosis import golden, report
 from refq.diagnosis.comparing import Comparison
 from refq.diagnosis.device import Asked, open_device, sources
 from refq.diagnosis.golden import Entry, GoldenSet
-from refq.errors import DataError, OptionError, unknown
+from refq.errors import DataError
 from refq.exporters.layouts import NCHW, NHWC, TILED
 from refq.exporters.words import BIG, HIGH_FIRST, LITTLE, LOW_FIRST
+from refq.golden.span import selected
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,11 +66,11 @@ def _main(arguments: argparse.Namespace) -> int:
     )
     content = report.to_json(told)
     if arguments.json == "-":
-        print(json.dumps(content, indent=1, allow_nan=False))
+        console.tell(json.dumps(content, indent=1, allow_nan=False))
         return told.status
     if arguments.json:
         console.write_json(arguments.json, content)
-    print("\n".join(report.lines(told, arguments.all)))
+    console.tell(*report.lines(told, arguments.all))
     return told.status
 
 
@@ -78,17 +79,7 @@ def chosen(known: GoldenSet, asked: str | None) -> list[Entry]:
     OptionError for layers that the set does not have."""
     if asked is None:
         return list(known.entries)
-    names = list(known.layers)
-    wanted: set[str] = set()
-    for part in asked.split(","):
-        ends = part.split(":")
-        for name in ends:
-            if name not in names:
-                raise unknown("layer", name, names)
-        places = [names.index(name) for name in ends]
-        if len(ends) > 2 or places[0] > places[-1]:
-            raise OptionError(f"--layers {part}", "FIRST:LAST in the network's order")
-        wanted.update(names[places[0] : places[-1] + 1])
+    wanted = selected(list(known.layers), asked)
     entries = [
         entry
         for entry in known.entries

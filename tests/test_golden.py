@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,35 @@ def test_a_cut_has_what_it_reads_and_no_more(tmp_path: Path) -> None:
     assert all(each["codes_sha256"] == sums[each["name"]] for each in alone["arrays"])
 
 
+@pytest.mark.parametrize("stage", ["sum", "accumulator"])
+def test_a_cut_may_end_before_a_relu(stage: str, tmp_path: Path) -> None:
+    manifest = exported(
+        tmp_path / "set", "alexnet", "--scheme", "uniform", "--calibrate", "5", "--layers", "conv2",
+        "--stages", stage,
+    )  # fmt: skip
+    assert [each["name"] for each in manifest["arrays"]] == [f"conv2.{stage}"]
+
+
+def test_all_folders_appear_or_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    golden, rtl = tmp_path / "golden", tmp_path / "rtl"
+    arguments = ["alexnet", "--scheme", "enq", "--calibrate", "5", "--out", str(golden)]
+    random = ["--rounding", "stochastic", "--rtl", str(rtl)]
+    assert export.main([*arguments, *random]) == 2
+    assert "rounds at random" in capsys.readouterr().err
+    assert export.main([*arguments, "--c-model", str(golden)]) == 2
+    assert "a folder for each" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_units_of_a_cut_are_its_layers(tmp_path: Path) -> None:
+    rtl = tmp_path / "rtl"
+    arguments = ["alexnet", "--scheme", "knq", "--calibrate", "5", "--layers", "relu1:conv2"]
+    assert export.main([*arguments, "--rtl", str(rtl)]) == 0
+    listed = json.loads((rtl / "layers.json").read_text())
+    tensors = [layer["tensors"] for layer in listed["units"]["qk"]["layers"]]
+    assert tensors == [["relu1"], ["norm1", "pool1"], ["relu2"]]
+
+
 def test_two_exports_are_the_same_bytes(tmp_path: Path) -> None:
     arguments = ("alexnet", "--scheme", "enq", "--calibrate", "9", "--images", "3")
     found = []
@@ -323,15 +353,16 @@ def test_fused_kernels_that_are_wrong_write_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_export_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, seen = writing._one_image, []
 
     def second_is_stopped(*args: Any) -> None:
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
         if len(seen) == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(how)
         own(*args)
 
     monkeypatch.setattr(writing, "_one_image", second_is_stopped)
@@ -352,7 +383,7 @@ def test_an_interrupted_export_leaves_nothing(
         (["--out", "OUT", "--scheme", "enq", "--format", "vhdl"], "one of c, coe, hdf5"),
         (["--out", "OUT", "--scheme", "enq", "--layout", "CHWN"], "NCHW, NHWC, tiled"),
         (["--out", "OUT", "--scheme", "enq", "--layers", "conv9"], "one of conv1"),
-        (["--out", "OUT", "--scheme", "enq", "--layers", "conv3:conv1"], "before or at conv3"),
+        (["--out", "OUT", "--scheme", "enq", "--layers", "conv3:conv1"], "in the network's order"),
         (["--out", "OUT", "--scheme", "enq", "--stages", "sums"], "one of accumulator"),
         (["--out", "OUT", "--scheme", "enq", "--lanes", "0"], "1 to 4096"),
         (["--out", "OUT", "--scheme", "enq", "--lanes", "4"], "a format of text"),

@@ -123,6 +123,8 @@ def assignments(case: Case) -> Iterator[Guess]:
     text = f"assignment: {rules[not code['nearest']]} instead of {rules[code['nearest']]}"
     yield Guess("assignment", text, _ended(line, rounded, not code["nearest"]))
     if code["kind"] != "shift":
+        text = "comparators: above a threshold instead of at it or above"
+        yield Guess("comparison", text, lambda places: line.end(rounded(places) - 1))
         return
     for more, side in ((-1, "fewer"), (1, "more")):
         text = f"storage code: one bit {side} dropped than {code['drop']}"

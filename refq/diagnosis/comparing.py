@@ -47,6 +47,13 @@ OF_STEPS: tuple[Hypothesis, ...] = (
 )
 # so plain that nothing else is asked first
 OF_WORDS: tuple[Hypothesis, ...] = (encoding.constant, encoding.one_bit)
+# stages in order of computation; sums of parts come together
+RANK = {
+    "operand": 0, "accumulator": 1, "base_sum": 1, "residual_sum": 1, "sum": 2, "rounded": 3,
+    "code": 4, "value": 5, "": 6,
+}  # fmt: skip
+# stages that a rounding comes before
+ROUNDED = ("rounded", "code", "value", "operand")
 MOST_DIFFERENCES = 8
 
 
@@ -87,6 +94,10 @@ class Result:
     @property
     def name(self) -> str:
         return self.source.name
+
+    @property
+    def stage(self) -> str:
+        return self.name.rpartition(".")[2]
 
     @property
     def layer(self) -> str:
@@ -185,21 +196,33 @@ class Comparison:
             first=_mismatch(case),
             differences=shown,
             others=int(counts[MOST_DIFFERENCES:].sum()),
-            explanations=tuple(explanations) or _by_one(values, base.wrong, bool(follows)),
+            explanations=tuple(explanations)
+            or (() if follows else _by_one(told.stage, values, base.wrong)),
             regions=tuple(regions(case)),
             follows=None if explanations else follows,
         )
 
     def _upstream(self, result: Result) -> str | None:
-        """The first wrong array that this one is computed from: of its own layer, or of the
-        nearest layers above that the device wrote anything of."""
+        """The wrong array that this one is computed from, of those that the device wrote: the
+        stage before, or what the layer reads. One that is equal excuses nothing below it."""
+        before = self._last(result.layer, RANK.get(result.stage, 0))
+        if before:
+            return next((each.name for each in before if each.miscomputed), None)
         own = [each for each in self.results.values() if each.layer == result.layer]
-        wrong = [each.name for each in own if each.miscomputed and each.name != result.name]
-        if wrong:
-            return wrong[0]
-        if result.entry.kind != TENSOR:
-            return None
+        wrong = [each.name for each in own if each.miscomputed and each.entry.kind != TENSOR]
+        if wrong or result.entry.kind != TENSOR:
+            return wrong[0] if wrong else None
         return self._inputs_wrong(result.layer, set())
+
+    def _last(self, layer: str, end: int) -> list[Result]:
+        """The layer's tensors of the last stage that the device wrote, before a rank."""
+        found = [
+            each
+            for each in self.results.values()
+            if each.layer == layer and each.entry.kind == TENSOR and RANK.get(each.stage, 0) < end
+        ]
+        top = max((RANK.get(each.stage, 0) for each in found), default=0)
+        return [each for each in found if RANK.get(each.stage, 0) == top]
 
     def _inputs_wrong(self, layer: str, seen: set[str]) -> str | None:
         known = self.golden.layers.get(layer)
@@ -207,11 +230,7 @@ class Comparison:
             if above in seen:
                 continue
             seen.add(above)
-            results = [
-                each
-                for each in self.results.values()
-                if each.layer == above and each.entry.kind == TENSOR
-            ]
+            results = self._last(above, len(RANK))
             wrong = [each.name for each in results if each.miscomputed]
             if wrong:
                 return wrong[0]
@@ -256,17 +275,20 @@ def _mismatch(case: Case) -> Mismatch:
 
 def _differences(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """found - expected and how often, the most frequent first."""
-    off = case.found[case.wrong] - case.expected[case.wrong]
-    values, counts = np.unique(off, return_counts=True)
-    order = np.lexsort((np.abs(values), -counts))
+    found, expected = case.found[case.wrong], case.expected[case.wrong]
+    if max(abs(int(end)) for part in (found, expected) for end in (part.min(), part.max())) >> 62:
+        # their differences could leave 64 bits
+        found, expected = found.astype(object), expected.astype(object)
+    values, counts = np.unique(found - expected, return_counts=True)
+    order = np.lexsort((np.abs(values).astype(float), -counts))
     return values[order], counts[order]
 
 
-def _by_one(values: np.ndarray, wrong: int, follows: bool) -> tuple[Explanation, ...]:
+def _by_one(stage: str, values: np.ndarray, wrong: int) -> tuple[Explanation, ...]:
     """Nothing fits, but no word is off by more than one."""
-    if follows or np.abs(values).max() > 1:
+    if max(abs(int(each)) for each in values) > 1:
         return ()
-    text = (
-        "probably a rounding rule: no word is off by more than 1, but no rule refq knows fits all"
-    )
+    text = "no word is off by more than 1, but no rule refq knows fits all"
+    if stage in ROUNDED:
+        text = f"probably a rounding rule: {text}"
     return (Explanation("by-one", text, 0, wrong),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +163,8 @@ def _source(
         for stem in stems(name, entry, golden):
             if module.SINGLE is None:
                 path = device.folder / (stem + module.SUFFIX)
-                if path.is_file():
+                # what is there but is no file is told when it is read
+                if os.path.lexists(path):
                     return Source(entry, name, path, format_, stem)
             for path, of, keys in containers:
                 if of == format_ and stem in keys:

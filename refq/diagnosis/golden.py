@@ -234,6 +234,8 @@ def _layer(stored: Mapping[str, Any]) -> Layer:
             _whole(each, 2, 62)
         Overflow(declared["overflow"]), Rounding(declared["rounding"])
     inputs = tuple(_text(each) for each in stored["inputs"])
+    if not inputs and stored["type"] != "Input":
+        raise ValueError(f"layer {stored['name']} without inputs")
     return Layer(_text(stored["name"]), _text(stored["type"]), inputs, declared, kept)
 
 
@@ -248,6 +250,8 @@ def _entry(stored: Mapping[str, Any], layout: Layout) -> Entry:
         _text(stored[key])
         for key in ("name", "layer", "stage", "kind", "format", "file", "codes_sha256")
     )
+    if file in ("", ".", "..") or "/" in file or "\\" in file:
+        raise ValueError(f"file {file!r} of {name}, not one in the folder")
     return Entry(
         name, layer, stage, kind, shape, stored_shape, tuple(map(_text, stored["stored_axes"])),
         _whole(stored["bits"], 1, 63), _flag(stored["signed"]),

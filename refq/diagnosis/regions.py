@@ -35,8 +35,8 @@ def _along(places: np.ndarray, length: int, name: str) -> list[str]:
     of = f"of {length}"
     if hit.size == length:
         return []
-    if name in ("row", "column") and set(hit) <= {0, length - 1}:
-        return [f"only {_listed(hit, name)} {of}: padding"]
+    if name in ("row", "column") and set(hit) <= {0, length - 1} and places.size >= ENOUGH:
+        return [f"only {_listed(hit, name)} {of} (padding?)"]
     if hit.size <= LISTED and 2 * hit.size <= length:
         return [f"only {_listed(hit, name)} {of}"]
     steps = np.unique(np.diff(hit))
@@ -64,7 +64,7 @@ def _border(case: Case, index: tuple[np.ndarray, ...]) -> list[str]:
     y, x = index[2], index[3]
     rows, columns = (y == 0) | (y == height - 1), (x == 0) | (x == width - 1)
     if (rows | columns).all() and not rows.all() and not columns.all():
-        return ["only the outermost rows and columns: padding"]
+        return ["only the outermost rows and columns (padding?)"]
     return []
 
 

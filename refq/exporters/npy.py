@@ -77,6 +77,11 @@ def read_stream(file: BinaryIO, path: Path, array: Array, length: int) -> Words:
     """The same of an open file of so many bytes; fewer words where it ends early."""
     try:
         version = np.lib.format.read_magic(file)
+        size = 2 if version == (1, 0) else 4
+        prefix = file.read(size)
+        if int.from_bytes(prefix, "little") > LONGEST_HEADER:
+            raise ValueError(f"{int.from_bytes(prefix, 'little')} bytes")
+        file.seek(-size, 1)
         header = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,

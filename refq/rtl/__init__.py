@@ -5,7 +5,7 @@ the oracle says (docs/hardware.md).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,19 @@ MODES_SUM_BITS, MODES_LEFT = 44, 3
 
 
 def write(
-    folder: Path, network: Network, weights: IntegerWeights, plan: Plan, images: np.ndarray
+    folder: Path,
+    network: Network,
+    weights: IntegerWeights,
+    plan: Plan,
+    images: np.ndarray,
+    chosen: Collection[str] | None = None,
 ) -> None:
     """Units, a module that instantiates them for a plan, vectors, benches and a Makefile.
 
     folder: there and empty. images: float32 (N, C, H, W), preprocessed; the first one gives the
-    operands of sums. All vectors are the oracle's. Raises OptionError for a float simulation, and
-    FormatError for stochastic rounding and what the units cannot hold; nothing is written then.
+    operands of sums. chosen: layers whose sums and stored codes are taken, all by default. All
+    vectors are the oracle's. Raises OptionError for a float simulation, and FormatError for
+    stochastic rounding and what the units cannot hold; nothing is written then.
     """
     if plan.arithmetic == FLOAT:
         raise OptionError(
@@ -48,8 +54,13 @@ def write(
         raise FormatError(
             "a plan that rounds at random", "another rounding: refq_requantize has no random bits"
         )
-    units = tables.units(tables.coded_rows(network, plan))
-    dots = samples.sampled(network, weights, plan, images)
+    chosen = network.shapes.keys() if chosen is None else chosen
+    units = tables.units(tables.coded_rows(network, plan, chosen))
+    dots = samples.sampled(network, weights, plan, images, chosen)
+    if not units and not dots:
+        raise OptionError(
+            "layers without codes and without sums", "a convolution, a dense layer or stored codes"
+        )
     sizes = samples.sizes(weights, plan, network)
     sums = [vectors.summed(dot) for dot in dots]
     layers = {node.name: number for number, node in enumerate(network.weighted)}
@@ -66,7 +77,8 @@ def write(
         files["refq_units.v"] = benches.top(units, f"{network.name} under {plan.scheme}").encode()
     for unit in units:
         files |= _codes(unit)
-    files |= _macs("mac", dots, sums, layers, **sizes)
+    if dots:
+        files |= _macs("mac", dots, sums, layers, **sizes)
     if codes:
         files |= _requantized("requantize", codes, SUM_BITS=min(64, sizes["SUM_BITS"]))
     listed = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,15 +51,26 @@ class Dot:
     stored: Stored | None
 
 
-def sampled(network: Network, weights: IntegerWeights, plan: Plan, images: np.ndarray) -> list[Dot]:
-    """Outputs of every weighted layer for the first image, in order of computation: corners, and
-    others that a seed of the layer's name chooses.
+def sampled(
+    network: Network,
+    weights: IntegerWeights,
+    plan: Plan,
+    images: np.ndarray,
+    chosen: Collection[str],
+) -> list[Dot]:
+    """Outputs of every chosen weighted layer for the first image, in order of computation: corners,
+    and others that a seed of the layer's name chooses.
 
     images: float32 (N, C, H, W), preprocessed. Raises FormatError for clustered layers that
     limit after every MAC, which take more than one accumulator.
     """
     for name, own in weights.layers.items():
-        if own.split and own.accumulator.every_mac and own.accumulator.bits is not None:
+        if (
+            name in chosen
+            and own.split
+            and own.accumulator.every_mac
+            and own.accumulator.bits is not None
+        ):
             raise FormatError(
                 f"layer {name}: base kernels and residuals with limits after every MAC",
                 "limits at the end, or exact accumulators: refq_mac has one accumulator",
@@ -68,11 +79,11 @@ def sampled(network: Network, weights: IntegerWeights, plan: Plan, images: np.nd
 
     def observe(node: Node | None, tensor: Any) -> None:
         for reader in network.consumers[node.name if node else INPUT]:
-            if reader.name in weights.layers:
+            if reader.name in weights.layers and reader.name in chosen:
                 found[reader.name] = _dots(network, reader, weights, plan, tensor)
 
     forward(network, weights, plan, images[:1], observe=observe, fused=False)
-    return [dot for node in network.weighted for dot in found[node.name]]
+    return [dot for node in network.weighted for dot in found.get(node.name, ())]
 
 
 def _dots(

@@ -4,7 +4,7 @@ codes (paper A, Figs. 2 and 3).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from refq.errors import FormatError
@@ -63,13 +63,15 @@ class Unit:
         return found
 
 
-def coded_rows(network: Network, plan: Plan) -> tuple[Row, ...]:
+def coded_rows(
+    network: Network, plan: Plan, chosen: Collection[str] | None = None
+) -> tuple[Row, ...]:
     """The layers of a plan whose inputs are stored as codes, in order of computation. The others
-    read value codes, which pass no unit."""
+    read value codes, which pass no unit. chosen: of these layers' tensors alone."""
     found = []
     for point in storage_points(network):
         kept = plan.kept(point)
-        if kept and kept.code:
+        if kept and kept.code and (chosen is None or set(point.tensors) & set(chosen)):
             found.append(Row(point.name, point.tensors, kept.format.bits, kept.code))
     return tuple(found)
 
