@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parent))
+import onnx_model
 import peers
 
 from refq import console, schemes
@@ -130,7 +131,7 @@ def contenders(
         cases[label] = (plan, integer)
         out[label] = lambda batch, p=plan, w=integer: forward(network, w, p, batch)
     if not ours_only:
-        model = peers.to_onnx(network, weights)
+        model = onnx_model.to_onnx(network, weights)
         quantized = peers.to_int8(model, images[:2])
         for label, each in (("float32", model), ("int8", quantized)):
             ort = peers.with_onnxruntime(each, threads)

@@ -29,6 +29,7 @@ from refq.layers import (
     MaxPool,
     ReLU,
     Softmax,
+    Subsample,
 )
 from refq.memory import MapMemory
 from refq.networks.graph import INPUT, Network, Node
@@ -285,6 +286,8 @@ class _FloatSteps:
                 return ops.relu(x)
             case Concat():
                 return ops.concat(inputs)
+            case Subsample():
+                return ops.subsample(x, layer.strides, layer.channels)
             case Add():
                 return ops.add(inputs)
             case Softmax():

@@ -26,6 +26,7 @@ from refq.layers import (
     MaxPool,
     ReLU,
     Softmax,
+    Subsample,
     output_shape,
 )
 from refq.networks.graph import INPUT, Node
@@ -137,6 +138,9 @@ class IntegerSteps:
                 codes = ops.concat([each.codes for each in inputs])
                 entry = self.plan.tensors[node.name]
                 return self._stored(node, Tensor(codes, x.frac_bits, entry))
+            case Subsample():
+                codes = ops.subsample(x.codes, layer.strides, layer.channels)
+                return Tensor(codes, x.frac_bits, self.plan.tensors[node.name])
             case Add():
                 total = self._sum(inputs)
                 self._note(node.name, "sum", total.codes)

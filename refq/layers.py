@@ -89,6 +89,15 @@ class Concat:
 
 
 @dataclass(frozen=True)
+class Subsample:
+    """Every so many rows and columns, from the first on, between channels of zeros: the shortcut
+    of He et al. 2016, section 3.3, option A. channels: how many zeros come before and after."""
+
+    strides: Pair
+    channels: Pair = (0, 0)
+
+
+@dataclass(frozen=True)
 class Add:
     """Elementwise sum of its inputs."""
 
@@ -99,7 +108,7 @@ class Softmax:
 
 
 Layer = Union[
-    Conv, Dense, MaxPool, AvgPool, GlobalAvgPool, LRN, ReLU, Concat, Add, Softmax
+    Conv, Dense, MaxPool, AvgPool, GlobalAvgPool, LRN, ReLU, Concat, Subsample, Add, Softmax
 ]  # fmt: skip
 WEIGHTED = (Conv, Dense)
 
@@ -156,6 +165,14 @@ def output_shape(layer: Layer, inputs: tuple[Shape, ...]) -> Shape:
         return shape
     if isinstance(layer, GlobalAvgPool):
         return (shape[0],)
+    if isinstance(layer, Subsample):
+        if min(layer.strides) < 1 or min(layer.channels) < 0:
+            raise ShapeError(
+                f"Subsample with strides {layer.strides} and {layer.channels} more channels",
+                "strides of 1 or more and channels of 0 or more",
+            )
+        sizes = (-(-size // stride) for size, stride in zip(shape[1:], layer.strides))
+        return (shape[0] + sum(layer.channels), *sizes)
     if isinstance(layer, Conv):
         if layer.group < 1 or shape[0] % layer.group or layer.out_channels % layer.group:
             raise ShapeError(

@@ -645,6 +645,17 @@ def concat(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(channels, axis=1)
 
 
+def subsample(
+    x: np.ndarray, strides: tuple[int, int], channels: tuple[int, int] = (0, 0)
+) -> np.ndarray:
+    rows, columns = range(0, x.shape[2], strides[0]), range(0, x.shape[3], strides[1])
+    before, after = channels
+    out = np.zeros((len(x), before + x.shape[1] + after, len(rows), len(columns)), x.dtype)
+    for n, c, r, s in np.ndindex(len(x), x.shape[1], len(rows), len(columns)):
+        out[n, before + c, r, s] = x[n, c, rows[r], columns[s]]
+    return out
+
+
 def add(arrays: Sequence[np.ndarray]) -> np.ndarray:
     kind = np.float32 if arrays[0].dtype.kind == "f" else np.int64
     total = np.zeros(arrays[0].shape, kind)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from refq.layers import WEIGHTED, Add, Concat, Conv, Dense, MaxPool, ReLU, Softmax
+from refq.layers import WEIGHTED, Add, Concat, Conv, Dense, MaxPool, ReLU, Softmax, Subsample
 from refq.networks.graph import INPUT, Network, Node
 
 
@@ -20,8 +20,8 @@ class Point:
     share that layer, `layer.tensor`.
     width_of: the weighted layer downstream whose bit-width they follow, or the name.
     tensors: all tensors in this format. makers: those that are quantized; the others (max
-    pools, concatenations) only move codes. producers: the weighted layers whose outputs are
-    stored here. readers: layers that compute with them.
+    pools, concatenations, subsampled shortcuts) only move codes. producers: the weighted layers
+    whose outputs are stored here. readers: layers that compute with them.
     """
 
     name: str
@@ -49,11 +49,12 @@ def is_wide(network: Network, node: Node) -> bool:
 
 
 def moves_codes(network: Network, node: Node) -> bool:
-    """True for layers whose output codes are some of their input codes."""
+    """True for layers whose output codes are some of their input codes, or zeros of their own that
+    need no code (contract section 2)."""
     if isinstance(node.layer, ReLU):
         source = network.by_name.get(node.inputs[0])
         return source is None or not is_wide(network, source)
-    return isinstance(node.layer, (MaxPool, Concat))
+    return isinstance(node.layer, (MaxPool, Concat, Subsample))
 
 
 def carried_drops(
@@ -63,6 +64,9 @@ def carried_drops(
     parts = [drops.get(name, ()) for name in node.inputs]
     if not any(parts):
         return ()
+    if isinstance(node.layer, Subsample):
+        before, after = node.layer.channels
+        return (0,) * before + parts[0] + (0,) * after
     sizes = [network.shapes[name][0] for name in node.inputs]
     return tuple(d for part, size in zip(parts, sizes) for d in part or (0,) * size)
 

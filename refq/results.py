@@ -19,6 +19,8 @@ from refq.cost import (
     weight_bits,
 )
 from refq.evaluation_figures import figures
+from refq.joins import joins
+from refq.layers import Add
 from refq.measure import Measurement
 from refq.networks.graph import INPUT, Network
 from refq.plan import FLOAT, Codebook, Plan
@@ -108,6 +110,9 @@ class Report:
             "agreement": {"top1": measured.agreement.percent()["top1"] if self.plan else None},
             "output_sqnr_db": measured.output.sqnr_db if self.plan else None,
             "layers": [vars(row) for row in layer_rows(self)],
+            "joins": [each.to_json() for each in joins(self.network, self.plan, FLOAT32)]
+            if self.plan
+            else [],
             "memory": {
                 "megabytes": self.memory.megabytes,
                 "mebibytes": self.memory.mebibytes,
@@ -150,13 +155,21 @@ def versions() -> dict[str, str]:
 
 
 def layer_rows(report: Report) -> list[LayerRow]:
-    """A row for each weighted layer and each other layer that reads stored values, in order."""
+    """A row for each weighted layer and each other layer that reads stored values, in order; for an
+    addition one for each operand, `layer.operand`."""
     points = storage_points(report.network)
     order = {name: index for index, name in enumerate(report.network.shapes)}
     rows = []
     for point in points:
         for index, name in enumerate(point.readers or (point.name,)):
-            rows.append((order.get(name, len(order)), _row(report, point, name, index == 0)))
+            place, labels = order.get(name, len(order)), [name]
+            reader = report.network.by_name.get(name)
+            if reader is not None and isinstance(reader.layer, Add):
+                labels = [f"{name}.{each}" for each in reader.inputs if each in point.tensors]
+            rows += [
+                (place, _row(report, point, label, index == at == 0))
+                for at, label in enumerate(labels)
+            ]
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
@@ -204,6 +217,8 @@ def as_text(report: Report) -> str:
         lines += ["", *_table(layer_rows(report))]
         if any(row.name == "output" for row in layer_rows(report)):
             lines.append("output: what the last layer leaves behind, stored like an input")
+        found = [f"  {each}" for each in joins(report.network, report.plan, FLOAT32)]
+        lines += ["", "joins", *found] if found else []
         lines += ["", *_formats(report.plan)]
         lines.append(_rules(report.plan))
         lines += _codebooks(report, report.plan)

@@ -17,7 +17,7 @@ from refq.float_formats import AffineGrid, MiniFloat, Number
 from refq.formats import FormatGrid, Rounding
 from refq.fused_float import Mapped, PendingFloat
 from refq.kernels.rounded import round_rows
-from refq.layers import Concat, MaxPool, ReLU
+from refq.layers import Concat, MaxPool, ReLU, Subsample
 from refq.networks.graph import INPUT, Network, Node
 from refq.plan import Clustered, Coefficients, Plan, TensorPlan
 from refq.points import is_wide
@@ -114,7 +114,7 @@ class RoundedSteps:
             return replace(result, later=self.plan.tensors.get(node.name))
         if isinstance(node.layer, ReLU) and x.later:
             result = self._rounded(result, x.later)
-        elif self.waits and isinstance(node.layer, (ReLU, MaxPool, Concat)):
+        elif self.waits and isinstance(node.layer, (ReLU, MaxPool, Concat, Subsample)):
             # values pass through these as they are
             same = len({each.stored for each in inputs}) == 1
             result = replace(result, stored=x.stored if same else None)

@@ -20,7 +20,7 @@ import numpy as np
 
 from refq import networks
 from refq.errors import OptionError, RefqError, WeightsError
-from refq.layers import Shape
+from refq.layers import Add, Shape
 from refq.networks import Network
 
 TEXT_ATTRIBUTES = ("network", "data_set", "source", "licence", "sha256")
@@ -92,16 +92,32 @@ def load(
 
 
 def random_weights(network: Network, seed: int) -> Weights:
-    """He et al. 2015: normal weights of variance 2 / fan-in, zero biases."""
+    """He et al. 2015: normal weights of variance 2 / fan-in, zero biases.
+
+    What an addition reads has less, so that sums do not double from block to block.
+    """
     rng = np.random.default_rng(seed)
     weight, bias = {}, {}
+    shares = _shares(network)
     for name, shape in network.weight_shapes().items():
-        deviation = np.float32(np.sqrt(2.0 / np.prod(shape[1:])))
+        deviation = np.float32(np.sqrt(2.0 / shares.get(name, 1) / np.prod(shape[1:])))
         weight[name] = rng.standard_normal(shape, dtype=np.float32) * deviation
         bias[name] = np.zeros(shape[0], np.float32)
     return Weights(
         weight, bias, {"network": network.name, "source": f"He-initialised, seed {seed}"}
     )
+
+
+def _shares(network: Network) -> dict[str, int]:
+    """By what the variance of a layer that an addition reads is divided: where there is nothing but
+    layers with weights, by how many there are; beside a shortcut, by the number of additions."""
+    weighted, shares = network.weight_shapes(), {}
+    additions = [node for node in network.nodes if isinstance(node.layer, Add)]
+    for node in additions:
+        own = [name for name in node.inputs if name in weighted]
+        alone = len(own) == len(node.inputs)
+        shares.update(dict.fromkeys(own, len(own) if alone else len(additions)))
+    return shares
 
 
 def save(path: str | Path, network: Network, weights: Weights) -> None:

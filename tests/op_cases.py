@@ -230,6 +230,10 @@ def _rest() -> Iterator[Case]:
     for make in (real, codes):
         yield "concat", {"arrays": [make(2, 3, 4, 5), make(2, 1, 4, 5), make(2, 6, 4, 5)]}
         yield "add", {"arrays": [make(2, 3, 4, 5), make(2, 3, 4, 5), make(2, 3, 4, 5)]}
+        for strides, channels in (((2, 2), (0, 5)), ((1, 3), (2, 1)), ((4, 1), (0, 0))):
+            x = make(2, 3, 7, 9)
+            yield "subsample", {"x": x, "strides": strides, "channels": channels}
+        yield "subsample", {"x": make(3, 2, 6, 5), "strides": (5, 7)}
     for drop in (0, 1, 3, 7):
         for nearest in (True, False):
             yield "shift_encode", {

@@ -26,6 +26,8 @@ from refq.weights import Weights, load, random_weights
 BUNDLED: list[tuple[str, str, dict[str, Any]]] = [
     *((name, "uniform", {}) for name in ("vgg16", "alexnet", "squeezenet1_1")),
     *((name, "enq", {}) for name in ("vgg16", "alexnet", "squeezenet1_1")),
+    ("googlenet", "enq", {"bits_act": 4}),
+    ("resnet50", "uniform", {}),
     ("vgg16", "knq", {}),
     ("alexnet", "knq", {"saturate": False, "rounding": Rounding.TO_POS}),
     ("squeezenet1_1", "knq", {"assign": "floor", "bits_act": 3}),

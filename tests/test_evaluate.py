@@ -52,7 +52,7 @@ def test_main_job(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(layer["sqnr_db"] is None or layer["sqnr_db"] > 15 for layer in got["layers"])
 
 
-@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1"])
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "googlenet", "resnet50"])
 def test_other_bundled_networks(capsys: pytest.CaptureFixture[str], name: str) -> None:
     got = report(capsys, name, "--scheme", "uniform", "--images", "400")
     assert got["float"]["top1"] > 80
@@ -290,7 +290,7 @@ BAD: list[tuple[Callable[[Path], list[str]] | list[str], str]] = [
     (unreadable_image, r"a\.png"),
     (label_out_of_range, r"val\.txt:1.*label 1000; expected 0\.\.999"),
     (broken_plan, r"plan .*plan.json: a plan with KeyError"),
-    (["vgg61"], r"unknown network 'vgg61'; expected one of alexnet, squeezenet1_0"),
+    (["vgg61"], r"unknown network 'vgg61'; expected one of alexnet, alexnet_matconvnet"),
     (
         ["vgg16", "--scheme", "magic"],
         r"unknown scheme 'magic'; expected one of clnq, clustered",

@@ -16,7 +16,7 @@ TOP = Path(__file__).parents[1]
 FLOORS = [
     ["errors"],
     ["formats", "charts", "drawing", "tables", "published"],
-    ["layers", "float_formats", "ranking", "exporters"],
+    ["layers", "float_formats", "ranking", "exporters", "folding"],
     ["kernels", "oracle", "networks", "bundled"],
     ["points"],
     ["weights", "data", "plan", "calibrate", "cluster"],
@@ -26,7 +26,7 @@ FLOORS = [
     ["fused", "fused_float"],
     ["simulated"],
     ["engine"],
-    ["measure", "cost", "golden"],
+    ["measure", "cost", "golden", "joins"],
     ["rtl", "c_model"],
     ["evaluation_figures", "sections", "energy"],
     ["results", "console", "page", "search", "gather", "diagnosis"],

@@ -22,6 +22,7 @@ from refq.layers import (
     MaxPool,
     ReLU,
     Softmax,
+    Subsample,
     output_shape,
     pool_size,
 )
@@ -40,6 +41,10 @@ def conv_outputs(network: Network) -> int:
     ("name", "macs", "parameters", "outputs"),
     [
         ("alexnet", 724_406_816, 60_965_224, 650_080),
+        ("caffenet", 724_406_816, 60_965_224, 650_080),
+        ("alexnet_matconvnet", 724_406_816, 60_965_224, 650_080),
+        ("alexnet_torchvision", 714_188_480, 61_100_840, 484_992),
+        ("googlenet", 1_582_671_872, 6_998_552, 3_226_160),
         ("vgg16", 15_470_264_320, 138_357_544, 13_547_520),
         ("vgg19", 19_632_062_464, 143_667_240, 14_852_096),
         ("squeezenet1_0", None, 1_248_424, None),
@@ -54,6 +59,102 @@ def test_published_totals(
     if macs is not None:
         assert sum(network.macs().values()) == macs
         assert conv_outputs(network) == outputs
+
+
+# published parameters count gamma and beta of each normalised channel; folded, one bias is left
+@pytest.mark.parametrize(
+    ("name", "giga_macs", "unfolded"),
+    [
+        ("googlenet_torchvision", 1.498, 6_624_904),
+        ("resnet50", 3.858, 25_557_032),
+        ("resnet50_torchvision", 4.089, 25_557_032),
+        ("resnet101", 7.570, 44_549_160),
+        ("resnet101_torchvision", 7.801, 44_549_160),
+        ("resnet152", 11.282, 60_192_808),
+        ("resnet152_torchvision", 11.514, 60_192_808),
+        ("resnet20", 0.04055, 269_722),
+        ("resnet32", 0.0689, 464_154),
+        ("resnet44", 0.0972, 658_586),
+        ("resnet56", 0.1255, 853_018),
+    ],
+)
+def test_published_totals_of_normalised_networks(
+    name: str, giga_macs: float, unfolded: int
+) -> None:
+    network = BUILT[name]
+    normalised = sum(
+        shape[0]
+        for layer, shape in network.weight_shapes().items()
+        if isinstance(network.by_name[layer].layer, Conv)
+    )
+    assert sum(network.parameter_counts().values()) == unfolded - normalised
+    assert sum(network.macs().values()) / 1e9 == pytest.approx(giga_macs, rel=1e-3)
+
+
+def test_googlenets_published_table() -> None:
+    """Szegedy et al. 2015, Table 1: output sizes; weights and MACs of the stages that it gives."""
+    shapes, macs = BUILT["googlenet"].shapes, BUILT["googlenet"].macs()
+    assert shapes["pool1/3x3_s2"] == (64, 56, 56) and shapes["pool2/3x3_s2"] == (192, 28, 28)
+    assert shapes["pool3/3x3_s2"] == (480, 14, 14) and shapes["pool4/3x3_s2"] == (832, 7, 7)
+    outputs = [shape[0] for name, shape in shapes.items() if name.endswith("/output")]
+    assert outputs == [256, 480, 512, 512, 512, 528, 832, 832, 1024]
+    # of conv1 it gives 34 million operations; 7x7x3 times 64x112x112 are 118
+    mega = {
+        stage: sum(count for name, count in macs.items() if name.startswith(stage)) / 1e6
+        for stage in ("conv1", "conv2", "inception_3a", "inception_3b", "inception_5b")
+    }
+    assert mega == pytest.approx(
+        {"conv1": 118, "conv2": 360, "inception_3a": 128, "inception_3b": 304, "inception_5b": 71},
+        rel=0.01,
+    )
+
+
+def test_forms_of_alexnet() -> None:
+    def between(name: str) -> list[str]:
+        names = [node.name for node in BUILT[name].nodes]
+        return names[2 : names.index("conv2")]
+
+    assert between("alexnet") == ["norm1", "pool1"] and between("caffenet") == ["pool1", "norm1"]
+    assert between("alexnet_matconvnet") == between("alexnet_torchvision") == ["pool1"]
+    groups = {name: BUILT[name].by_name["conv4"].layer.group for name in BUILT if "alex" in name}
+    assert groups == {"alexnet": 2, "alexnet_matconvnet": 2, "alexnet_torchvision": 1}
+
+
+def test_forms_of_resnet() -> None:
+    """The same weights; where a stage's first block strides, and how the stem pools, differ."""
+    caffe, torch = BUILT["resnet50"], BUILT["resnet50_torchvision"]
+    assert caffe.weight_shapes() == torch.weight_shapes()
+    strides = [
+        [network.by_name[f"res3a_branch{part}"].layer.strides[0] for part in ("1", "2a", "2b")]
+        for network in (caffe, torch)
+    ]
+    assert strides == [[2, 2, 1], [2, 1, 2]]
+    assert caffe.by_name["pool1"].layer == MaxPool((3, 3), (2, 2), ceil_mode=True)
+    assert torch.by_name["pool1"].layer == MaxPool((3, 3), (2, 2), (1, 1, 1, 1))
+    for network in (caffe, torch):
+        sides = [network.shapes[f"{name}"][1] for name in ("pool1", "res2c", "res3d", "res4f")]
+        assert sides == [56, 56, 28, 14] and network.shapes["res5c"] == (2048, 7, 7)
+        depth = len([node for node in network.weighted if "branch1" not in node.name])
+        assert depth == 50
+    for name, depth in (("resnet101", 101), ("resnet152", 152)):
+        layers = [node.name for node in BUILT[name].weighted if "branch1" not in node.name]
+        assert len(layers) == depth
+    assert "res4b22_branch2c" in BUILT["resnet101"].by_name
+    assert "res3b7_branch2c" in BUILT["resnet152"].by_name
+    assert "res4b35_branch2c" in BUILT["resnet152"].by_name
+
+
+def test_cifars_resnets() -> None:
+    for depth in (20, 32, 44, 56):
+        network = BUILT[f"resnet{depth}"]
+        assert len(network.weighted) == depth
+        assert [network.shapes[f"res{stage}_1"] for stage in (1, 2, 3)] == [
+            (16, 32, 32), (32, 16, 16), (64, 8, 8)
+        ]  # fmt: skip
+        shortcuts = [node for node in network.nodes if isinstance(node.layer, Subsample)]
+        assert [node.layer.channels for node in shortcuts] == [(0, 16), (0, 32)]
+    centred = build("resnet20", {"centred": True, "width": 0.3125})
+    assert centred.by_name["res2_1_shortcut"].layer == Subsample((2, 2), (2, 3))
 
 
 # millions of multiply-accumulates and of weights, as the literature prints them
@@ -93,6 +194,16 @@ def test_published_layers(name: str, layers: dict[str, tuple[float, float]]) -> 
         ("squeezenet1_1", 227, {"conv1": 113, "pool1": 56, "pool3": 28, "pool5": 14}),
         ("squeezenet1_1", 224, {"conv1": 111, "pool1": 55, "pool3": 27, "pool5": 13}),
         ("vgg16", 224, {"pool1": 112, "pool2": 56, "pool3": 28, "pool4": 14, "pool5": 7}),
+        ("googlenet", 224, {"conv1/7x7_s2": 112, "pool1/3x3_s2": 56, "inception_5b/output": 7}),
+        ("googlenet", 32, {"conv1/7x7_s2": 16, "pool1/3x3_s2": 8, "pool4/3x3_s2": 1}),
+        ("googlenet_torchvision", 99, {"conv1/7x7_s2": 50, "pool1/3x3_s2": 25, "pool4/3x3_s2": 3}),
+        ("resnet50", 67, {"conv1": 34, "pool1": 17, "res3d": 9, "res4f": 5, "res5c": 3}),
+        ("resnet50_torchvision", 67, {"conv1": 34, "pool1": 17, "res3d": 9, "res5c": 3}),
+        ("resnet50", 70, {"conv1": 35, "pool1": 17, "res3d": 9, "res4f": 5, "res5c": 3}),
+        ("resnet50_torchvision", 70, {"conv1": 35, "pool1": 18, "res3d": 9, "res5c": 3}),
+        ("alexnet_torchvision", 224, {"conv1": 55, "pool1": 27, "pool2": 13, "pool5": 6}),
+        ("alexnet_torchvision", 230, {"conv1": 56, "pool1": 27, "pool2": 13, "pool5": 6}),
+        ("resnet20", 13, {"conv1": 13, "res2_1_shortcut": 7, "res3_1_shortcut": 4}),
         ("vgg19", 75, {"pool1": 37, "pool2": 18, "pool3": 9, "pool4": 4, "pool5": 2}),
     ],
 )
@@ -115,6 +226,7 @@ def test_asymmetric_windows() -> None:
     assert output_shape(Conv(5, (3, 4), (2, 3), (1, 0, 2, 5)), ((7, 11, 13),)) == (5, 6, 5)
     assert output_shape(AvgPool((2, 5), (3, 1), (0, 2, 1, 3)), ((7, 11, 13),)) == (7, 4, 14)
     assert output_shape(GlobalAvgPool(), ((7, 11, 13),)) == (7,)
+    assert output_shape(Subsample((2, 3), (1, 4)), ((7, 11, 12),)) == (12, 6, 4)
     assert output_shape(Concat(), ((7, 3, 4), (2, 3, 4), (1, 3, 4))) == (10, 3, 4)
 
 
@@ -140,6 +252,9 @@ IMAGE = (6, 9, 11)
         (LRN(5), [(6,)], "LRN on shape (6,); expected (channels, rows, columns)"),
         (Conv(4, (1, 1)), [(6,)], "Conv on shape (6,)"),
         (Concat(), [IMAGE, (2, 9, 12)], "Concat of shapes [(6, 9, 11), (2, 9, 12)]; expected eq"),
+        (Subsample((0, 2)), [IMAGE], "Subsample with strides (0, 2) and (0, 0) more channels; exp"),
+        (Subsample((2, 2), (3, -1)), [IMAGE], "strides (2, 2) and (3, -1) more channels; expecte"),
+        (Subsample((2, 2)), [(6,)], "Subsample on shape (6,); expected (channels, rows, columns)"),
         (Concat(), [IMAGE], "Concat of 1 input; expected two or more"),
         (Add(), [IMAGE, (5, 9, 11)], "Add of shapes [(6, 9, 11), (5, 9, 11)]; expected equal sha"),
         (Add(), [], "Add of 0 input"),
@@ -202,6 +317,18 @@ SMALL: list[tuple[str, dict[str, Any]]] = [
     ("alexnet", {"classes": 10, "width": 0.25, "hidden": 17}),
     ("alexnet", {"input_size": 259, "classes": 3, "width": 5 / 48, "hidden": 23}),
     ("alexnet", {"width": 0.5, "top": False}),
+    ("alexnet_torchvision", {"classes": 10, "width": 0.25, "hidden": 17}),
+    ("alexnet_torchvision", {"input_size": 288, "classes": 7, "hidden": 9, "top": True}),
+    ("caffenet", {"input_size": 259, "classes": 3, "width": 5 / 48, "hidden": 23}),
+    ("alexnet_matconvnet", {"width": 0.5, "top": False}),
+    ("googlenet", {"classes": 9, "width": 3 / 32}),
+    ("googlenet", {"width": 0.25, "top": False}),
+    ("googlenet_torchvision", {"classes": 3, "width": 0.5}),
+    ("resnet50", {"classes": 9, "width": 3 / 16}),
+    ("resnet101_torchvision", {"width": 1 / 16, "top": False}),
+    ("resnet152", {"classes": 3, "width": 1 / 32}),
+    ("resnet44", {"classes": 7, "width": 0.5}),
+    ("resnet56", {"width": 0.25, "top": False}),
     ("squeezenet1_0", {"classes": 9, "width": 0.5}),
     ("squeezenet1_1", {"classes": 200, "width": 3 / 16}),
     ("squeezenet1_1", {"width": 1.25, "top": False}),

@@ -409,7 +409,8 @@ def enq_plans(network: Network, weights: Weights, **more: Any) -> Callable[[dict
 
 WAYS: list[tuple[str, dict[str, Any]]] = [
     ("squeezenet1_0", {}), ("vgg16", {}), ("alexnet", {}), ("squeezenet1_0", {"fused": False}),
-    ("alexnet", {"fused": False}), ("alexnet", {"ops": oracle}),
+    ("alexnet", {"fused": False}), ("alexnet", {"ops": oracle}), ("resnet20", {}),
+    ("googlenet", {}), ("resnet20", {"fused": False}),
 ]  # fmt: skip
 
 
@@ -500,7 +501,7 @@ def test_layers_that_stay_the_same_are_shared() -> None:
 
 
 @pytest.mark.parametrize("budget", [0, 20_000, 1 << 30], ids=["none", "little", "much"])
-@pytest.mark.parametrize("name", ["squeezenet1_1", "alexnet"])
+@pytest.mark.parametrize("name", ["squeezenet1_1", "alexnet", "resnet20"])
 def test_cached_prefixes_change_no_output(name: str, budget: int) -> None:
     network, weights, dataset = case(name)
     # stochastic rounding depends on an image's place in the search's order

@@ -80,7 +80,9 @@ def test_round_trip(tmp_path: Path) -> None:
     assert [each.name for each in sorted(tmp_path.iterdir())] == ["again.h5", "dump.h5"]
 
 
-@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "squeezenet1_0", "vgg19"])
+@pytest.mark.parametrize(
+    "name", ["alexnet", "googlenet", "resnet56", "squeezenet1_0", "squeezenet1_1", "vgg19"]
+)
 def test_round_trip_of_other_networks(tmp_path: Path, name: str) -> None:
     sizes = {"input_size": 259, "hidden": 23} if name == "alexnet" else {}
     network = build(name, {"classes": 5, "width": 0.125, **sizes})
@@ -136,6 +138,17 @@ def test_sha256_is_of_names_shapes_and_values(tmp_path: Path) -> None:
         WeightsError, match=f"dump.h5: values hash to [0-9a-f]{{12}}; expected {text}"
     ):
         load(path, "vgg16")
+
+
+def test_random_weights_of_residual_networks() -> None:
+    """Beside a shortcut 1/16 of the variance, as there are 16 additions; two convolutions half."""
+    weight = random_weights(build("resnet50", {"classes": 3}), 5).weight
+    wanted = {
+        "res2a_branch2a": 2 / 64, "res2b_branch2a": 2 / 256, "res2a_branch1": 1 / 64,
+        "res2a_branch2c": 1 / 64, "res2b_branch2c": 2 / 16 / 64, "fc1000": 2 / 2048,
+    }  # fmt: skip
+    for name, variance in wanted.items():
+        assert weight[name].var() == pytest.approx(variance, rel=0.05), name
 
 
 def test_random_weights() -> None:

@@ -11,6 +11,7 @@ a finished one is only exported again.
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import os
 import sys
@@ -28,10 +29,10 @@ from tqdm import tqdm
 from train_images import Images, accuracy, read
 from train_recipe import MEAN, SIZES, Recipe, parser
 
-from refq import networks, weights
+from refq import folding, networks, weights
 from refq.errors import DataError, OptionError, RefqError, WeightsError
-from refq.layers import LRN, Concat, Conv, Dense, GlobalAvgPool, MaxPool, ReLU
-from refq.networks import Network
+from refq.layers import LRN, Add, Concat, Conv, Dense, GlobalAvgPool, MaxPool, ReLU
+from refq.networks import Network, Node
 from refq.networks.graph import INPUT
 
 BATCH = 1000  # images at a time where no gradient is needed
@@ -49,11 +50,8 @@ class Model(nn.Module):
         for node in network.weighted:
             layer, shape, bias = node.layer, network.shapes[node.inputs[0]], gain is None
             if isinstance(layer, Conv):
-                top, left, bottom, right = layer.pads
-                if (top, left) != (bottom, right):
-                    raise OptionError(f"{node.name}: pads {layer.pads}", "equal ones to train")
                 self.layers[node.name] = nn.Conv2d(
-                    shape[0], layer.out_channels, layer.kernel, layer.strides, (top, left),
+                    shape[0], layer.out_channels, layer.kernel, layer.strides, _equal_pads(node),
                     groups=layer.group, bias=bias,
                 )  # fmt: skip
                 self.norms[node.name] = nn.BatchNorm2d(layer.out_channels)
@@ -85,18 +83,31 @@ class Model(nn.Module):
                     x = self.norms[node.name](x)
             elif isinstance(layer, ReLU):
                 x = functional.relu(x)
-            elif isinstance(layer, MaxPool) and layer.pads == (0, 0, 0, 0):
-                x = functional.max_pool2d(x, layer.kernel, layer.strides, ceil_mode=layer.ceil_mode)
+            elif isinstance(layer, MaxPool):
+                x = functional.max_pool2d(
+                    x, layer.kernel, layer.strides, _equal_pads(node), ceil_mode=layer.ceil_mode
+                )
             elif isinstance(layer, LRN):
                 x = _local_response(x, layer)
             elif isinstance(layer, Concat):
                 x = torch.cat([made[name] for name in node.inputs], 1)
+            elif isinstance(layer, Add):
+                x = functools.reduce(torch.add, (made[name] for name in node.inputs))
             elif isinstance(layer, GlobalAvgPool):
                 x = x.mean((2, 3))
             else:
                 raise OptionError(f"layer {node.name!r}", "a layer that tools/train.py can train")
             made[node.name] = x
         return made
+
+
+def _equal_pads(node: Node) -> tuple[int, int]:
+    """A layer's padding as PyTorch takes it: (top and bottom, left and right)."""
+    assert isinstance(node.layer, (Conv, MaxPool))
+    top, left, bottom, right = node.layer.pads
+    if (top, left) != (bottom, right):
+        raise OptionError(f"{node.name}: pads {node.layer.pads}", "equal ones to train")
+    return top, left
 
 
 def _local_response(x: Tensor, layer: LRN) -> Tensor:
@@ -114,11 +125,9 @@ def folded(model: Model) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     for name, layer in model.layers.items():
         norm = model.norms[name]
         assert norm.running_var is not None and norm.running_mean is not None
-        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-        shape = (-1,) + (1,) * (layer.weight.dim() - 1)
-        weight[name] = (layer.weight.double() * scale.reshape(shape)).detach().float().numpy()
-        shift = norm.bias.double() - norm.running_mean.double() * scale
-        bias[name] = shift.detach().float().numpy()
+        parts = (layer.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        own, gamma, beta, mean, variance = (part.detach().numpy() for part in parts)
+        weight[name], bias[name] = folding.fold(own, None, gamma, beta, mean, variance, norm.eps)
     return weight, bias
 
 

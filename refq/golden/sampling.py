@@ -35,6 +35,7 @@ from refq.layers import (
     MaxPool,
     ReLU,
     Softmax,
+    Subsample,
     conv_size,
 )
 from refq.networks.graph import Network, Node
@@ -113,6 +114,9 @@ def check_layer(
         case Softmax():
             wanted = oracle.softmax_integer(inputs[0].codes, inputs[0].frac_bits, _format(result))
             _compare(f"{node.name}.rounded", stages["rounded"], wanted)
+        case Subsample(strides, channels):
+            wanted = oracle.subsample(inputs[0].codes, strides, channels)
+            _compare(f"{node.name}.value", result.codes, wanted)
         case Concat():
             wanted = oracle.concat([each.codes for each in inputs])
             _compare(f"{node.name}.value", result.codes, wanted)

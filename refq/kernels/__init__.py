@@ -7,7 +7,7 @@ from refq.kernels.accumulating import add_limited
 from refq.kernels.compare import energies
 from refq.kernels.conv import conv, conv_integer
 from refq.kernels.dense import dense, dense_integer
-from refq.kernels.elementwise import add, concat, relu
+from refq.kernels.elementwise import add, concat, relu, subsample
 from refq.kernels.fixed import dequantize, quantize, requantize
 from refq.kernels.gram import patch_grams
 from refq.kernels.histogram import code_histogram, exponent_histograms, float_histogram
@@ -63,4 +63,5 @@ __all__ = [
     "shift_encode",
     "softmax",
     "softmax_integer",
+    "subsample",
 ]

@@ -1,4 +1,4 @@
-"""ReLU, channel concatenation and elementwise sums."""
+"""ReLU, channel concatenation, shortcuts that subsample, and elementwise sums."""
 
 from __future__ import annotations
 
@@ -20,6 +20,20 @@ def concat(arrays: Sequence[np.ndarray]) -> np.ndarray:
     if not shapes or any(s[:1] + s[2:] != shapes[0][:1] + shapes[0][2:] for s in shapes):
         raise ShapeError(f"concat of {shapes}", "shapes that differ in channels only")
     return np.concatenate(list(arrays), axis=1)
+
+
+def subsample(
+    x: np.ndarray, strides: tuple[int, int], channels: tuple[int, int] = (0, 0)
+) -> np.ndarray:
+    """Every strides[0]-th row and strides[1]-th column of (N,C,H,W), from the first on, same dtype,
+    with channels[0] channels of zeros before and channels[1] after (He et al. 2016, option A)."""
+    if x.ndim != 4 or min(strides) < 1 or min(channels) < 0:
+        raise ShapeError(
+            f"subsample of shape {x.shape} by {strides} with {channels} more channels",
+            "(N,C,H,W), strides of 1 or more and channels of 0 or more",
+        )
+    kept = x[:, :, :: strides[0], :: strides[1]]
+    return np.pad(kept, ((0, 0), channels, (0, 0), (0, 0)))
 
 
 def add(arrays: Sequence[np.ndarray]) -> np.ndarray:

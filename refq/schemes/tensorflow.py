@@ -11,7 +11,7 @@ import numpy as np
 from refq.calibrate import Statistics
 from refq.float_formats import Affine, Buckets, Number
 from refq.formats import Rounding
-from refq.layers import LRN, WEIGHTED, Add, AvgPool, Concat, MaxPool, ReLU
+from refq.layers import LRN, WEIGHTED, Add, AvgPool, Concat, MaxPool, ReLU, Subsample
 from refq.networks import Network
 from refq.networks.graph import INPUT
 from refq.plan import FLOAT, LayerPlan, Plan, TensorPlan
@@ -88,7 +88,7 @@ def _tensors(network: Network, statistics: Statistics, bits: int) -> dict[str, T
     for node in network.nodes:
         if node.name in statistics.extremes and isinstance(node.layer, (*WEIGHTED, Add, LRN)):
             ranges[node.name] = statistics.extremes[node.name]
-        elif isinstance(node.layer, (ReLU, MaxPool, AvgPool, Concat)):
+        elif isinstance(node.layer, (ReLU, MaxPool, AvgPool, Concat, Subsample)):
             sources = [ranges[name] for name in node.inputs if name in ranges]
             if len(sources) == len(node.inputs):
                 ranges[node.name] = min(s[0] for s in sources), max(s[1] for s in sources)

@@ -44,11 +44,9 @@ def narrow(tensor: Tensor) -> Narrow:
     if isinstance(entry.code, ShiftCode):
         drop = entry.code.drop
         codes = codes >> drop
-    fits = np.promote_types(
-        np.min_scalar_type(entry.format.min_code >> drop), np.min_scalar_type(
-            entry.format.max_code >> drop
-        )
-    )  # fmt: skip
+    # a signed format's least code needs as many bits as all others
+    widest = entry.format.min_code if entry.format.signed else entry.format.max_code
+    fits = np.min_scalar_type(widest >> drop)
     return Narrow(codes.astype(fits), drop, tensor.frac_bits, entry)
 
 
