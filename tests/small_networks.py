@@ -23,6 +23,7 @@ from refq.layers import (
     MaxPool,
     ReLU,
     Softmax,
+    Subsample,
 )
 from refq.networks import Network, Node
 from refq.plan import Plan
@@ -75,6 +76,20 @@ def ending() -> Network:
         Node("mean", GlobalAvgPool(), ("both_relu",)),
     )
     return Network("ending", (2, 7, 6), nodes, {})
+
+
+def shortcut() -> Network:
+    """An option A shortcut with zeros on both sides, and its addition."""
+    nodes = (
+        Node("stem", Conv(3, (3, 3), pads=(1, 1, 1, 1)), ("data",)),
+        Node("stem_relu", ReLU(), ("stem",)),
+        Node("short", Subsample((2, 3), (1, 2)), ("stem_relu",)),
+        Node("branch", Conv(6, (3, 2), (2, 3), (1, 0, 1, 1)), ("stem_relu",)),
+        Node("sum", Add(), ("short", "branch")),
+        Node("sum_relu", ReLU(), ("sum",)),
+        Node("last", Dense(4), ("sum_relu",)),
+    )
+    return Network("shortcut", (2, 9, 11), nodes, {})
 
 
 def uneven(network: Network, seed: int) -> Weights:

@@ -22,6 +22,7 @@ from small_networks import (
     observed,
     pixels,
     planned,
+    shortcut,
     uneven,
 )
 
@@ -36,7 +37,7 @@ from refq.golden.form import Form
 from refq.golden.span import span
 from refq.golden.writing import Subject, write
 from refq.networks import Network
-from refq.plan import Plan
+from refq.plan import Codebook, Plan
 from refq.weights import Weights
 
 GCC = shutil.which("gcc")
@@ -248,6 +249,28 @@ def test_schemes(
     alive = {name: len(np.unique(t.codes)) for name, t in observed(network, weights, plan).items()}
     assert min(alive.values()) > 1, alive
     assert alive.get("share", 9) > 2
+    passes(run(modelled(tmp_path, network, weights, plan)))
+
+
+@pytest.mark.parametrize("scheme, options", [
+    ("uniform", {"bits_act": 7}), ("enq", {"bits_act": 4}), ("knq", {"bits_act": 2}),
+    ("hybrid", {"data_granularity": "map"}),
+], ids=str)  # fmt: skip
+def test_shortcuts_of_zeros(scheme: str, options: dict[str, Any], run: Run, tmp_path: Path) -> None:
+    network = shortcut()
+    weights = uneven(network, 8)
+    plan = planned(network, weights, scheme, **options)
+    if scheme == "knq":
+        # zeros stay zeros where the codebook has none
+        code = plan.tensors["short"].code
+        assert isinstance(code, Codebook)
+        rest = tuple(max(value, 9) for value in code.values)
+        tensors = {
+            name: replace(entry, code=replace(code, values=rest))
+            if name in ("short", "stem_relu") else entry
+            for name, entry in plan.tensors.items()
+        }  # fmt: skip
+        plan = replace(plan, tensors=tensors)
     passes(run(modelled(tmp_path, network, weights, plan)))
 
 

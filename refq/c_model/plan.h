@@ -6,7 +6,7 @@
 #include "normal.h"
 #include "sums.h"
 
-enum kind { GIVEN, CONV, DENSE, MAX_POOL, AVG_POOL, LRN, RELU, CONCAT, ADD, SOFTMAX };
+enum kind { GIVEN, CONV, DENSE, MAX_POOL, AVG_POOL, LRN, RELU, CONCAT, SUBSAMPLE, ADD, SOFTMAX };
 
 /* Arrays of the golden set. A tensor has axes N, C, H, W or N, C; weights have O, I, rows,
  * columns. */
@@ -37,6 +37,7 @@ struct layer {
     struct window window; /* a dense layer's and a global pool's is the whole input */
     long group;
     int count_padding;
+    long zeros_before; /* channels of zeros before the input's, in a subsampling shortcut */
     struct normalisation normalisation;
     const int64_t *exponentials; /* softmax: round(2^30 exp(-2^(b - F))), F of the input */
 

@@ -85,6 +85,9 @@ def _reading(model: Model, layer: Layer) -> dict[str, Any]:
     elif "kernel" in attributes:
         sizes = [*attributes["kernel"], *attributes["strides"], *attributes["pads"]]
         fields["window"] = _list([*sizes, int(attributes.get("ceil_mode", False))])
+    elif kind == "Subsample":
+        fields["window"] = _list([1, 1, *attributes["strides"], 0, 0, 0, 0, 0])
+        fields["zeros_before"] = attributes["channels"][0]
     if kind == "LRN":
         fields["normalisation"] = _list([
             attributes["size"], float(attributes["alpha"]).hex(), float(attributes["bias"]).hex(),

@@ -44,6 +44,43 @@ static void joined(const struct layer *layer, const int64_t *const *input, int64
     }
 }
 
+/* The first channel that a subsampling shortcut takes from its input, and the one after its last;
+ * other channels are zeros. */
+static long taken_from(const struct layer *layer)
+{
+    return layer->zeros_before;
+}
+
+static long taken_to(const struct layer *layer)
+{
+    return layer->zeros_before + source(layer, 0)->shape.channels;
+}
+
+static void subsampled(const struct layer *layer, const int64_t *x, int64_t *values)
+{
+    const struct shape in = source(layer, 0)->shape;
+
+    for (long c = 0; c < layer->shape.channels; c++)
+        for (long row = 0; row < layer->shape.rows; row++)
+            for (long column = 0; column < layer->shape.columns; column++, values++)
+                if (c >= taken_from(layer) && c < taken_to(layer))
+                    *values = x[(c - layer->zeros_before) * pixels(in)
+                                + row * layer->window.down * in.columns
+                                + column * layer->window.across];
+                else
+                    *values = 0;
+}
+
+/* A codebook may lack 0; channels of zeros are 0 all the same (section 4). */
+static void zeros_kept(const struct layer *layer, int64_t *values)
+{
+    const long map = pixels(layer->shape);
+
+    for (long i = 0; i < outputs(layer); i++)
+        if (i / map < taken_from(layer) || i / map >= taken_to(layer))
+            values[i] = 0;
+}
+
 static void pooled(const struct layer *layer, const int64_t *x, int64_t *values)
 {
     const struct shape in = source(layer, 0)->shape;
@@ -181,6 +218,9 @@ struct stages compute(const struct layer *layer, const struct parameters *own,
     case CONCAT:
         joined(layer, input, made);
         break;
+    case SUBSAMPLE:
+        subsampled(layer, input[0], made);
+        break;
     case MAX_POOL:
         pooled(layer, input[0], made);
         break;
@@ -200,6 +240,8 @@ struct stages compute(const struct layer *layer, const struct parameters *own,
         if (layer->rounds_sums)
             requantized(layer, own, layer->kind == RELU ? input[0] : stages.word[SUM], image, made);
         stored(layer, coder, made, &stages);
+        if (layer->kind == SUBSAMPLE)
+            zeros_kept(layer, stages.word[VALUE]);
     }
     stages.word[ROUNDED] = made;
     return stages;

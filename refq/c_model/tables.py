@@ -22,6 +22,7 @@ WIDE = (*WEIGHTED, "Add")
 KINDS = {
     "Conv": "CONV", "Dense": "DENSE", "MaxPool": "MAX_POOL", "AvgPool": "AVG_POOL",
     "GlobalAvgPool": "AVG_POOL", "LRN": "LRN", "ReLU": "RELU", "Concat": "CONCAT", "Add": "ADD",
+    "Subsample": "SUBSAMPLE",
     "Softmax": "SOFTMAX",
 }  # fmt: skip
 # sums and what is divided stay below 2**62, so that no step of the C model leaves 64 bits
@@ -119,7 +120,7 @@ def _layer(entry: Entry, arrays: Mapping[str, Entry], before: Sequence[Layer]) -
     _need(name, _parameters(entry, arrays, rounds_sums), arrays)
     coded_by = len(before)
     if stored and stored["code"]:
-        if kind in ("MaxPool", "Concat") or (kind == "ReLU" and not makes_sums):
+        if kind in ("MaxPool", "Concat", "Subsample") or (kind == "ReLU" and not makes_sums):
             coded_by = _coder(sources, before)
         else:
             _need(name, _code(stored["code"], arrays), arrays)
