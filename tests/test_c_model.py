@@ -182,7 +182,7 @@ def test_every_rounding_and_overflow(number: int, run: Run, tmp_path: Path) -> N
     weights = uneven(network, 3)
     plan = planned(network, weights, "hybrid", granularity="4D", bits_act=6, unsigned=True)
     overflow = (SAT, SYM, WRAP)[number % 3]
-    finer = {"data": 0, "share": 0, "mean": 5}
+    finer = {"data": 0, "share": 0, "mean": 5, "one": 4, "two": 4, "sum_relu": 5}
     narrow = {}
     for name, entry in plan.tensors.items():
         frac_bits = entry.format.frac_bits + finer.get(name, 2)

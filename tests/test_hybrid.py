@@ -222,13 +222,13 @@ def test_accumulators_that_no_sum_can_leave(
     needed = max(sums[1].bit_length(), (-sums[0] - 1).bit_length()) + 1
     assert needed < widest - 1
     plainly: list[str] = []
-    weighted = integer.IntegerSteps._weighted
+    weighted = integer.IntegerSteps.sums
 
     def noted(self: integer.IntegerSteps, node: Node, x: Any) -> Any:
         plainly.append(node.name)
         return weighted(self, node, x)
 
-    monkeypatch.setattr(integer.IntegerSteps, "_weighted", noted)
+    monkeypatch.setattr(integer.IntegerSteps, "sums", noted)
     for bits in (widest, widest - 1, needed, needed - 1):
         accumulator = Accumulator(bits, every_mac=every_mac)
         layer = replace(plan.layers["only"], accumulator=accumulator)
@@ -282,7 +282,7 @@ def test_2d_stays_on_the_fused_path(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a plain convolution")
 
-    monkeypatch.setattr(integer.IntegerSteps, "_weighted", refuse)
+    monkeypatch.setattr(integer.IntegerSteps, "sums", refuse)
     every_tensor(network, weights, plan, images)
 
 
