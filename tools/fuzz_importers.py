@@ -1,0 +1,188 @@
+"""Feeds broken weight files to the readers of tools/importers, and tells what they did with them.
+
+python tools/fuzz_importers.py [--inputs N] [--seed S] [--only READER ...]
+
+Needs the `test` extra. Each reader runs in a process of its own: it may convert the file or refuse
+it in one line. Anything else is a finding: another error, a crash, more than 10 seconds, an attempt
+to run code. Exit code: 0 none found, 1 some found. The offending inputs are kept in --keep.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import small_weights
+from importers import converting, read
+
+from refq.errors import RefqError
+
+SECONDS = 10
+MEMORY = 4 << 30
+# what Python tells of code that runs; importing has happened before the first input
+ALARMS = {"exec", "compile", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn",
+          "pickle.find_class", "socket.connect", "import"}  # fmt: skip
+EXTREMES = [0, 1, 2**7, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1]
+
+
+def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    """A few changes: bytes flipped, numbers made extreme, parts cut, doubled, filled or swapped."""
+    content = bytearray(data)
+    for _ in range(int(rng.integers(1, 5))):
+        if not content:
+            break
+        # structure lies at the beginning and the end more than between
+        edge = min(len(content), 1 << int(rng.integers(4, 13)))
+        place = int(rng.integers(edge)) if rng.random() < 0.5 else int(rng.integers(len(content)))
+        if rng.random() < 0.2:
+            place = len(content) - 1 - int(rng.integers(edge))
+        size = int(rng.integers(1, 9))
+        match int(rng.integers(7)):
+            case 0:
+                content[place] ^= 1 << int(rng.integers(8))
+            case 1:
+                content[place : place + size] = rng.bytes(size)
+            case 2:
+                width = int(rng.choice([1, 2, 4, 8]))
+                value = EXTREMES[int(rng.integers(len(EXTREMES)))] % 256**width
+                content[place : place + width] = value.to_bytes(width, "little")
+            case 3:
+                del content[place:]
+            case 4:
+                del content[place : place + size]
+            case 5:
+                part = content[place : place + size * 16]
+                content[place:place] = part * int(rng.integers(1, 5))
+            case _:
+                content[place : place + size * 8] = bytes([int(rng.integers(256))]) * size * 8
+    return bytes(content)
+
+
+def mutated_zip(data: bytes, rng: np.random.Generator) -> bytes:
+    """The archive whole and its pickle broken: else checksums would stop everything at once."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w") as archive:
+        for name in source.namelist():
+            content = source.read(name)
+            archive.writestr(name, mutated(content, rng) if name.endswith(".pkl") else content)
+    return target.getvalue()
+
+
+class CodeRan(BaseException):
+    """Something tried to run code; no handler of the readers catches this."""
+
+
+class TooLong(BaseException):
+    """A reader took more than SECONDS."""
+
+
+def _late(*_: object) -> None:
+    raise TooLong
+
+
+def fuzz(reader: str, inputs: int, seed: int, keep: Path | None) -> tuple[Counter[str], list[str]]:
+    """(outcomes, findings) of one reader."""
+    outcomes: Counter[str] = Counter()
+    findings: list[str] = []
+    watching: list[bool] = []
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if watching and event in ALARMS:
+            raise CodeRan(f"{event} {arguments[:1]}")
+
+    name, write = small_weights.WRITERS[reader]
+    network, weights = small_weights.case()
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder) / name, Path(folder) / "out.h5"
+        write(path, network, weights)
+        whole = path.read_bytes()
+        converting.convert(read(path), path, out, None, None)
+        # once more with an error, so that all that is imported late has been
+        for broken in (whole[: len(whole) // 2], b"", whole[:-3]):
+            _outcome(path, out, broken)
+        sys.addaudithook(watch)
+        signal.signal(signal.SIGALRM, _late)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        for index in range(inputs):
+            rng = np.random.default_rng((seed, index))
+            zipped = reader == "torch_zip" and index % 2
+            data = mutated_zip(whole, rng) if zipped else mutated(whole, rng)
+            if keep:
+                (keep / f"{reader}-{index}").write_bytes(data)
+            signal.alarm(SECONDS)
+            watching.append(True)
+            outcome = _outcome(path, out, data)
+            watching.clear()
+            signal.alarm(0)
+            outcomes[outcome.partition(":")[0]] += 1
+            if outcome not in ("converted", "refused"):
+                findings.append(f"{reader} seed {seed} input {index}: {outcome}")
+            elif keep:
+                (keep / f"{reader}-{index}").unlink()
+    return outcomes, findings
+
+
+def _outcome(path: Path, out: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    before = out.read_bytes() if out.exists() else None
+    try:
+        converting.convert(read(path), path, out, None, None)
+        return "converted"
+    except RefqError as error:
+        after = out.read_bytes() if out.exists() else None
+        if "\n" in str(error) or len(str(error)) > 2000:
+            return f"text: {str(error)[:200]!r}"
+        return "refused" if before == after and len(list(out.parent.iterdir())) <= 2 else "rest"
+    except TooLong:
+        return "hang"
+    except CodeRan as error:
+        return f"code: {error}"
+    except Exception as error:
+        return f"error: {type(error).__name__} {str(error)[:200]}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=1000, metavar="N", help="for each reader")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--only", nargs="+", choices=list(small_weights.WRITERS))
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where findings are put")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+    found = 0
+    for reader in options.only or small_weights.WRITERS:
+        if options.inside:
+            outcomes, findings = fuzz(reader, options.inputs, options.seed, options.keep)
+            told = ", ".join(f"{count} {what}" for what, count in sorted(outcomes.items()))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            print(f"{reader:16} {sum(outcomes.values()):7} inputs: {told}; peak {peak} MB")
+            print("\n".join(findings[:20]), end="\n" if findings else "")
+            return 1 if findings else 0
+        numbers = ["--inputs", str(options.inputs), "--seed", str(options.seed)]
+        keep = ["--keep", str(options.keep)] if options.keep else []
+        command = [sys.executable, __file__, "--inside", "--only", reader, *numbers, *keep]
+        status = subprocess.run(command).returncode
+        if status not in (0, 1):
+            print(f"{reader:16} crashed with exit code {status}")
+        found |= bool(status)
+        sys.stdout.flush()
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

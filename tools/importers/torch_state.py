@@ -1,0 +1,74 @@
+"""State dicts of torch: from names of tensors to layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from importers.contents import MOST, Contents, Tensor, Unit, checked_shape, float32, refuse
+from importers.pickled import Storage, Strided
+
+ROLES = {"weight": "weight", "bias": "bias", "running_mean": "mean", "running_var": "variance"}
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+FLOATS = {"<f4", "<f8", "<f2", "bfloat16"}
+
+
+def tensors(
+    state: Any, read: Callable[[Storage], np.ndarray]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """({name: tensor}, names of what is no float tensor) of an unpickled state dict.
+
+    read gives a storage's values as they are stored. A dict around the state dict is opened.
+    """
+    for _ in WRAPPERS:
+        inner = [state[key] for key in WRAPPERS if isinstance(state, dict) and key in state]
+        if not inner or not isinstance(inner[0], dict):
+            break
+        state = inner[0]
+    if not isinstance(state, dict) or len(state) > MOST:
+        raise refuse("a pickle of something else", "a state dict: names and tensors")
+    found, others = {}, []
+    for name, value in state.items():
+        if type(value) is Strided and value.storage.kind in FLOATS and value.shape:
+            found[str(name)] = _lazy(str(name), value, read)
+        else:
+            others.append(str(name))
+    return found, others
+
+
+def _lazy(name: str, view: Strided, read: Callable[[Storage], np.ndarray]) -> Tensor:
+    shape = checked_shape(name, view.shape)
+    last = view.offset + sum((size - 1) * step for size, step in zip(shape, view.strides))
+    if last >= view.storage.numel:
+        raise refuse(f"{name}: a tensor that reaches beyond its storage")
+
+    def load() -> np.ndarray:
+        flat = read(view.storage)
+        steps = tuple(step * flat.itemsize for step in view.strides)
+        part = np.lib.stride_tricks.as_strided(flat[view.offset :], shape, steps, writeable=False)
+        return float32(part, view.storage.kind)
+
+    return Tensor(shape, load)
+
+
+def contents(named: Mapping[str, Tensor], others: list[str], form: str) -> Contents:
+    """Layers of tensors named `layer.weight`, `layer.running_mean`, ..."""
+    if named and all(name.startswith("module.") for name in named):
+        named = {name.removeprefix("module."): tensor for name, tensor in named.items()}
+    grouped: dict[str, dict[str, Tensor]] = {}
+    ignored = list(others)
+    for name, tensor in named.items():
+        layer, _, part = name.rpartition(".")
+        if part in ROLES and layer:
+            grouped.setdefault(layer, {})[ROLES[part]] = tensor
+        else:
+            ignored.append(name)
+    units = {}
+    for layer, arrays in grouped.items():
+        if "mean" in arrays or "variance" in arrays:
+            plain = {"weight": "gamma", "bias": "beta"}
+            arrays = {plain.get(role, role): tensor for role, tensor in arrays.items()}
+        units[layer] = Unit(layer, arrays)
+    return Contents("torch", form, units, tuple(units), tuple(ignored))
