@@ -132,9 +132,7 @@ def write_folder(path: str, files: Mapping[str, bytes]) -> None:
     target = Path(os.path.abspath(path))
     # beside a new folder, inside one that is there: on the same disk, where moving is at once
     beside = target if target.exists() else target.parent
-    partial = beside / f".{target.name}.{os.getpid()}.part"
-    try:
-        partial.mkdir()
+    with _partial_folder(path, beside) as partial:
         for name, content in files.items():
             (partial / name).write_bytes(content)
         if beside != target:
@@ -142,10 +140,6 @@ def write_folder(path: str, files: Mapping[str, bytes]) -> None:
             return
         for name in files:
             os.replace(partial / name, target / name)
-    except OSError as error:
-        raise OptionError(f"cannot write {path} ({error.strerror})") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -154,11 +148,18 @@ def new_folder(path: str) -> Iterator[Path]:
     nothing of it stays. Raises OptionError where something is there already."""
     target = Path(os.path.abspath(path))
     check_new_folder(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with _partial_folder(path, target.parent) as partial:
+        yield partial
+        os.rename(partial, target)
+
+
+@contextlib.contextmanager
+def _partial_folder(path: str, beside: Path) -> Iterator[Path]:
+    """An empty folder of a hidden name, which is gone after the block unless it was moved."""
+    partial = beside / f".{Path(os.path.abspath(path)).name}.{os.getpid()}.part"
     try:
         partial.mkdir()
         yield partial
-        os.rename(partial, target)
     except OSError as error:
         raise OptionError(f"cannot write {path} ({error.strerror})") from None
     finally:

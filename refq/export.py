@@ -116,10 +116,9 @@ def _filled(
     form: Form,
 ) -> tuple[dict[str, Any], float]:
     """A golden set in a folder: (its manifest, seconds of writing)."""
-    listed = subject.listed()
-    if not listed:
+    if not subject.listed:
         raise OptionError("nothing to export", "--layers and --stages that the plan has")
-    check_room(folder, listed, form, arguments.max_bytes)
+    check_room(folder, subject.listed, form, arguments.max_bytes)
     batches = (images for images, _ in inputs.test_batches())
     with bar(subject.images, "export") as progress:
         return write(folder, subject, form, batches, _about(inputs), progress.update)

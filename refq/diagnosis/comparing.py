@@ -11,9 +11,10 @@ from refq import exporters
 from refq.diagnosis import arithmetic, encoding, ordering
 from refq.diagnosis.case import Case, Explanation, Hypothesis, explain
 from refq.diagnosis.device import Device, Source
-from refq.diagnosis.golden import TENSOR, Entry, GoldenSet
+from refq.diagnosis.golden import Entry, GoldenSet
 from refq.diagnosis.regions import regions
 from refq.exporters.words import Words
+from refq.golden.arrays import TENSOR
 
 EQUAL, DIFFERENT, TRUNCATED, UNKNOWN, ABSENT = (
     "equal", "different", "truncated", "unknown bits", "absent",

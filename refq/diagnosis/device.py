@@ -9,11 +9,12 @@ from pathlib import Path
 from types import ModuleType
 
 from refq import exporters
-from refq.diagnosis.golden import MANIFEST, Entry, GoldenSet, packing_of, read_json
+from refq.diagnosis.golden import Entry, GoldenSet, packing_of, read_json
 from refq.errors import DataError, OptionError, RefqError
 from refq.exporters.array import Array
 from refq.exporters.layouts import Layout
 from refq.exporters.words import Packing, Words
+from refq.golden import manifest
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def open_device(folder: Path, golden: GoldenSet, asked: Asked) -> Device:
         exporters.find(asked.format)
     told = [(golden.format, golden.packing)]
     layout = golden.layout
-    path = folder / MANIFEST
+    path = folder / manifest.NAME
     if path.is_file():
         stored = read_json(path)
         try:

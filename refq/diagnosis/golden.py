@@ -20,9 +20,9 @@ from refq.exporters.files import sha256
 from refq.exporters.layouts import Layout
 from refq.exporters.words import MAX_LANES, Packing
 from refq.formats import Overflow, Rounding
+from refq.golden import manifest
+from refq.golden.arrays import TENSOR
 
-MANIFEST = "manifest.json"
-TENSOR, PARAMETER = "tensor", "parameter"
 # one image of the largest layers has some 10**7 words; nothing sound comes near
 MOST_WORDS = 1 << 40
 
@@ -154,7 +154,7 @@ class GoldenSet:
 def load(folder: Path, hashed: bool = True) -> GoldenSet:
     """The golden set in a folder. Raises DataError where there is none, or one that makes no
     sense."""
-    path = folder / MANIFEST
+    path = folder / manifest.NAME
     stored = read_json(path)
     if stored.get("refq_golden") != 1:
         raise DataError(f"{path}: refq_golden {stored.get('refq_golden')!r}", "1, a golden set")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from refq.diagnosis.comparing import ABSENT, DIFFERENT, EQUAL, TRUNCATED, UNKNOWN, Mismatch, Result
-from refq.diagnosis.golden import TENSOR, Entry
+from refq.diagnosis.golden import Entry
 from refq.exporters.words import PLAIN
+from refq.golden.arrays import TENSOR
 
 STATUSES = (EQUAL, DIFFERENT, TRUNCATED, UNKNOWN, ABSENT)
 

@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,27 +47,34 @@ class Subject:
     images: int
     first_image: int
 
-    def listed(self) -> list[GoldenArray]:
-        """All arrays, in order of computation, parameters of a layer before its tensors."""
+    @cached_property
+    def listed(self) -> tuple[GoldenArray, ...]:
+        """All arrays, in order of computation, parameters of a layer before its tensors. Kept, as
+        coefficients are quantized to know their shifts."""
         found: list[GoldenArray] = []
-        outside = sources(self.network, self.chosen)
         for name in self.network.shapes:
             found += [array for array, _ in self.filled(name)]
-            if self.images and (name in self.chosen or name in outside):
+            if self.images and (name in self.chosen or name in self.outside):
                 made = tensors(name, self.network, self.plan, self.own, self.images)
                 # of what layers outside made, what is read of it
                 found += [
                     array for array in made
-                    if name in self.chosen or array.stage in _read(name, self.plan)
+                    if (name in self.chosen or array.stage in _read(name, self.plan))
+                    and self._asked(array)
                 ]  # fmt: skip
-        return [array for array in found if self._asked(array)]
+        return tuple(found)
+
+    @cached_property
+    def outside(self) -> tuple[str, ...]:
+        """Layers that are not chosen, and whose tensors the chosen ones read."""
+        return sources(self.network, self.chosen)
 
     def filled(self, name: str) -> Iterator[tuple[GoldenArray, np.ndarray]]:
         """Parameters of a layer; of one outside, how its tensors that are read are stored."""
         own: Iterable[tuple[GoldenArray, np.ndarray]] = ()
         if name in self.chosen:
             own = parameters(name, self.network, self.weights, self.own, self.plan)
-        elif name in sources(self.network, self.chosen):
+        elif name in self.outside:
             own = storage(name, self.plan)
         for array, codes in own:
             if self._asked(array):
@@ -118,8 +126,7 @@ def write(
     batches: preprocessed images, float32 (N, C, H, W). about: what the manifest says of weights,
     images and versions. Raises DisagreementError where kernels and oracle differ on a sample.
     """
-    listed = subject.listed()
-    manifest.check_names(listed, form)
+    manifest.check_names(subject.listed, form)
     sampling.check_coefficients(subject.network, subject.weights, subject.plan, subject.chosen)
     writer, digests, seconds = form.exporter.writer(folder, form.packing), _Digests(), 0.0
 
@@ -134,7 +141,7 @@ def write(
         for array, codes in subject.filled(name):
             append(array, codes)
     wanted: dict[str, list[GoldenArray]] = {}
-    for array in listed:
+    for array in subject.listed:
         if array.kind == TENSOR:
             wanted.setdefault(array.layer, []).append(array)
     done = 0
@@ -147,7 +154,7 @@ def write(
     writer.close()
     seconds += time.perf_counter() - began
     sums = {name: found.hexdigest() for name, found in digests.hashes.items()}
-    content = manifest.content(subject.network, subject.plan, listed, form, sums, about)
+    content = manifest.content(subject.network, subject.plan, subject.listed, form, sums, about)
     content["files"] = manifest.files(folder)
     (folder / manifest.NAME).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content, seconds
