@@ -1,8 +1,10 @@
 """Weight files at full size through tools/convert_weights.py: time, memory, difference of logits.
 
     pip install '.[benchmark]' && python benchmarks/bench_convert.py [--only NAME ...]
+    pip install torch torchvision keras && python benchmarks/bench_convert.py --frameworks
 
-Random values, written as each framework writes them; the command runs in a process of its own.
+Random values, written as each framework writes them, or with --frameworks by themselves; the
+command runs in a process of its own.
 Peak memory is that of the process, with Python, NumPy, Numba and h5py (about 60 MB).
 Logits of the converted weights, by refq in float, stand beside ONNX Runtime's on the same values.
 """
@@ -16,14 +18,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
+import real_models
 import small_weights
 import weight_files
 from onnx_model import to_onnx
+from real_models import Reference, session
 
 from refq.engine import forward
 from refq.networks import Network
@@ -31,7 +34,6 @@ from refq.weights import Weights, load
 
 TOP = Path(__file__).resolve().parents[1]
 COMMAND = TOP / "tools" / "convert_weights.py"
-Reference = Callable[[np.ndarray], np.ndarray]
 CONVERT = """
 import sys
 sys.argv[0] = "convert_weights.py"
@@ -43,12 +45,6 @@ with open("/proc/self/status") as file:
 print(int(peak) // 1000, file=sys.stderr)
 sys.exit(status)
 """
-
-
-def session(model: Any) -> Reference:
-    runtime = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (source,) = runtime.get_inputs()
-    return lambda images: np.asarray(runtime.run(None, {source.name: images})[0])
 
 
 def of_network(network: Network, weights: Weights) -> Reference:
@@ -82,9 +78,20 @@ def keras_vgg16(path: Path) -> Reference:
     return of_network(network, weights)
 
 
+def keras_resnet50(path: Path) -> Reference:
+    network, weights = small_weights.full_size("resnet50_keras")
+    norms = weight_files.norms(weights, 9)
+    weight_files.keras(path, small_weights.keras_resnet(weights, norms))
+    model = weight_files.onnx_normalised(network, weights, norms, 1.001e-5)
+    return session(model.SerializeToString())
+
+
 def onnx_resnet50(path: Path) -> Reference:
     network, weights = small_weights.full_size("resnet50")
-    path.write_bytes(weight_files.onnx_normalised(network, weights, 9).SerializeToString())
+    norms = weight_files.norms(weights, 9)
+    path.write_bytes(
+        weight_files.onnx_normalised(network, weights, norms, 1e-4).SerializeToString()
+    )
     return session(str(path))
 
 
@@ -96,7 +103,24 @@ CASES: dict[str, tuple[str, Callable[[Path], Reference]]] = {
     "MatConvNet AlexNet": ("alexnet.mat", lambda path: matconvnet(path, False)),
     "MatConvNet AlexNet, -v7": ("alexnet.mat", lambda path: matconvnet(path, True)),
     "Keras VGG-16": ("vgg16.h5", keras_vgg16),
+    "Keras ResNet-50": ("resnet50.h5", keras_resnet50),
     "ONNX ResNet-50": ("resnet50.onnx", onnx_resnet50),
+}
+LIGHT = ("bvlc_alexnet", "inception_v1", "resnet50", "squeezenet", "vgg19")
+CASES |= {
+    f"ONNX light {name}": ("light.onnx", partial(real_models.light, name=name)) for name in LIGHT
+}
+TORCHVISION = (
+    "alexnet", "googlenet", "resnet50", "resnet101", "resnet152", "squeezenet1_0", "squeezenet1_1",
+    "vgg16", "vgg16_bn", "vgg19",
+)  # fmt: skip
+FRAMEWORKS: dict[str, tuple[str, Callable[[Path], Reference]]] = {
+    f"torchvision {name}": ("w.pth", partial(real_models.torchvision, name=name))
+    for name in TORCHVISION
+} | {
+    f"Keras {name}{suffix}": (f"w{suffix}", partial(real_models.keras, name=name))
+    for name in ("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152")
+    for suffix in (".h5", ".weights.h5")
 }
 
 
@@ -125,11 +149,16 @@ def difference(out: Path, name: str, reference: Reference) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--frameworks", action="store_true", help="files by torchvision and Keras")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="files to try; else all")
     options = parser.parse_args()
+    cases = FRAMEWORKS if options.frameworks else CASES
+    strange = set(options.only or ()) - set(cases)
+    if strange:
+        parser.error(f"--only {', '.join(sorted(strange))}; there are {', '.join(cases)}")
     print(f"{'file':28} {'MB':>6} {'seconds':>8} {'peak MB':>8} {'logits':>9}  network")
-    for title in options.only:
-        filename, write = CASES[title]
+    for title in options.only or cases:
+        filename, write = cases[title]
         with tempfile.TemporaryDirectory() as folder:
             file, out = Path(folder) / filename, Path(folder) / "out.h5"
             reference = write(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,27 @@ def keras_layers(network: Network, weights: Weights) -> dict[str, dict[str, np.n
         name = tops.get(node.name, f"block{node.name[4:5]}_conv{node.name[6:]}")
         found[name] = {"kernel": kernel, "bias": weights.bias[node.name]}
     return found
+
+
+def keras_resnet(weights: Weights, given: weight_files.Norms) -> dict[str, dict[str, np.ndarray]]:
+    """Keras' names and axes of ResNet-50, without biases of convolutions."""
+    branches = {"branch1": 0, "branch2a": 1, "branch2b": 2, "branch2c": 3}
+    layers = {}
+    for layer, weight in weights.weight.items():
+        if layer == "fc1000":
+            layers["predictions"] = {"kernel": weight.T, "bias": weights.bias[layer]}
+            continue
+        match = re.fullmatch(r"res(\d)([a-f])_(branch\d[abc]?)", layer)
+        own = "conv1"
+        if match:
+            own = f"conv{match[1]}_block{ord(match[2]) - 96}_{branches[match[3]]}"
+        layers[f"{own}_conv"] = {"kernel": weight.transpose(2, 3, 1, 0)}
+        norm = given[layer]
+        layers[f"{own}_bn"] = {
+            "gamma": norm["gamma"], "beta": norm["beta"],
+            "moving_mean": norm["mean"], "moving_variance": norm["variance"],
+        }  # fmt: skip
+    return layers
 
 
 def caffe_hdf5(path: Path, network: Network, weights: Weights) -> None:

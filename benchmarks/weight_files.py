@@ -288,10 +288,27 @@ def matconvnet73(path: Path, layers: Sequence[tuple[str, str, Sequence[np.ndarra
 # --- ONNX ---
 
 
-def onnx_normalised(network: Network, weights: Weights, seed: int) -> Any:
+Norms = Mapping[str, Mapping[str, np.ndarray]]
+
+
+NORMS = {"gamma": (0.5, 1.5), "beta": (-0.5, 0.5), "mean": (-0.5, 0.5), "variance": (0.5, 2)}
+
+
+def norms(weights: Weights, seed: int) -> Norms:
+    """Random gamma, beta, mean and variance of a normalisation behind every layer."""
+    rng = np.random.default_rng(seed)
+    return {
+        layer: {
+            part: rng.uniform(*ends, bias.size).astype(np.float32) for part, ends in NORMS.items()
+        }
+        for layer, bias in weights.bias.items()
+    }
+
+
+def onnx_normalised(network: Network, weights: Weights, given: Norms, eps: float) -> Any:
     """The network as ONNX with batch normalisation behind every convolution, without biases, under
     names that say nothing."""
-    model, rng = to_onnx(network, weights), np.random.default_rng(seed)
+    model = to_onnx(network, weights)
     graph, nodes, unused = model.graph, [], set()
     for index, node in enumerate(graph.node):
         nodes.append(node)
@@ -300,20 +317,16 @@ def onnx_normalised(network: Network, weights: Weights, seed: int) -> Any:
             del node.input[:]
             node.input.extend(swapped)
         if node.op_type == "Conv":
-            channels, output = weights.bias[node.name].size, node.output[0]
-            arrays = [
-                rng.uniform(0.8, 1.2, channels), rng.normal(0, 0.1, channels),
-                rng.normal(0, 0.1, channels), rng.uniform(0.8, 1.2, channels),
-            ]  # fmt: skip
-            names = [f"{index + 1000}_{part}" for part in range(4)]
-            for name, array in zip(names, arrays):
-                graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+            output = node.output[0]
+            names = [f"{index + 1000}_{part}" for part in given[node.name]]
+            for name, array in zip(names, given[node.name].values()):
+                graph.initializer.append(numpy_helper.from_array(array, name))
             unused.add(node.input[2])
             del node.input[2:]
             node.output[0] = f"{index}_raw"
             nodes.append(
                 helper.make_node(
-                    "BatchNormalization", [f"{index}_raw", *names], [output], epsilon=1e-4
+                    "BatchNormalization", [f"{index}_raw", *names], [output], epsilon=eps
                 )
             )
     del graph.node[:]

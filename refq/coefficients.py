@@ -18,9 +18,9 @@ import numpy as np
 from refq import kernels
 from refq.errors import FormatError
 from refq.formats import Accumulator, FixedPointFormat, FormatGrid
-from refq.layers import Conv
+from refq.layers import Add, Conv
 from refq.networks.graph import Network, Node
-from refq.plan import Clustered, Coefficients, Plan, TensorPlan
+from refq.plan import Clustered, Coefficients, Plan, TensorPlan, exact_sum
 from refq.weights import Weights
 
 
@@ -117,6 +117,9 @@ def quantize_weights(
     with it, panels included, and so is its workspace.
     """
     layers = {}
+    for node in network.nodes:
+        if isinstance(node.layer, Add):
+            _check_sum(node, plan)
     for node in network.weighted:
         if like and _same_codes(node, plan, like.plan):
             layers[node.name] = like.layers[node.name]
@@ -182,6 +185,18 @@ def _check_raised(own: IntegerLayer, data: FixedPointFormat, name: str) -> None:
             f"layer {name}: sums of kernels whose fraction bits differ by {int(own.raised.max())}",
             "sums within 63 bits at one number of fraction bits",
             "choose formats of its kernels closer to each other",
+        )
+
+
+def _check_sum(node: Node, plan: Plan) -> None:
+    """Raises FormatError where an addition of operands at one F could leave 63 bits."""
+    bits, _ = exact_sum([plan.tensors[name] for name in node.inputs])
+    if bits > 63:
+        formats = " + ".join(f"{plan.tensors[name].format}" for name in node.inputs)
+        raise FormatError(
+            f"addition {node.name} of {formats}, which needs {bits} bits",
+            "sums within 63 bits at one number of fraction bits",
+            "choose formats of its operands closer to each other",
         )
 
 

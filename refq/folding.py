@@ -36,7 +36,7 @@ def fold(
         if array is not None and array.shape != outputs:
             raise ShapeError(f"{name} of shape {array.shape}", f"{outputs}, as the mean")
     spread = variance.astype(np.float64) + eps
-    if not (spread > 0).all():
+    if not ((spread > 0) & (spread < np.inf)).all():
         raise WeightsError(
             f"a batch normalisation with variance {variance.min():g}, eps {eps:g}",
             "a positive sum",
@@ -45,7 +45,7 @@ def fold(
     scale = (1.0 if gamma is None else gamma.astype(np.float64)) / np.sqrt(spread)
     shift = (0.0 if bias is None else bias.astype(np.float64)) - mean.astype(np.float64)
     columns = scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         folded = (weight.astype(np.float64) * columns).astype(np.float32)
         moved = (shift * scale + (0.0 if beta is None else beta)).astype(np.float32)
     if not (np.isfinite(folded).all() and np.isfinite(moved).all()):
@@ -68,17 +68,20 @@ def caffe_moments(
     whole = np.asarray(factor, np.float64).reshape(-1)
     if whole.size != 1 or not 0 <= whole[0] < np.inf:
         raise WeightsError(f"a moving average factor of {whole.tolist()[:4]}", "one of 0 or more")
-    scale = 1.0 / whole[0] if whole[0] else 0.0
-    return mean.astype(np.float64) * scale, variance.astype(np.float64) * scale
+    with np.errstate(over="ignore", invalid="ignore"):  # fold tells numbers that are none
+        scale = 1.0 / whole[0] if whole[0] else 0.0
+        return mean.astype(np.float64) * scale, variance.astype(np.float64) * scale
 
 
 def matconvnet_moments(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(mean, variance) of MatConvNet's moments, (O, 2): a mean and a deviation for each channel.
 
     The deviation is sqrt(variance + eps), so fold them with an eps of 0. float64. Raises
-    ShapeError for another shape.
+    ShapeError for another shape, WeightsError for a negative deviation.
     """
     if moments.ndim != 2 or moments.shape[1] != 2:
         raise ShapeError(f"moments of shape {moments.shape}", "(channels, 2)")
     mean, deviation = moments.astype(np.float64).T
+    if (deviation < 0).any():
+        raise WeightsError(f"a deviation of {deviation.min():g}", "0 or more")
     return mean, deviation**2

@@ -241,11 +241,8 @@ class IntegerSteps:
     def _sum(self, inputs: Sequence[Tensor]) -> Tensor:
         """Operands brought to the largest F by exact left shifts, then added (contract 4)."""
         frac_bits = max(each.frac_bits for each in inputs)
-        aligned = [
-            np.left_shift(each.codes.astype(np.int64), frac_bits - each.frac_bits)
-            for each in inputs
-        ]
-        return Tensor(self.ops.add(aligned), frac_bits)
+        shifts = [frac_bits - each.frac_bits for each in inputs]
+        return Tensor(self.ops.add([each.codes for each in inputs], shifts), frac_bits)
 
     def _decoded(self, node: Node, layer: AvgPool | GlobalAvgPool | LRN, x: Tensor) -> Tensor:
         """Layers that round on their own: computed on values, then quantized (contract 4)."""

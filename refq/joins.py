@@ -8,7 +8,7 @@ from typing import Any
 
 from refq.layers import Add, Concat
 from refq.networks.graph import Network
-from refq.plan import FLOAT, Plan
+from refq.plan import FLOAT, Plan, exact_sum
 from refq.points import is_wide
 
 
@@ -62,4 +62,7 @@ def joins(network: Network, plan: Plan, missing: str) -> Iterator[Join]:
         stored = readers[0].name if readers and is_wide(network, node) else node.name
         kind = "add" if isinstance(node.layer, Add) else "concat"
         formats = tuple(spelled(name) for name in node.inputs)
-        yield Join(node.name, kind, node.inputs, formats, shifts, spelled(stored))
+        result = spelled(stored)
+        if stored not in plan.tensors and plan.arithmetic != FLOAT:
+            result = f"{exact_sum([plan.tensors[name] for name in node.inputs])[0]} exact bits"
+        yield Join(node.name, kind, node.inputs, formats, shifts, result)

@@ -656,12 +656,17 @@ def subsample(
     return out
 
 
-def add(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    kind = np.float32 if arrays[0].dtype.kind == "f" else np.int64
-    total = np.zeros(arrays[0].shape, kind)
-    for array in arrays:
-        total = total + array.astype(kind)
-    return total
+def add(arrays: Sequence[np.ndarray], shifts: Sequence[int] = ()) -> np.ndarray:
+    if arrays[0].dtype.kind == "f":
+        real = np.zeros(arrays[0].shape, np.float32)
+        for array in arrays:
+            real = real + array
+        return real
+    total = np.zeros(arrays[0].shape, object)  # of any size
+    for index, array in enumerate(arrays):
+        total = total + array.astype(object) * 2 ** (shifts[index] if shifts else 0)
+    assert all(-(2**63) <= each < 2**63 for each in total.reshape(-1))
+    return total.astype(np.int64)
 
 
 # --- storage codes and statistics -----------------------------------------------------------------

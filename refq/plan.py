@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -307,6 +307,16 @@ def _accumulator(stored: Mapping[str, Any]) -> Accumulator:
         entry["bits"], Overflow(entry["overflow"]), entry["every_mac"], entry["frac_bits"],
         Rounding(entry["rounding"]),
     )  # fmt: skip
+
+
+def exact_sum(operands: Sequence[TensorPlan]) -> tuple[int, int]:
+    """(bits, fraction bits) of an addition's exact sum, its operands brought to the largest F."""
+    frac_bits = max(each.format.frac_bits for each in operands)
+    reach = 0
+    for each in operands:
+        left = frac_bits - each.format.frac_bits + max(each.drops, default=0)
+        reach += max(-each.format.min_code, each.format.max_code) << left
+    return reach.bit_length() + 1, frac_bits
 
 
 def _refused(constant: str) -> Any:

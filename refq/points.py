@@ -112,11 +112,9 @@ def _point(network: Network, tensors: tuple[str, ...], signs: Mapping[str, bool]
     makers, producers, readers = [], [], []
     for name in tensors:
         node = network.by_name.get(name)
-        readers += [
-            reader.name
-            for reader in network.consumers[name]
-            if reader.name not in tensors and reader.name not in readers
-        ]
+        # an addition of a tensor to itself reads it once
+        outside = {reader.name: None for reader in network.consumers[name]}
+        readers += [each for each in outside if each not in tensors and each not in readers]
         if node is not None and moves_codes(network, node):
             continue
         makers.append(name)

@@ -165,7 +165,8 @@ def layer_rows(report: Report) -> list[LayerRow]:
             place, labels = order.get(name, len(order)), [name]
             reader = report.network.by_name.get(name)
             if reader is not None and isinstance(reader.layer, Add):
-                labels = [f"{name}.{each}" for each in reader.inputs if each in point.tensors]
+                read = dict.fromkeys(each for each in reader.inputs if each in point.tensors)
+                labels = [f"{name}.{each}" for each in read]
             rows += [
                 (place, _row(report, point, label, index == at == 0))
                 for at, label in enumerate(labels)

@@ -234,6 +234,8 @@ def _rest() -> Iterator[Case]:
             x = make(2, 3, 7, 9)
             yield "subsample", {"x": x, "strides": strides, "channels": channels}
         yield "subsample", {"x": make(3, 2, 6, 5), "strides": (5, 7)}
+    for shifts in ((0, 3), (40, 0), (7, 12)):
+        yield "add", {"arrays": [codes(2, 3, 4, 5), codes(2, 3, 4, 5)], "shifts": shifts}
     for drop in (0, 1, 3, 7):
         for nearest in (True, False):
             yield "shift_encode", {

@@ -43,8 +43,10 @@ def conv_outputs(network: Network) -> int:
         ("alexnet", 724_406_816, 60_965_224, 650_080),
         ("caffenet", 724_406_816, 60_965_224, 650_080),
         ("alexnet_matconvnet", 724_406_816, 60_965_224, 650_080),
+        ("alexnet_onnx", 654_560_384, 60_965_224, 600_448),
         ("alexnet_torchvision", 714_188_480, 61_100_840, 484_992),
         ("googlenet", 1_582_671_872, 6_998_552, 3_226_160),
+        ("googlenet_onnx", 1_431_556_352, 6_998_552, 3_013_632),
         ("vgg16", 15_470_264_320, 138_357_544, 13_547_520),
         ("vgg19", 19_632_062_464, 143_667_240, 14_852_096),
         ("squeezenet1_0", None, 1_248_424, None),
@@ -67,10 +69,13 @@ def test_published_totals(
     [
         ("googlenet_torchvision", 1.498, 6_624_904),
         ("resnet50", 3.858, 25_557_032),
+        ("resnet50_keras", 3.858, 25_557_032),
         ("resnet50_torchvision", 4.089, 25_557_032),
         ("resnet101", 7.570, 44_549_160),
+        ("resnet101_keras", 7.570, 44_549_160),
         ("resnet101_torchvision", 7.801, 44_549_160),
         ("resnet152", 11.282, 60_192_808),
+        ("resnet152_keras", 11.282, 60_192_808),
         ("resnet152_torchvision", 11.514, 60_192_808),
         ("resnet20", 0.04055, 269_722),
         ("resnet32", 0.0689, 464_154),
@@ -117,21 +122,23 @@ def test_forms_of_alexnet() -> None:
     assert between("alexnet") == ["norm1", "pool1"] and between("caffenet") == ["pool1", "norm1"]
     assert between("alexnet_matconvnet") == between("alexnet_torchvision") == ["pool1"]
     groups = {name: BUILT[name].by_name["conv4"].layer.group for name in BUILT if "alex" in name}
-    assert groups == {"alexnet": 2, "alexnet_matconvnet": 2, "alexnet_torchvision": 1}
+    two = ("alexnet", "alexnet_matconvnet", "alexnet_onnx")
+    assert groups == {**dict.fromkeys(two, 2), "alexnet_torchvision": 1}
 
 
 def test_forms_of_resnet() -> None:
     """The same weights; where a stage's first block strides, and how the stem pools, differ."""
-    caffe, torch = BUILT["resnet50"], BUILT["resnet50_torchvision"]
-    assert caffe.weight_shapes() == torch.weight_shapes()
+    caffe, torch, keras = (BUILT[f"resnet50{form}"] for form in ("", "_torchvision", "_keras"))
+    assert caffe.weight_shapes() == torch.weight_shapes() == keras.weight_shapes()
     strides = [
         [network.by_name[f"res3a_branch{part}"].layer.strides[0] for part in ("1", "2a", "2b")]
-        for network in (caffe, torch)
+        for network in (caffe, torch, keras)
     ]
-    assert strides == [[2, 2, 1], [2, 1, 2]]
+    assert strides == [[2, 2, 1], [2, 1, 2], [2, 2, 1]]
     assert caffe.by_name["pool1"].layer == MaxPool((3, 3), (2, 2), ceil_mode=True)
-    assert torch.by_name["pool1"].layer == MaxPool((3, 3), (2, 2), (1, 1, 1, 1))
-    for network in (caffe, torch):
+    for network in (torch, keras):
+        assert network.by_name["pool1"].layer == MaxPool((3, 3), (2, 2), (1, 1, 1, 1))
+    for network in (caffe, torch, keras):
         sides = [network.shapes[f"{name}"][1] for name in ("pool1", "res2c", "res3d", "res4f")]
         assert sides == [56, 56, 28, 14] and network.shapes["res5c"] == (2048, 7, 7)
         depth = len([node for node in network.weighted if "branch1" not in node.name])
@@ -139,9 +146,13 @@ def test_forms_of_resnet() -> None:
     for name, depth in (("resnet101", 101), ("resnet152", 152)):
         layers = [node.name for node in BUILT[name].weighted if "branch1" not in node.name]
         assert len(layers) == depth
-    assert "res4b22_branch2c" in BUILT["resnet101"].by_name
-    assert "res3b7_branch2c" in BUILT["resnet152"].by_name
-    assert "res4b35_branch2c" in BUILT["resnet152"].by_name
+    # as in the authors' files: letters in stages of three blocks, numbers in others
+    for name, blocks in (
+        ("resnet50", "res2c res3b res3c res3d res4f res5c"),
+        ("resnet101", "res2c res3b1 res3b3 res4b1 res4b22 res5b"),
+        ("resnet152", "res2b res3b7 res4b35 res5c"),
+    ):
+        assert {f"{block}_branch2c" for block in blocks.split()} <= set(BUILT[name].by_name)
 
 
 def test_cifars_resnets() -> None:
@@ -272,8 +283,15 @@ def test_layers_that_do_not_fit(layer: Layer, inputs: list[Any], text: str) -> N
     [
         ("vgg17", {}, "unknown network 'vgg17'; expected one of alexnet, "),
         ("", {}, "unknown network ''"),
-        ("vgg16", {"depth": 3}, "unexpected keyword argument 'depth'"),
-        ("alexnet", {"width": "wide"}, "parameters {'width': 'wide'} for alexnet:"),
+        ("vgg16", {"depth": 3}, "unknown parameter of vgg16 'depth'; expected one of classes,"),
+        ("alexnet", {"width": "wide"}, "width 'wide' for alexnet; expected a number"),
+        ("resnet50", {"stem_stride": 1.5}, "stem_stride 1.5 for resnet50; expected a whole numb"),
+        ("resnet20", {"classes": 5.0}, "classes 5.0 for resnet20; expected a whole number"),
+        ("resnet20", {"input_size": True}, "input_size True for resnet20; expected a whole"),
+        ("resnet20", {"centred": "no"}, "centred 'no' for resnet20; expected true or false"),
+        ("resnet20", {"input_size": 10**6}, "resnet20: data with 3,000,000,000,000 values; exp"),
+        ("resnet20", {"width": 1e200}, "width 1e+200; expected above 0 and up to 64"),
+        ("resnet20", {"width": float("nan")}, "width nan; expected above 0 and up to 64"),
         ("vgg16", {"input_size": 31}, "vgg16: layer 'pool5': MaxPool (2, 2) over 1x1"),
         ("alexnet", {"input_size": 9}, "alexnet: layer 'conv1': Conv (11, 11) over 9x9"),
         ("squeezenet1_1", {"input_size": 1}, "squeezenet1_1: layer 'conv1'"),

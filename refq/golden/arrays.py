@@ -11,7 +11,7 @@ from refq.coefficients import IntegerLayer, IntegerWeights, magnitudes
 from refq.formats import spelled
 from refq.layers import WEIGHTED, Add
 from refq.networks.graph import Network
-from refq.plan import Plan, ShiftCode, TensorPlan
+from refq.plan import Plan, ShiftCode, TensorPlan, exact_sum
 from refq.points import moves_codes
 
 TENSOR, PARAMETER = "tensor", "parameter"
@@ -72,7 +72,7 @@ def tensors(
             maps = (images, len(reach), *shape[2:])
             yield GoldenArray(name, stage, TENSOR, maps, bits, True, compact(frac_bits))
     elif node is not None and isinstance(node.layer, Add):
-        wide, place = _added([plan.tensors[each] for each in node.inputs])
+        wide, place = exact_sum([plan.tensors[each] for each in node.inputs])
         yield GoldenArray(name, "sum", TENSOR, shape, wide, True, place)
     if name in plan.tensors:
         readers = [each for each in network.consumers[name] if isinstance(each.layer, WEIGHTED)]
@@ -113,16 +113,6 @@ def _reach(codes: np.ndarray, align: np.ndarray, largest: int) -> list[int]:
 
 def _plus(reach: Sequence[int], start: Sequence[int]) -> list[int]:
     return [one + other for one, other in zip(reach, start)]
-
-
-def _added(inputs: Sequence[TensorPlan]) -> tuple[int, int]:
-    """(bits, fraction bits) of the exact sum of operands brought to the largest F."""
-    frac_bits = max(each.format.frac_bits for each in inputs)
-    reach = 0
-    for each in inputs:
-        left = frac_bits - each.format.frac_bits + max(each.drops, default=0)
-        reach += max(-each.format.min_code, each.format.max_code) << left
-    return reach.bit_length() + 1, frac_bits
 
 
 def _stored(

@@ -36,13 +36,20 @@ def subsample(
     return np.pad(kept, ((0, 0), channels, (0, 0), (0, 0)))
 
 
-def add(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Elementwise sum in order: float32, or int64 for integer codes of one common format."""
+def add(arrays: Sequence[np.ndarray], shifts: Sequence[int] = ()) -> np.ndarray:
+    """Elementwise sum in order: float32, or int64 of integer codes.
+
+    shifts: how far left each operand's codes are moved first, to one number of fraction bits
+    (contract 4); the caller has made sure that no sum leaves 63 bits.
+    """
     shapes = {array.shape for array in arrays}
     if len(shapes) != 1:
         raise ShapeError(f"sum of shapes {sorted(shapes)}", "equal shapes")
     kind = np.float32 if arrays[0].dtype.kind == "f" else np.int64
-    total: np.ndarray = arrays[0].astype(kind)
-    for array in arrays[1:]:
-        total = total + array
+    moved = [array.astype(kind) for array in arrays]
+    for array, shift in zip(moved, shifts):
+        np.left_shift(array, shift, out=array)
+    total: np.ndarray = moved[0]
+    for array in moved[1:]:
+        np.add(total, array, out=total)
     return total

@@ -8,13 +8,18 @@ the weight shapes of a dump without metadata into such parameters.
 from __future__ import annotations
 
 import importlib
+import inspect
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from refq.errors import OptionError, unknown
+from refq.errors import OptionError, ShapeError, unknown
 from refq.layers import Shape
 from refq.networks.graph import Network, Node, chain
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+LARGEST = 1 << 31  # values of one tensor of an image, or weights of one layer
 
 __all__ = ["Network", "Node", "build", "chain", "infer", "known"]
 
@@ -41,10 +46,23 @@ def build(name: str, parameters: Mapping[str, Any] | None = None) -> Network:
     """The named network at the given size. Raises OptionError for an unknown name or
     parameter and ShapeError for sizes that do not fit."""
     builder: Callable[..., Network] = _family(name).NETWORKS[name]
+    given = dict(parameters or {})
+    known = inspect.signature(builder).parameters
+    for key, value in given.items():
+        if key not in known:
+            raise unknown(f"parameter of {name}", str(key), list(known))
+        kind = type(known[key].default)
+        # true is no whole number, and 5.0 none either
+        if type(value) is not kind and (kind is not float or type(value) is not int):
+            raise OptionError(f"{key} {value!r} for {name}", KINDS[kind])
     try:
-        return builder(**dict(parameters or {}))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise OptionError(f"parameters {dict(parameters or {})} for {name}: {error}") from None
+        network = builder(**given)
+    except (ValueError, OverflowError) as error:
+        raise OptionError(f"parameters {given} for {name}: {error}") from None
+    for tensor, shape in (*network.shapes.items(), *network.weight_shapes().items()):
+        if math.prod(shape) > LARGEST:
+            raise ShapeError(f"{name}: {tensor} with {math.prod(shape):,} values", f"{LARGEST:,}")
+    return network
 
 
 def infer(name: str, shapes: Mapping[str, Shape]) -> dict[str, Any]:

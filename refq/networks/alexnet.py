@@ -4,6 +4,7 @@
 |---|---|---|---|
 | alexnet (Caffe's bvlc_alexnet) | ReLU, LRN, pool | 2 | 96 256 384 384 256 |
 | caffenet (bvlc_reference_caffenet) | ReLU, pool, LRN | 2 | as above |
+| alexnet_onnx (ONNX model zoo, 224x224) | as alexnet; pool1, pool2 round down | 2 | as above |
 | alexnet_matconvnet (batch normalisation, folded) | ReLU, pool | 2 | as above |
 | alexnet_torchvision ("one weird trick", Krizhevsky 2014) | ReLU, pool | 1 | 64 192 384 256 256 |
 """
@@ -25,6 +26,7 @@ TORCHVISION_CHANNELS = (64, 192, 384, 256, 256)
 def _grouped(
     name: str,
     after_relu: tuple[str, ...],
+    ceil_mode: bool,
     input_size: int = 227,
     classes: int = 1000,
     width: float = 1.0,
@@ -34,10 +36,10 @@ def _grouped(
     top: bool = True,
 ) -> Network:
     """The two groups of the original. after_relu: what follows conv1 and conv2, norm and pool in
-    some order. stem_stride and stem_pad fit conv1 to small images."""
+    some order; ceil_mode: of these pools. stem_stride and stem_pad fit conv1 to small images."""
     # a multiple of two channels, so that the groups of the next layer divide them
     channels = tuple(2 * scaled(count // 2, width) for count in CHANNELS)
-    known: dict[str, Layer] = {"norm": LRN(), "pool": MaxPool((3, 3), (2, 2), ceil_mode=True)}
+    known: dict[str, Layer] = {"norm": LRN(), "pool": MaxPool((3, 3), (2, 2), ceil_mode=ceil_mode)}
     after = {kind: known[kind] for kind in after_relu}
     stem = Conv(channels[0], (11, 11), (stem_stride, stem_stride), (stem_pad,) * 4)
     parameters = dict(
@@ -49,7 +51,7 @@ def _grouped(
         stem_pad=stem_pad,
         top=top,
     )
-    return _alexnet(name, channels, 2, stem, after, parameters)
+    return _alexnet(name, channels, 2, stem, after, True, parameters)
 
 
 def _torchvision(
@@ -67,7 +69,7 @@ def _torchvision(
     stem = Conv(channels[0], (11, 11), (4, 4), (2, 2, 2, 2))
     parameters = dict(input_size=input_size, classes=classes, width=width, hidden=hidden, top=top)
     after: dict[str, Layer] = {"pool": MaxPool((3, 3), (2, 2))}
-    return _alexnet("alexnet_torchvision", channels, 1, stem, after, parameters)
+    return _alexnet("alexnet_torchvision", channels, 1, stem, after, False, parameters)
 
 
 def _alexnet(
@@ -76,10 +78,11 @@ def _alexnet(
     group: int,
     stem: Conv,
     after: Mapping[str, Layer],
+    ceil_mode: bool,
     parameters: Mapping[str, Any],
 ) -> Network:
     """Five convolutions and, unless parameters say top False, fc6, fc7 and fc8. after: what
-    follows the ReLUs of conv1 and conv2, by what its name begins with."""
+    follows the ReLUs of conv1 and conv2, by what its name begins with. ceil_mode: of pool5."""
 
     def conv(index: int, side: int, group: int = 1) -> Conv:
         pad = side // 2
@@ -92,7 +95,7 @@ def _alexnet(
     steps += [("conv3", conv(3, 3)), ("relu3", ReLU())]
     steps += [("conv4", conv(4, 3, group)), ("relu4", ReLU())]
     steps += [("conv5", conv(5, 3, group)), ("relu5", ReLU())]
-    steps.append(("pool5", after["pool"]))
+    steps.append(("pool5", MaxPool((3, 3), (2, 2), ceil_mode=ceil_mode)))
     if parameters["top"]:
         hidden = parameters["hidden"]
         steps += [("fc6", Dense(hidden)), ("relu6", ReLU()), ("fc7", Dense(hidden))]
@@ -102,9 +105,10 @@ def _alexnet(
 
 
 NETWORKS: dict[str, Callable[..., Network]] = {
-    "alexnet": partial(_grouped, "alexnet", ("norm", "pool")),
-    "caffenet": partial(_grouped, "caffenet", ("pool", "norm")),
-    "alexnet_matconvnet": partial(_grouped, "alexnet_matconvnet", ("pool",)),
+    "alexnet": partial(_grouped, "alexnet", ("norm", "pool"), True),
+    "alexnet_onnx": partial(_grouped, "alexnet_onnx", ("norm", "pool"), False, input_size=224),
+    "caffenet": partial(_grouped, "caffenet", ("pool", "norm"), True),
+    "alexnet_matconvnet": partial(_grouped, "alexnet_matconvnet", ("pool",), True),
     "alexnet_torchvision": _torchvision,
 }
 

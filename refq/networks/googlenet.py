@@ -1,4 +1,4 @@
-"""GoogLeNet (Szegedy et al. 2015) as Caffe's bvlc_googlenet and as torchvision have it.
+"""GoogLeNet (Szegedy et al. 2015) as Caffe's bvlc_googlenet, ONNX and torchvision have it.
 
 Nine inception modules; the auxiliary heads, which only training needs, are left out.
 """
@@ -64,6 +64,7 @@ def _inception(stage: str, source: str, channels: tuple[int, ...], large: int) -
 def _googlenet(
     name: str,
     form: str,
+    ceil_mode: bool,
     input_size: int = 224,
     classes: int = 1000,
     width: float = 1.0,
@@ -71,14 +72,14 @@ def _googlenet(
     top: bool = True,
 ) -> Network:
     """form "caffe" has LRN around conv2; "torchvision" (batch normalisation, folded) has none,
-    3x3 where the others have 5x5, and 2x2 in the last pool. All pools are in ceil mode.
+    3x3 where the others have 5x5, and 2x2 in the last pool. ceil_mode: of the pools.
 
     width scales all channels, stem_stride fits conv1 to small images, top False stops before the
     global average.
     """
     caffe = form == "caffe"
-    pool = MaxPool((3, 3), (2, 2), ceil_mode=True)
-    last = pool if caffe else MaxPool((2, 2), (2, 2), ceil_mode=True)
+    pool = MaxPool((3, 3), (2, 2), ceil_mode=ceil_mode)
+    last = pool if caffe else MaxPool((2, 2), (2, 2), ceil_mode=ceil_mode)
     nodes = _convs("conv1", INPUT, ("7x7_s2", scaled(64, width), 7), stride=stem_stride)
     nodes += chain(nodes[-1].name, ("pool1/3x3_s2", pool))
     if caffe:
@@ -106,8 +107,9 @@ def _googlenet(
 
 
 NETWORKS: dict[str, Callable[..., Network]] = {
-    "googlenet": partial(_googlenet, "googlenet", "caffe"),
-    "googlenet_torchvision": partial(_googlenet, "googlenet_torchvision", "torchvision"),
+    "googlenet": partial(_googlenet, "googlenet", "caffe", True),
+    "googlenet_onnx": partial(_googlenet, "googlenet_onnx", "caffe", False),
+    "googlenet_torchvision": partial(_googlenet, "googlenet_torchvision", "torchvision", True),
 }
 
 

@@ -1,4 +1,4 @@
-"""ResNet-50, -101 and -152 (He et al. 2016) in the form of Caffe and MatConvNet, and torchvision's.
+"""ResNet-50, -101 and -152 (He et al. 2016) in the forms of Caffe, Keras and torchvision.
 
 Batch normalisation is folded into the convolutions (refq.folding), which thereby have biases.
 """
@@ -14,12 +14,15 @@ from refq.networks.graph import INPUT, Network, Node, chain, scaled
 
 CHANNELS = (64, 128, 256, 512)  # of a block's 3x3 convolution; its output has four times as many
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+# suffix of the name: (where a stage's first block strides, whether pool1 has a padding)
+FORMS = {"": ("1x1", False), "_keras": ("1x1", True), "_torchvision": ("3x3", True)}
 
 
-def block_names(stage: int, depth: int) -> list[str]:
-    """Caffe's names of a stage's blocks: res3a, res3b, ... or, from ResNet-101's and -152's long
-    stages, res3a, res3b1, res3b2, ..."""
-    if depth <= 6:
+def block_names(size: int, stage: int) -> list[str]:
+    """Caffe's names of a stage's blocks: res3a, res3b, ... or, in the stages of ResNet-101 and -152
+    with more than three, res3a, res3b1, res3b2, ..."""
+    depth = DEPTHS[size][stage - 2]
+    if size == 50 or depth == 3:
         return [f"res{stage}{letter}" for letter in "abcdef"[:depth]]
     return [f"res{stage}a", *(f"res{stage}b{index}" for index in range(1, depth))]
 
@@ -51,28 +54,28 @@ def _block(
 
 def _resnet(
     name: str,
-    depths: tuple[int, ...],
-    form: str,
+    size: int,
+    strided: str,
+    padded: bool,
     input_size: int = 224,
     classes: int = 1000,
     width: float = 1.0,
     stem_stride: int = 2,
     top: bool = True,
 ) -> Network:
-    """form "caffe": a stage's first block strides in its first 1x1 convolution, pool1 is in ceil
-    mode without padding; "torchvision": in its 3x3, and pool1 has a padding of 1.
+    """strided: the convolution in which a stage's first block strides, "1x1" (its first) or "3x3".
+    padded: pool1 has a padding of 1; else it rounds up.
 
     width scales all channels, stem_stride fits conv1 to small images, top False stops before the
     global average.
     """
-    caffe = form == "caffe"
     conv1 = Conv(scaled(64, width), (7, 7), (stem_stride, stem_stride), (3, 3, 3, 3))
-    pool1 = MaxPool((3, 3), (2, 2), ceil_mode=True) if caffe else MaxPool((3, 3), (2, 2), (1,) * 4)
+    pool1 = MaxPool((3, 3), (2, 2), (1,) * 4) if padded else MaxPool((3, 3), (2, 2), ceil_mode=True)
     nodes = chain(INPUT, ("conv1", conv1), ("conv1_relu", ReLU()), ("pool1", pool1))
-    for stage, (channels, depth) in enumerate(zip(CHANNELS, depths, strict=True), start=2):
-        for index, block in enumerate(block_names(stage, depth)):
+    for stage, channels in enumerate(CHANNELS, start=2):
+        for index, block in enumerate(block_names(size, stage)):
             stride = 2 if index == 0 and stage > 2 else 1
-            strides = (stride, 1) if caffe else (1, stride)
+            strides = (stride, 1) if strided == "1x1" else (1, stride)
             count = scaled(channels, width)
             nodes += _block(block, nodes[-1].name, count, strides, project=index == 0)
     if top:
@@ -84,9 +87,9 @@ def _resnet(
 
 
 NETWORKS: dict[str, Callable[..., Network]] = {
-    f"resnet{size}{suffix}": partial(_resnet, f"resnet{size}{suffix}", depths, form)
-    for size, depths in DEPTHS.items()
-    for suffix, form in (("", "caffe"), ("_torchvision", "torchvision"))
+    f"resnet{size}{suffix}": partial(_resnet, f"resnet{size}{suffix}", size, *form)
+    for size in DEPTHS
+    for suffix, form in FORMS.items()
 }
 
 

@@ -79,7 +79,7 @@ def network_frac_bits(
     needed = [
         covering_bits(statistics.joined(point.makers), options.coverage) + int(point.signed)
         for point in points
-        if (point.readers and INPUT not in point.makers) or point.producers
+        if INPUT not in point.makers and (point.readers or point.producers)
     ]
     return within(bits - max(needed, default=0))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from refq.errors import RefqError, WeightsError
-from refq.layers import Shape
+from refq.layers import NO_PADS, Pads, Pair, Shape, pool_size
 
 LARGEST = 1 << 30  # bytes of one array; VGG's fc6 has 411 MB, 822 in double precision
 MOST = 100_000  # arrays or layers of a file; ResNet-152 has about a thousand
@@ -65,19 +65,49 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Window:
+    """What a convolution or pooling layer slides over an image; ONNX's attributes.
+
+    auto: SAME_UPPER or SAME_LOWER, where the pads depend on the image; else empty.
+    """
+
+    kernel: Pair
+    strides: Pair
+    pads: Pads = NO_PADS
+    ceil_mode: bool = False
+    auto: str = ""
+
+    def over(self, size: Pair) -> tuple[Pair, Pair]:
+        """((rows, columns) before the image, how many windows down and right)."""
+        before, count = [], []
+        for axis, length in enumerate(size):
+            kernel, stride = self.kernel[axis], self.strides[axis]
+            first, after = self.pads[axis], self.pads[axis + 2]
+            if self.auto:
+                whole = max(0, (-(-length // stride) - 1) * stride + kernel - length)
+                first = whole // 2 if self.auto == "SAME_UPPER" else -(-whole // 2)
+                after = whole - first
+            before.append(first)
+            count.append(pool_size(length, kernel, stride, first, after, self.ceil_mode))
+        return (before[0], before[1]), (count[0], count[1])
+
+
+@dataclass(frozen=True)
 class Step:
     """A node of a file's graph: what it computes as far as networks are told apart by it."""
 
     name: str
     kind: str
     inputs: tuple[str, ...]
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
 class Contents:
     """A file. source: whose names and layouts these are (caffe, torch, keras, matconvnet, onnx);
     form: of what kind the file is, in words; order: all layers, also those without arrays.
-    ignored: arrays that are no layer's. graph: where the file has one. mean: RGB, where stated."""
+    ignored: arrays that are no layer's. graph: where the file has one. mean: RGB, where stated.
+    size: rows and columns of the image, where stated."""
 
     source: str
     form: str
@@ -87,6 +117,7 @@ class Contents:
     graph: tuple[Step, ...] = ()
     producer: str = ""
     mean: tuple[float, float, float] | None = None
+    size: Pair | None = None
 
 
 def refuse(found: str, wanted: str = "", remedy: str = "") -> WeightsError:

@@ -94,22 +94,11 @@ def convert(
         rows, digest = _write(contents, found, preparing.RULES[chosen], prepared, file, out)
     used = {name for row in rows for name in row.taken}
     ignored = (*(name for name in contents.units if name not in used), *contents.ignored)
+    usual = "the file does not say how images were prepared; --preprocessing changes it"
     return Report(
         file.name, contents.form, found.network.name, dict(found.network.parameters), prepared,
-        chosen, digest, tuple(rows), ignored, _notes(contents, found.network, rule),
+        chosen, digest, tuple(rows), ignored, (usual,) if rule is None else (),
     )  # fmt: skip
-
-
-def _notes(contents: Contents, network: Network, rule: str | None) -> tuple[str, ...]:
-    notes = []
-    if contents.source == "keras" and network.name.startswith("resnet"):
-        notes.append(
-            "Keras pads pool1 by 1 and strides in the first 1x1 convolutions; no network of refq"
-            f" does both, and {network.name} computes something slightly different"
-        )
-    if rule is None:
-        notes.append("the file does not say how images were prepared; --preprocessing changes it")
-    return tuple(notes)
 
 
 def _write(

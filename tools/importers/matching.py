@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from importers import graphs, naming
 from importers.contents import Contents, refuse
 from importers.naming import Names
 from refq import networks
+from refq.errors import ShapeError
 from refq.layers import Dense, Shape
 from refq.networks import Network
 
@@ -34,11 +36,10 @@ def match(contents: Contents, wanted: str | None) -> Match:
         networks.build(wanted)  # an unknown name is told as such
     names = [wanted] if wanted else naming.candidates(contents.source, networks.known())
     labels: graphs.Labels = {}
-    file = graphs.places(contents.graph, labels) if contents.graph else None
     fitting: list[Match] = []
     problems: list[Problem] = []
     for name in names:
-        for tried in _tries(contents, name, file, labels):
+        for tried in _tries(contents, name, labels):
             if isinstance(tried, Match):
                 fitting.append(tried)
                 break
@@ -59,25 +60,51 @@ def _taken(match: Match) -> int:
     return sum(map(len, match.names.values()))
 
 
-def _tries(
-    contents: Contents, name: str, file: graphs.Places | None, labels: graphs.Labels
-) -> Iterator[Match | Problem]:
+def _tries(contents: Contents, name: str, labels: graphs.Labels) -> Iterator[Match | Problem]:
     """Matches or problems, with the classifier and then without."""
     for top in (True, False):
-        plain = networks.build(name, {"top": top})
-        if file is not None:
-            own = graphs.places(graphs.steps_of(plain), labels)
-            if top and not own.ends <= file.ends:
-                yield False, 0, f"{name}: the graph ends in something else"
+        if not contents.graph:
+            sizes = naming.usual_sizes(contents.source, name)
+            plain = networks.build(name, {"top": top})
+            for names in naming.variants(contents, plain):
+                yield _tried(contents, plain, names, sizes)
+            continue
+        for sizes in _stated(contents, networks.build(name, {"top": top})):
+            try:
+                plain = networks.build(name, {"top": top, **sizes})
+            except ShapeError as error:
+                yield False, 0, f"{name}: {error}"
                 continue
-            ways: list[Names] = [graphs.same_layers(own, file)]
-        else:
-            ways = list(naming.variants(contents, plain))
-        for names in ways:
-            yield _tried(contents, plain, names)
+            file, own = (
+                graphs.places(steps, labels, (plain.input_shape[1], plain.input_shape[2]))
+                for steps in (contents.graph, graphs.steps_of(plain))
+            )
+            have, first = own.lacking(file)
+            if first:
+                yield False, have, f"{name}: the graph has no {first}"
+            elif top and not own.ends <= file.ends:
+                yield False, have, f"{name}: the graph goes on behind {plain.output}"
+            else:
+                yield _tried(contents, plain, graphs.same_layers(own, file), sizes)
 
 
-def _tried(contents: Contents, plain: Network, names: Names) -> Match | Problem:
+def _stated(contents: Contents, plain: Network) -> Iterator[dict[str, Any]]:
+    """Parameters that weights do not tell: what the graph states, and what is left to try."""
+    found: dict[str, Any] = {}
+    if contents.size is not None and contents.size[0] == contents.size[1]:
+        found["input_size"] = contents.size[0]
+    stems = [step.window for step in contents.graph if step.window and "=" in step.kind]
+    if stems:
+        stated = {"stem_stride": stems[0].strides[0], "stem_pad": stems[0].pads[0]}
+        found |= {key: stated[key] for key in stated.keys() & plain.parameters.keys()}
+    yield found
+    if "centred" in plain.parameters:
+        yield {**found, "centred": True}
+
+
+def _tried(
+    contents: Contents, plain: Network, names: Names, stated: Mapping[str, Any]
+) -> Match | Problem:
     layers = list(plain.weight_shapes())
     wanted = {layer: names.get(layer, ("",)) for layer in layers}
     missing = [
@@ -93,7 +120,8 @@ def _tried(contents: Contents, plain: Network, names: Names) -> Match | Problem:
     if all(len(parts) == 1 for parts in wanted.values()) and 2 * _norms(contents) >= len(layers):
         return False, len(layers), f"{plain.name}: normalisations under names that are not known"
     shapes = {layer: _shape(contents, plain, layer, parts[0]) for layer, parts in wanted.items()}
-    network = networks.build(plain.name, networks.infer(plain.name, shapes))
+    inferred = {**networks.infer(plain.name, shapes), **stated}
+    network = networks.build(plain.name, inferred)
     wrong = [
         f"{layer} has shape {shapes[layer]}, not {shape}"
         for layer, shape in network.weight_shapes().items()
@@ -123,9 +151,14 @@ def _shape(contents: Contents, network: Network, layer: str, unit: str) -> Shape
 
 
 def _told_apart(best: list[Match], contents: Contents) -> Match:
-    """AlexNet's forms have the same weights and differ in what stands first, norm1 or pool1."""
+    """AlexNet's forms have equal weights and differ in what stands first, norm1 or pool1. Networks
+    that do the same as one graph, at its size, are one network and its forms.
+    """
     order = contents.order
     by_name = {each.network.name: each for each in best}
+    plain, *forms = sorted(by_name, key=len)
+    if contents.graph and all(name.startswith(f"{plain}_") for name in forms):
+        return by_name[plain]
     alike = {"alexnet", "caffenet"} <= set(by_name) <= {"alexnet", "caffenet", "alexnet_matconvnet"}
     if alike and {"norm1", "pool1"} <= set(order):
         first = order.index("norm1") < order.index("pool1")

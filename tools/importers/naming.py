@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importers.contents import Contents
 from refq.layers import Add, Concat, Dense
 from refq.networks import Network
-from refq.networks.resnet import DEPTHS, block_names
+from refq.networks.resnet import block_names
 
 # for each layer of a network the file's layer, then the normalisations behind it
 Names = Mapping[str, tuple[str, ...]]
@@ -107,7 +107,8 @@ def _torch_squeezenet(network: Network, layers: list[str]) -> Iterator[Names]:
                 index += 1
                 fires[stage] = index
             if node.name in layers:
-                named[node.name] = (f"features.{index}.{node.name.partition('/')[2]}",)
+                part = node.name.partition("/")[2].replace("squeeze1x1", "squeeze")
+                named[node.name] = (f"features.{index}.{part}",)
         elif node.name == "conv10":
             named[node.name] = ("classifier.1",)
         else:
@@ -137,8 +138,8 @@ def _torch_googlenet(network: Network, layers: list[str]) -> Iterator[Names]:
 def _blocks(network: Network, layers: list[str]) -> Iterator[tuple[str, int, int, str]]:
     """(layer, stage from 2, block from 0, branch) of the ImageNet ResNets' blocks."""
     size = int(re.sub(r"\D.*", "", network.name.removeprefix("resnet")))
-    for stage, depth in enumerate(DEPTHS[size], start=2):
-        for index, block in enumerate(block_names(stage, depth)):
+    for stage in (2, 3, 4, 5):
+        for index, block in enumerate(block_names(size, stage)):
             for branch in ("branch1", "branch2a", "branch2b", "branch2c"):
                 if f"{block}_{branch}" in layers:
                     yield f"{block}_{branch}", stage, index, branch
@@ -206,14 +207,19 @@ def candidates(source: str, known: list[str]) -> list[str]:
     the same names and shapes and compute something else."""
     if source == "onnx":
         return known
-    torchvision = [name for name in known if name.endswith("_torchvision")]
-    if source == "torch":
-        shadowed = {name.removesuffix("_torchvision") for name in torchvision}
-        return [
-            name for name in known
-            if name not in shadowed | {"caffenet", "alexnet", "alexnet_matconvnet"}
-        ]  # fmt: skip
+    forms = {name: name.partition("_")[2] for name in known if not name.startswith("squeezenet")}
+    own = {"torch": "torchvision"}.get(source, source)
+    found = [name for name in known if forms.get(name, "") in ("", own)]
     if source == "keras":
-        return ["vgg16", "vgg19"]
-    others = [name for name in known if name not in torchvision]
-    return [name for name in others if source == "matconvnet" or name != "alexnet_matconvnet"]
+        return [name for name in found if name.startswith("vgg") or forms.get(name)]
+    if source == "torch":
+        shadowed = {name.removesuffix("_torchvision") for name in found if forms.get(name)}
+        return [name for name in found if forms.get(name) or name not in shadowed | {"caffenet"}]
+    return found
+
+
+def usual_sizes(source: str, network: str) -> dict[str, int]:
+    """Parameters of published models that their weights do not tell: torchvision's SqueezeNets were
+    trained on 224x224, the authors' on 227x227."""
+    torch = source == "torch" and network.startswith("squeezenet")
+    return {"input_size": 224} if torch else {}

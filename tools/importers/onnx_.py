@@ -61,7 +61,7 @@ def read(path: Path) -> Contents:
     nodes: list[Node] = []
     tensors: dict[str, Tensor] = {}
     integers: dict[str, list[int]] = {}
-    inputs: list[str] = []
+    inputs: dict[str, list[int]] = {}
     outputs: list[str] = []
     for part in wire.fields(data, graphs[0].begin, graphs[0].end):
         if max(len(nodes), len(tensors), len(integers)) > MOST:
@@ -72,14 +72,35 @@ def read(path: Path) -> Contents:
             nodes.append(_node(data, part, tensors, integers))
         elif part.number == 5:
             _tensor(data, part, "", tensors, integers)
-        elif part.number in (11, 12):
-            (inputs if part.number == 11 else outputs).append(_value_name(data, part))
-    return onnx_graph.contents(FORM, producer, nodes, tensors, integers, inputs, outputs)
+        elif part.number == 11:
+            inputs[_value_name(data, part)] = _dimensions(data, part)
+        elif part.number == 12:
+            outputs.append(_value_name(data, part))
+    images = [sizes for name, sizes in inputs.items() if name not in tensors]
+    image = images[0] if images else []
+    return onnx_graph.contents(FORM, producer, nodes, tensors, integers, image, outputs)
 
 
 def _value_name(data: mmap.mmap, part: wire.Field) -> str:
     names = [each for each in wire.fields(data, part.begin, part.end) if each.number == 1]
     return wire.text(data, names[0]) if names else ""
+
+
+def _dimensions(data: mmap.mmap, part: wire.Field) -> list[int]:
+    """Of a ValueInfoProto: type, tensor_type, shape, dim, and a dim_value where it is known."""
+    parts = [part]
+    for number in (2, 1, 2, 1):
+        parts = [
+            inner
+            for outer in parts
+            for inner in wire.fields(data, outer.begin, outer.end)
+            if inner.number == number and inner.kind == wire.BYTES
+        ]
+    found = []
+    for each in parts[:8]:
+        stated = [f.value for f in wire.fields(data, each.begin, each.end) if f.number == 1]
+        found.append(stated[0] if stated else 0)
+    return found
 
 
 def _node(

@@ -11,18 +11,11 @@ from typing import Any
 import numpy as np
 
 from importers.contents import Contents, Step, Tensor, Unit, checked_shape, refuse
+from importers.onnx_steps import Plain
+from refq.layers import Pair
 
-# what neither weights nor the order of layers depend on
-TRANSPARENT = {
-    "Relu", "Dropout", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Softmax",
-    "LogSoftmax", "Cast", "Transpose", "Pad", "Clip",
-}  # fmt: skip
-KINDS = {
-    "MaxPool": "pool", "AveragePool": "pool", "GlobalAveragePool": "pool", "ReduceMean": "pool",
-    "LRN": "lrn", "Concat": "concat", "Slice": "subsample", "Sum": "add", "Add": "add",
-}  # fmt: skip
 EPS = 1e-5  # of BatchNormalization
-TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+LARGEST = 1 << 14  # rows or columns of an image
 
 
 def contents(
@@ -31,58 +24,56 @@ def contents(
     nodes: Sequence[Any],
     tensors: dict[str, Tensor],
     integers: Mapping[str, list[int]],
-    inputs: Sequence[str],
+    image: Sequence[int],
     outputs: Sequence[str],
 ) -> Contents:
-    """nodes: kind, name, inputs, outputs, attributes, each after those it reads from."""
+    """nodes: kind, name, inputs, outputs, attributes, each after those it reads from.
+    image: dimensions of the graph's input, 0 where they are open."""
     tensors = {**tensors}
     readers = Counter(name for node in nodes for name in node.inputs)
     readers.update(outputs)
     units: dict[str, Unit] = {}
     steps: list[Step] = []
-    last: set[str] = set()  # tensors with channels last
     made: dict[str, str] = {}  # the unit that makes a tensor, as far as it can still be folded into
+    plain = Plain(tensors, integers)
     for node in nodes:
-        if not node.outputs:
-            continue
-        if _constant(node, tensors, integers):
+        if not node.outputs or _constant(node, tensors, integers):
             continue
         output = node.outputs[0]
         read = tuple(name for name in node.inputs if name not in tensors and name not in integers)
         known = [tensors.get(name) for name in node.inputs]
         source = read[0] if read else ""
         alone = source in made and readers[source] == 1
-        kind = ""
         if node.kind in ("Conv", "Gemm", "MatMul") and len(known) > 1 and known[1] is not None:
-            unit, kind = _weighted(node, known, source in last)
+            unit = _weighted(node, known, source in plain.last)
             if unit.name in units:
                 raise refuse(f"two layers that share {unit.name}", "weights for each layer")
             units[unit.name] = unit
             made[output] = unit.name
-            steps.append(Step(output, f"{kind}={unit.name}", (source,)))
-            continue
-        if node.kind == "BatchNormalization" and alone and len(known) == 5 and all(known[1:]):
+            steps.append(plain.weighted(node, known[1].shape, source, unit.name))
+        elif node.kind == "BatchNormalization" and alone and len(known) == 5 and all(known[1:]):
             name = made[output] = made[source]
             units[name] = _normalised(units[name], node, known)
+            steps.append(Step(output, "", read))
         elif node.kind == "Add" and alone and _is_bias(node, tensors, units[made[source]]):
             name = made[output] = made[source]
             (bias,) = (tensors[each] for each in node.inputs if each in tensors)
             arrays = {**units[name].arrays, "bias": bias.reshaped((math.prod(bias.shape),))}
             units[name] = replace(units[name], arrays=arrays)
-        elif node.kind in TRANSPARENT or _does_nothing(node):
-            turn = node.attributes.get("perm") if node.kind == "Transpose" else None
-            if turn == TO_LAST or (source in last and turn != TO_FIRST):
-                last.add(output)
-        elif node.kind in KINDS and len(read) == len(node.inputs):
-            kind = KINDS[node.kind]
-        elif node.kind == "Slice":
-            kind = "subsample"
+            steps.append(Step(output, "", read))
         elif read:
-            kind = f"other {node.kind}"
-        steps += [Step(name, kind, read) for name in node.outputs[:1] if read]
+            steps += plain.steps(node, read)
     order = tuple(node.name or node.outputs[0] for node in nodes if node.outputs)
     graph = (*steps, *(Step("", "output", (name,)) for name in outputs))
-    return Contents("onnx", form, units, order, (), graph, producer)
+    return Contents("onnx", form, units, order, (), graph, producer, size=image_size(image))
+
+
+def image_size(dimensions: Sequence[int]) -> Pair | None:
+    """Rows and columns of (N, 3, rows, columns) or (N, rows, columns, 3), where they are stated."""
+    if len(dimensions) != 4 or 3 not in dimensions[1:]:
+        return None
+    rows, columns = dimensions[2:] if dimensions[1] == 3 else dimensions[1:3]
+    return (rows, columns) if 0 < min(rows, columns) <= max(rows, columns) <= LARGEST else None
 
 
 def _constant(node: Any, tensors: dict[str, Tensor], integers: Mapping[str, list[int]]) -> bool:
@@ -121,8 +112,8 @@ def _constant(node: Any, tensors: dict[str, Tensor], integers: Mapping[str, list
     return False
 
 
-def _weighted(node: Any, known: Sequence[Tensor | None], last: bool) -> tuple[Unit, str]:
-    """(unit, kind of step) of a convolution or matrix product with constant weights."""
+def _weighted(node: Any, known: Sequence[Tensor | None], last: bool) -> Unit:
+    """A convolution or matrix product with constant weights."""
     weight, name, said = known[1], node.inputs[1], node.attributes
     assert weight is not None
     arrays = {"weight": weight}
@@ -134,16 +125,14 @@ def _weighted(node: Any, known: Sequence[Tensor | None], last: bool) -> tuple[Un
     if node.kind == "Conv":
         if len(weight.shape) != 4 or set(said.get("dilations") or [1]) != {1}:
             raise refuse(f"{name}: a convolution that is dilated, or not of images")
-        strides = tuple(said.get("strides") or (1, 1))
-        kind = f"conv {weight.shape[2:]} {strides} {said.get('group') or 1}"
-        return Unit(name, arrays), kind
+        return Unit(name, arrays)
     if len(weight.shape) != 2:
         raise refuse(f"{name}: a product with {len(weight.shape)} dimensions", "a matrix")
     if said.get("transA") or said.get("alpha", 1.0) != 1.0 or said.get("beta", 1.0) != 1.0:
         raise refuse(f"{name}: a Gemm with transA, alpha or beta", "x W + b")
     if not said.get("transB"):
         arrays["weight"] = weight.transposed(1, 0)
-    return Unit(name, arrays, channels_last=last), "dense"
+    return Unit(name, arrays, channels_last=last)
 
 
 def _normalised(unit: Unit, node: Any, known: Sequence[Tensor | None]) -> Unit:
@@ -164,7 +153,3 @@ def _is_bias(node: Any, tensors: Mapping[str, Tensor], unit: Unit) -> bool:
     outputs = unit.arrays["weight"].shape[0]
     plain = set(unit.arrays) == {"weight"} and len(unit.arrays["weight"].shape) == 2
     return plain and len(added) == 1 and added[0].shape in ((outputs,), (1, outputs))
-
-
-def _does_nothing(node: Any) -> bool:
-    return node.kind == "AveragePool" and set(node.attributes.get("kernel_shape") or [0]) == {1}

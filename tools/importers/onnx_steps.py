@@ -1,0 +1,160 @@
+"""What nodes of an ONNX graph do, as far as networks are told apart by it (importers.graphs)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from importers import graphs
+from importers.contents import Step, Tensor, Window
+from refq.layers import NO_PADS, Pads, Pair
+
+# Softmax keeps the order of the logits
+TRANSPARENT = {
+    "Dropout", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Softmax", "LogSoftmax",
+    "Cast",
+}  # fmt: skip
+TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+BOUNDLESS = 3e38
+
+
+@dataclass
+class Plain:
+    """Goes through a graph. tensors and integers: its constants.
+
+    last: tensors with channels last. padded: tensors that add rows and columns of zeros to another,
+    which become a part of the window that reads them.
+    """
+
+    tensors: Mapping[str, Tensor]
+    integers: Mapping[str, list[int]]
+    last: set[str] = field(default_factory=set)
+    padded: dict[str, tuple[str, Pads]] = field(default_factory=dict)
+
+    def weighted(self, node: Any, shape: tuple[int, ...], source: str, unit: str) -> Step:
+        """The step of a convolution or matrix product, whose weights have that shape."""
+        if node.kind != "Conv":
+            return Step(node.outputs[0], f"dense={unit}", (source,))
+        group = node.attributes.get("group") or 1
+        source, window = self._window(node, source, (shape[2], shape[3]))
+        return Step(node.outputs[0], f"{graphs.conv(group)}={unit}", (source,), window)
+
+    def steps(self, node: Any, read: tuple[str, ...]) -> list[Step]:
+        """read: the inputs that are not constants."""
+        said, output, source = node.attributes, node.outputs[0], read[0]
+        if node.kind == "Slice":
+            return self._slices(node, source)
+        kind, window = f"other {node.kind}", None
+        turn = said.get("perm") if node.kind == "Transpose" else None
+        if turn == TO_LAST or (source in self.last and turn is None):
+            self.last.add(output)
+        if node.kind in TRANSPARENT or turn in (TO_LAST, TO_FIRST):
+            kind = ""
+        elif node.kind == "Relu" or (node.kind == "Clip" and self._is_relu(node)):
+            kind = "ReLU"
+        elif node.kind == "LRN":
+            numbers = (said.get(key, usual) for key, usual in LRN_ATTRIBUTES.items())
+            kind = graphs.lrn(*numbers)
+        elif node.kind in ("Sum", "Add") and len(read) == len(node.inputs) > 1:
+            kind = "add"
+        elif node.kind == "Concat" and len(read) == len(node.inputs):
+            kind = "concat" if self._axes([said.get("axis")], source) == {1} else kind
+        elif node.kind in ("MaxPool", "AveragePool") and len(said.get("kernel_shape") or ()) == 2:
+            kind, source, window = self._pool(node, source)
+        elif node.kind == "GlobalAveragePool":
+            kind = "global mean"
+        elif node.kind == "ReduceMean":
+            axes = said.get("axes") or self._integers(node, 1)
+            kind = "global mean" if self._axes(axes, source) == {2, 3} else kind
+        elif node.kind == "Pad":
+            pads = self._pads(node, source)
+            if pads is not None and any(pads[2:4] + pads[6:]) and not any(pads[:2] + pads[4:6]):
+                self.padded[output] = source, (pads[2], pads[3], pads[6], pads[7])
+                return []
+            if pads is not None and not any(pads[2:4] + pads[6:] + [pads[0], pads[4]]):
+                kind = graphs.more_channels(pads[1], pads[5])
+        if not kind and source in self.padded:
+            self.padded[output] = self.padded[source]
+            return []
+        if self.padded.keys() & {source, *read[1:]}:
+            kind = f"other {node.kind} of a padded image"
+        return [Step(output, kind, (source, *read[1:]), window)]
+
+    def _window(self, node: Any, source: str, kernel: Pair) -> tuple[str, Window]:
+        """(what it slides over, the window), with rows and columns of zeros before it."""
+        said = node.attributes
+        down, right = said.get("strides") or (1, 1)
+        top, left, bottom, right_pad = said.get("pads") or NO_PADS
+        more = NO_PADS
+        if source in self.padded:
+            source, more = self.padded[source]
+        pads = (top + more[0], left + more[1], bottom + more[2], right_pad + more[3])
+        auto = said.get("auto_pad") or ""
+        auto = auto if auto.startswith("SAME") else ""
+        return source, Window(kernel, (down, right), pads, bool(said.get("ceil_mode")), auto)
+
+    def _pool(self, node: Any, source: str) -> tuple[str, str, Window | None]:
+        said = node.attributes
+        rows, columns = said["kernel_shape"]
+        if set(said.get("dilations") or [1]) != {1}:
+            return f"other {node.kind}", source, None
+        if node.kind == "AveragePool" and (rows, columns) == (1, 1):
+            return "", source, None  # what a GlobalAveragePool becomes in some exports
+        zeros = source in self.padded
+        source, window = self._window(node, source, (rows, columns))
+        if node.kind == "MaxPool":
+            return "max", source, window
+        counted = zeros or bool(said.get("count_include_pad") and any(window.pads))
+        return graphs.mean(counted), source, window
+
+    def _is_relu(self, node: Any) -> bool:
+        low, high = (
+            self.tensors[node.inputs[index]].load().item()
+            if len(node.inputs) > index and node.inputs[index] in self.tensors
+            else node.attributes.get(key)
+            for index, key in ((1, "min"), (2, "max"))
+        )
+        return low == 0 and (high is None or high >= BOUNDLESS) and "" not in node.inputs[1:2]
+
+    def _pads(self, node: Any, source: str) -> list[int] | None:
+        """Of a padding by zeros: (N, C, rows, columns) before, then behind."""
+        said = node.attributes
+        pads = list(said.get("pads") or self._integers(node, 1))
+        filled = said.get("value") or 0.0
+        if len(node.inputs) > 2 and node.inputs[2] in self.tensors:
+            filled = self.tensors[node.inputs[2]].load().item()
+        constant = said.get("mode", "constant") == "constant" and len(node.inputs) < 4
+        if len(pads) != 8 or min(pads) < 0 or filled != 0 or not constant:
+            return None
+        if source in self.last:
+            pads = [pads[axis] for axis in (0, 3, 1, 2, 4, 7, 5, 6)]
+        return pads
+
+    def _slices(self, node: Any, source: str) -> list[Step]:
+        """Every so many rows and columns, a step an axis."""
+        starts, ends, axes, strides = (self._integers(node, index) for index in range(1, 5))
+        whole = not any(starts) and all(end >= LARGE for end in ends) and len(axes) == len(strides)
+        found, name = [], source
+        if not strides or not whole:
+            return [Step(node.outputs[0], "other Slice", (source,))]
+        for axis, stride in sorted(zip(axes, strides)):
+            (place,) = self._axes([axis], source)
+            if place not in (2, 3):
+                return [Step(node.outputs[0], "other Slice", (source,))]
+            found.append(graphs.every(f"{node.outputs[0]} {axis}", (name,), place - 2, stride))
+            name = found[-1].name
+        return [*found, Step(node.outputs[0], "", (name,))]
+
+    def _integers(self, node: Any, index: int) -> list[int]:
+        name = node.inputs[index] if len(node.inputs) > index else ""
+        return list(self.integers.get(name, ()))
+
+    def _axes(self, axes: Sequence[int | None], source: str) -> set[int]:
+        """Axes of (N, C, rows, columns), however they lie and are counted."""
+        order = (0, 2, 3, 1) if source in self.last else (0, 1, 2, 3)
+        return {order[axis] if axis is not None and -4 <= axis < 4 else -1 for axis in axes}
+
+
+LRN_ATTRIBUTES = {"size": 0, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
+LARGE = 1 << 30  # the end of a slice that goes to the end
