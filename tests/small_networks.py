@@ -79,13 +79,14 @@ def ending() -> Network:
 
 
 def shortcut() -> Network:
-    """An option A shortcut with zeros on both sides, and its addition."""
+    """An option A shortcut with zeros on both sides, moved on by a pool, and its addition."""
     nodes = (
         Node("stem", Conv(3, (3, 3), pads=(1, 1, 1, 1)), ("data",)),
         Node("stem_relu", ReLU(), ("stem",)),
         Node("short", Subsample((2, 3), (1, 2)), ("stem_relu",)),
         Node("branch", Conv(6, (3, 2), (2, 3), (1, 0, 1, 1)), ("stem_relu",)),
-        Node("sum", Add(), ("short", "branch")),
+        Node("moved", MaxPool((1, 1), (1, 1)), ("short",)),
+        Node("sum", Add(), ("moved", "branch")),
         Node("sum_relu", ReLU(), ("sum",)),
         Node("last", Dense(4), ("sum_relu",)),
     )

@@ -4,6 +4,7 @@ the formats in which operands meet."""
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -14,15 +15,17 @@ from agreement import assert_all_ways_agree
 
 from refq import networks, oracle, plan_check, schemes
 from refq.calibrate import Statistics
+from refq.coefficients import quantize_weights
 from refq.cost import activation_memory, mac_complexity
 from refq.engine import forward
+from refq.errors import FormatError
 from refq.evaluate import main
 from refq.formats import Accumulator, FixedPointFormat, Rounding
 from refq.gather import Source, gather
 from refq.joins import Join, joins
-from refq.layers import Add, Conv, ReLU, Subsample
+from refq.layers import Add, Concat, Conv, ReLU, Subsample
 from refq.networks import Network, Node, chain
-from refq.plan import FLOAT, Codebook, Plan, ShiftCode, TensorPlan
+from refq.plan import FLOAT, Codebook, Plan, ShiftCode, TensorPlan, exact_sum
 from refq.points import carried_drops, storage_points
 from refq.schemes.hybrid_options import HybridOptions
 from refq.weights import Weights, random_weights
@@ -216,6 +219,57 @@ def test_operands_of_two_formats_meet_exactly() -> None:
     assert got.tolist() == [
         [0, 10.125, 40.5, 50.625], [0, 37.125, 148.5, 185.625], [216, 253.125, 364.5, 401.625],
     ]  # fmt: skip
+
+
+def test_sums_that_could_leave_63_bits_are_refused() -> None:
+    """Never a silent wrap (contract section 3): 2^13 at F = 51 needs 64 bits and a sign."""
+    network, weights = option_a()
+    options = schemes.Options(frac_act=0, bits_image=12)
+    plan = schemes.find("uniform").plan(network, weights, None, options)
+    for place, bits in ((50, 63), (51, 64)):
+        own = {"conv": TensorPlan(FixedPointFormat(12, place))}
+        far = replace(plan, tensors={**plan.tensors, **own})
+        assert exact_sum([far.tensors[name] for name in ("shortcut", "conv")]) == (bits, place)
+        if bits > 63:
+            text = "addition sum of fxp-u12/0 = ap_ufixed<12,12> + fxp-s12/51 = ap_fixed<12,-39>"
+            with pytest.raises(FormatError, match=re.escape(f"{text}, which needs 64 bits; exp")):
+                quantize_weights(network, weights, far)
+        else:
+            assert_all_ways_agree(network, weights, far, np.full((1, 3, 4, 6), 2047, np.float32))
+
+
+def test_an_addition_to_itself_and_a_sum_as_the_output() -> None:
+    nodes = [
+        *chain("data", ("stem", Conv(3, (2, 2))), ("relu", ReLU())),
+        Node("twice", Add(), ("relu", "relu", "relu")),
+    ]
+    network = Network("twice", (3, 5, 7), tuple(nodes))
+    (point,) = [each for each in storage_points(network) if "relu" in each.tensors]
+    assert point.readers == ("twice",)
+    weights = random_weights(network, 2)
+    plan = schemes.find("uniform").plan(network, weights, None, schemes.Options(frac_act=1))
+    (join,) = joins(network, plan, "float32")
+    assert (
+        str(join)
+        == "twice: relu fxp-u12/1 + relu fxp-u12/1 + relu fxp-u12/1, stored as 15 exact bits"
+    )
+    images = np.random.default_rng(1).integers(-128, 128, (2, 3, 5, 7)).astype(np.float32)
+    assert_all_ways_agree(network, weights, plan, images)
+
+
+@pytest.mark.parametrize("scheme", ["uniform", "enq", "knq"])
+def test_an_image_joined_with_what_is_computed(scheme: str) -> None:
+    nodes = [
+        *chain("data", ("conv", Conv(2, (1, 1))), ("relu", ReLU())),
+        Node("join", Concat(), ("data", "relu")), Node("last", Conv(4, (3, 2)), ("join",)),
+    ]  # fmt: skip
+    network = Network("joined", (3, 5, 7), tuple(nodes))
+    weights = random_weights(network, 2)
+    images = np.random.default_rng(1).integers(-128, 128, (2, 3, 5, 7)).astype(np.float32)
+    chosen, options = schemes.find(scheme), schemes.Options(bits_act=3)
+    source = Source(network, weights, lambda: [(images, None)])
+    plan = chosen.plan(network, weights, gather(chosen, options, source), options)
+    assert_all_ways_agree(network, weights, plan, images)
 
 
 def test_joins_of_googlenet() -> None:

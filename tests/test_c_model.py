@@ -267,7 +267,7 @@ def test_shortcuts_of_zeros(scheme: str, options: dict[str, Any], run: Run, tmp_
         rest = tuple(max(value, 9) for value in code.values)
         tensors = {
             name: replace(entry, code=replace(code, values=rest))
-            if name in ("short", "stem_relu") else entry
+            if name in ("short", "moved", "stem_relu") else entry
             for name, entry in plan.tensors.items()
         }  # fmt: skip
         plan = replace(plan, tensors=tensors)

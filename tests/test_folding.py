@@ -143,11 +143,13 @@ LAYER = np.ones((3, 2, 5, 4), np.float32)
         (lambda: fold(LAYER, None, ONES, ONES, ONES, LAYER, 0), "variance of shape (3, 2, 5, 4)"),
         (lambda: fold(LAYER, None, ONES, ONES, ONES, 0 * ONES, 0), "with variance 0, eps 0; expec"),
         (lambda: fold(LAYER, None, ONES, ONES, ONES, np.nan * ONES, 1), "with variance nan, eps 1"),
+        (lambda: fold(LAYER, None, ONES, ONES, ONES, np.inf * ONES, 0), "with variance inf, eps 0"),
         (lambda: fold(LAYER, None, np.full(3, 1e39), ONES, ONES, ONES, 0), "float32 does not hold"),
         (lambda: fold(LAYER, None, ONES, ONES, np.inf * ONES, ONES, 0), "float32 does not hold"),
         (lambda: caffe_moments(ONES, ONES, -0.5), "a moving average factor of [-0.5]; expected"),
         (lambda: caffe_moments(ONES, ONES, ONES), "a moving average factor of [1.0, 1.0, 1.0]"),
         (lambda: caffe_moments(ONES, ONES, np.nan), "a moving average factor of [nan]"),
+        (lambda: matconvnet_moments(-np.ones((3, 2))), "a deviation of -1; expected 0 or more"),
         (lambda: matconvnet_moments(np.ones((2, 3))), "moments of shape (2, 3); expected (channel"),
     ],
 )  # fmt: skip

@@ -71,14 +71,18 @@ static void subsampled(const struct layer *layer, const int64_t *x, int64_t *val
                     *values = 0;
 }
 
-/* A codebook may lack 0; channels of zeros are 0 all the same (section 4). */
-static void zeros_kept(const struct layer *layer, int64_t *values)
+/* Whether values stay what they are: a codebook may lack the zeros of a shortcut (section 4). */
+static int only_moves(const struct layer *layer)
 {
-    const long map = pixels(layer->shape);
-
-    for (long i = 0; i < outputs(layer); i++)
-        if (i / map < taken_from(layer) || i / map >= taken_to(layer))
-            values[i] = 0;
+    switch (layer->kind) {
+    case RELU:
+    case CONCAT:
+    case SUBSAMPLE:
+    case MAX_POOL:
+        return !layer->rounds_sums;
+    default:
+        return 0;
+    }
 }
 
 static void pooled(const struct layer *layer, const int64_t *x, int64_t *values)
@@ -240,8 +244,8 @@ struct stages compute(const struct layer *layer, const struct parameters *own,
         if (layer->rounds_sums)
             requantized(layer, own, layer->kind == RELU ? input[0] : stages.word[SUM], image, made);
         stored(layer, coder, made, &stages);
-        if (layer->kind == SUBSAMPLE)
-            zeros_kept(layer, stages.word[VALUE]);
+        if (only_moves(layer))
+            memcpy(stages.word[VALUE], made, (size_t)count * sizeof *made);
     }
     stages.word[ROUNDED] = made;
     return stages;
