@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,14 @@ import numpy as np
 from refq import kernels
 from refq.coefficients import IntegerLayer, IntegerWeights, of_channels
 from refq.formats import Accumulator, Overflow, Rounding
-from refq.integer import IntegerSteps, Tensor, encoded
-from refq.kernels import aligned, fused, maps, rows
+from refq.fused_add import ending_of_sum
+from refq.integer import IntegerSteps, Tensor
+from refq.kernels import adding, aligned, fused, maps, rows
 from refq.kernels.accumulating import saturates_every_mac
 from refq.kernels.maps import Layout, Map
-from refq.kernels.planes import MAX_BITS, activation_planes
-from refq.layers import NO_PADS, WEIGHTED, Concat, Conv, Dense, MaxPool, ReLU
+from refq.kernels.planes import activation_planes
+from refq.layers import NO_PADS, WEIGHTED, Add, Concat, Conv, Dense, MaxPool, ReLU
+from refq.map_codes import fits, kept_bits, span, stored_values
 from refq.memory import MapMemory, Place
 from refq.networks.graph import INPUT, Node
 from refq.plan import Codebook, Plan, ShiftCode, TensorPlan
@@ -33,10 +35,10 @@ from refq.points import is_wide
 
 @dataclass(frozen=True)
 class Pending:
-    """A weighted layer's sum that its ReLU will make."""
+    """A weighted layer's or an addition's sum that its ReLU will make of `sources`."""
 
     node: Node
-    source: Any
+    sources: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,17 @@ class FusedSteps:
 
     def __call__(self, node: Node, inputs: Sequence[Any]) -> Any:
         layer, x = node.layer, inputs[0]
-        if isinstance(layer, WEIGHTED) and isinstance(x, Stored):
+        summed = isinstance(layer, (*WEIGHTED, Add))
+        if summed and all(isinstance(each, Stored) for each in inputs):
             if is_wide(self.network, node) and self.network.consumers[node.name]:
-                self.memory.hold(x.map)
-                return Pending(node, x)
-            return self._weighted(node, x, node, relu=False)
+                for each in inputs:
+                    self.memory.hold(each.map)
+                return Pending(node, tuple(inputs))
+            return self._summed(node, inputs, node)
         if isinstance(layer, ReLU) and isinstance(x, Pending):
-            result = self._weighted(x.node, x.source, node, relu=True)
-            self.memory.unhold(x.source.map)
+            result = self._summed(x.node, x.sources, node)
+            for each in x.sources:
+                self.memory.unhold(each.map)
             return result
         if isinstance(layer, MaxPool) and isinstance(x, Stored) and x.place.whole:
             return self._max_pool(node, layer, x)
@@ -131,7 +136,7 @@ class FusedSteps:
     def _packed(self, name: str, tensor: Tensor) -> Any:
         """A plain result as a map, where it is one that maps can hold."""
         entry = self.plan.tensors.get(name)
-        if entry is None or tensor.codes.ndim != 4 or not _fits(entry):
+        if entry is None or tensor.codes.ndim != 4 or not fits(entry):
             return tensor
         target = self._target(name, entry)
         drop: Any = target.map.scale
@@ -140,6 +145,25 @@ class FusedSteps:
         codes = tensor.codes >> drop
         maps.pack(codes, target.map, target.place.first)
         return replace(target, outside=tensor.outside, sums=tensor.sums, overflows=tensor.overflows)
+
+    def _summed(self, node: Node, sources: Sequence[Stored], result: Node) -> Any:
+        """A sum, and its ReLU where that is the result, in one pass; else on plain arrays."""
+        relu = result is not node
+        if not isinstance(node.layer, Add):
+            return self._weighted(node, sources[0], result, relu)
+        entry = self.plan.tensors.get(result.name)
+        ending = ending_of_sum(self.plan, [each.stored for each in sources], entry, relu)
+        if entry is None or ending is None:
+            return self._plainly(node, sources, result, relu)
+        places = [each.stored.format.frac_bits for each in sources]
+        target = self._target(result.name, entry)
+        outside = adding.add_maps(
+            (sources[0].map, sources[1].map),
+            (sources[0].place.first, sources[1].place.first),
+            (max(places) - places[0], max(places) - places[1]),
+            target.map, target.place.first, target.shape[1], ending,
+        )  # fmt: skip
+        return replace(target, outside=outside)
 
     def _weighted(self, node: Node, source: Stored, result: Node, relu: bool) -> Any:
         """A weighted layer and what follows it, in one pass; on plain arrays where it must be."""
@@ -154,12 +178,12 @@ class FusedSteps:
             if flat and kernel is not None:
                 read = self._flattened(read, layout)
         if kernel is None:
-            return self._plainly(node, source, result, relu)
+            return self._plainly(node, [source], result, relu)
         if entry is None:
             made = self._sums(node, read, kernel, own)
             if safe or _held(own.accumulator, *(made.sums or (0, 0))):
                 return made
-            return self._plainly(node, source, result, relu)
+            return self._plainly(node, [source], result, relu)
         shift = own.frac_bits - own.raised - entry.format.frac_bits + np.array(entry.drops or (0,))
         scale = own.align + read.scale
         # in 32 bits where sums, codes and what rounding adds to them stay below 2**31
@@ -172,7 +196,7 @@ class FusedSteps:
             case ShiftCode(bits, drop, nearest):
                 shifted = (bits, drop, nearest)
             case Codebook():
-                table = _stored_values(entry)
+                table = stored_values(entry)
         ending = rows.ending(
             int(scale[0]), relu, int(shift[0]), self.plan.rounding, entry.format, symmetric,
             shifted, target.map.offset, len(target.map.planes), width, table,
@@ -183,12 +207,12 @@ class FusedSteps:
         seen = fused.convolve(read, kernel, target.map, ending, target.place.first)
         if not safe and not _held(own.accumulator, seen.low, seen.high):
             self.weights.workspace["overflows", node.name] = True
-            return self._plainly(node, source, result, relu)
+            return self._plainly(node, [source], result, relu)
         return replace(target, outside=seen.outside, sums=(seen.low, seen.high))
 
-    def _plainly(self, node: Node, source: Stored, result: Node, relu: bool) -> Any:
-        """A weighted layer and its ReLU on plain arrays."""
-        tensor = self.plain(node, [source.tensor()])
+    def _plainly(self, node: Node, sources: Sequence[Stored], result: Node, relu: bool) -> Any:
+        """A sum and its ReLU on plain arrays."""
+        tensor = self.plain(node, [each.tensor() for each in sources])
         if relu:
             tensor = self.plain(result, [tensor])
         return self._packed(result.name, tensor)
@@ -201,7 +225,7 @@ class FusedSteps:
             return True, False
         if own.drop.any():
             return False, True
-        low, high = _span(entry)
+        low, high = span(entry)
         largest = max(-low, high) << source.map.scale
         room = np.ldexp(1.0, np.array(own.accumulator.bits) - 1)
 
@@ -223,7 +247,7 @@ class FusedSteps:
             return not (np.ptp(own.align) or own.raised.any())
         shift = own.frac_bits - own.raised - entry.format.frac_bits + np.array(entry.drops or (0,))
         return (
-            _fits(entry)
+            fits(entry)
             and shift.min() >= 0
             and shift.max() <= 48
             and self.plan.overflow is not Overflow.WRAP
@@ -251,7 +275,7 @@ class FusedSteps:
         depend on beside those; kernels for other ranges of the source's codes share the bytes.
         """
         own, entry, read = self.weights.layers[node.name], source.stored, source.map
-        low, high = _span(entry)
+        low, high = span(entry)
         grid = (layout.pitch, layout.channels, len(read.planes))
         key = (*grid, low, high, read.offset, read.scale)
         if key not in own.panels:
@@ -300,7 +324,7 @@ class FusedSteps:
         return Stored(self.memory.place(name, lend), self.memory.shape(name), entry)
 
     def _lend(self, layout: Layout, entry: TensorPlan) -> Map:
-        bits = _kept_bits(entry)
+        bits = kept_bits(entry)
         scale = entry.code.drop if isinstance(entry.code, ShiftCode) else 0
         offset = -entry.format.min_code
 
@@ -332,32 +356,3 @@ def _one_pixel(layout: Layout) -> Layout:
     """A dense layer's view: each image one pixel of all its values."""
     depth = layout.channels * layout.height * layout.width
     return Layout(layout.images, depth, 1, 1, NO_PADS)
-
-
-def _kept_bits(entry: TensorPlan) -> int:
-    """Bits of what a map holds: shift codes as they are, codebooks' indices already decoded."""
-    match entry.code:
-        case ShiftCode():
-            return entry.code.bits
-        case Codebook():
-            return max(1, entry.code.values[-1].bit_length())
-    return entry.format.bits
-
-
-def _span(entry: TensorPlan) -> tuple[int, int]:
-    """Least and greatest code that a map holds."""
-    low = entry.format.min_code
-    return low, low + (1 << _kept_bits(entry)) - 1
-
-
-def _fits(entry: TensorPlan) -> bool:
-    """True for codes that byte planes hold, and a table of a codebook's format."""
-    if isinstance(entry.code, Codebook):
-        return entry.format.bits <= MAX_BITS
-    return _kept_bits(entry) <= MAX_BITS
-
-
-@lru_cache(maxsize=128)
-def _stored_values(entry: TensorPlan) -> np.ndarray:
-    """int32 (max_code + 1,): what each value code is after storage."""
-    return encoded(np.arange(entry.format.max_code + 1, dtype=np.int32), entry, kernels)

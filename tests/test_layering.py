@@ -23,6 +23,8 @@ FLOORS = [
     ["plan_check", "coefficients", "memory"],
     ["schemes"],
     ["integer"],
+    ["map_codes"],
+    ["fused_add"],
     ["fused", "fused_float"],
     ["simulated"],
     ["engine"],

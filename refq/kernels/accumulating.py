@@ -59,18 +59,24 @@ def limits(
         )
     high = (np.int64(1) << (bits - 1)) - 1
     low = -high if accumulator.overflow is Overflow.SAT_SYM else -high - 1
+    return Limits(low, high, bits, drop, *rounding_terms(accumulator.rounding, drop))
+
+
+def rounding_terms(
+    rounding: Rounding, drop: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(always, even, negative) as in Limits, int64 of drop's shape, for a shift right by drop."""
     half, rest = (np.int64(1) << drop) >> 1, (np.int64(1) << drop) - 1
-    none = np.zeros(outputs, np.int64)
+    none = np.zeros_like(drop)
     shifted = (drop > 0).astype(np.int64)
-    terms = {
+    return {
         Rounding.TIES_EVEN: (half - shifted, shifted, none),
         Rounding.TIES_AWAY: (half, none, -shifted),
         Rounding.TIES_POS: (half, none, none),
         Rounding.TO_NEG: (none, none, none),
         Rounding.TO_ZERO: (none, none, rest),
         Rounding.TO_POS: (rest, none, none),
-    }
-    return Limits(low, high, bits, drop, *terms[accumulator.rounding])
+    }[rounding]
 
 
 def saturates_every_mac(accumulator: Accumulator) -> bool:
