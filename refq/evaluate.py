@@ -270,11 +270,11 @@ def _main(arguments: argparse.Namespace) -> int:
     report = evaluate(arguments)
     content = json.dumps(report.to_json(), indent=1, allow_nan=False) if arguments.json else ""
     if arguments.json == "-":
-        print(content)
+        console.tell(content)
     else:
         if arguments.json:
             console.write_text(arguments.json, content + "\n")
-        print(as_text(report))
+        console.tell(as_text(report))
     return console.INTERRUPTED if report.measurement.interrupted else 0
 
 

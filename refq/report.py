@@ -52,8 +52,7 @@ def _main(arguments: argparse.Namespace) -> int:
     files = {picture.file: picture.png for _, pictures in parts for picture in pictures}
     files[PAGE] = text.encode("utf-8")
     console.write_folder(arguments.out, files)
-    for name in files:
-        print(os.path.join(arguments.out, name))
+    console.tell(*(os.path.join(arguments.out, name) for name in files))
     return 0
 
 

@@ -86,11 +86,11 @@ def _main(arguments: argparse.Namespace) -> int:
         "versions": versions(),
     }
     if arguments.json == "-":
-        print(json.dumps(content, indent=1, allow_nan=False))
+        console.tell(json.dumps(content, indent=1, allow_nan=False))
         return 0
     if arguments.json:
         console.write_json(arguments.json, content)
-    print(f"{seconds:.1f} s")
+    console.tell(f"{seconds:.1f} s")
     return 0
 
 
@@ -100,15 +100,15 @@ def _section(
     """One network's tables, printed as they come, and its figures."""
     shown, name = arguments.json != "-", study.network.name
     if shown:
-        print(f"{'=' * 8} {name}")
+        console.tell(f"{'=' * 8} {name}")
     tables = []
     delta = None if arguments.no_search else arguments.delta
     for table in itertools.chain([first], paper.tables(study, delta)):
         tables.append(table.to_json())
         if shown:
-            print(f"\n{table.as_text()}", flush=True)
+            console.tell(f"\n{table.as_text()}")
     if shown:
-        print()
+        console.tell("")
     return {"title": name, "tables": tables, "figures": paper.figures(study, delta)}
 
 

@@ -41,7 +41,7 @@ FLOORS = [
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGES = {"numpy", "numba", "scipy", "h5py", "tqdm"}
-PRINTING = {"console", "evaluate", "export", "report", "reproduce", "verify", "__main__"}
+PRINTING = {"console", "export", "__main__"}
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "core", "misc"}
 MOST_LINES = 400
 LONGER = {"refq.oracle": 800}  # definitions in a row, one place to look them up
