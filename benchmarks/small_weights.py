@@ -108,6 +108,29 @@ def keras_resnet(weights: Weights, given: weight_files.Norms) -> dict[str, dict[
     return layers
 
 
+def torch_resnet(
+    weights: Weights, given: weight_files.Norms, classifier: str = "fc"
+) -> dict[str, np.ndarray]:
+    """PyTorch's names of a ResNet, torchvision's or one for CIFAR-10."""
+    branches = {"branch2a": "conv1", "branch2b": "conv2", "branch2c": "conv3",
+                "branch1": "downsample.0"}  # fmt: skip
+    roles = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
+    arrays = {}
+    for layer, weight in weights.weight.items():
+        own = layer
+        if match := re.fullmatch(r"res(\d)_(\d)_(conv\d)", layer):
+            own = f"layer{match[1]}.{int(match[2]) - 1}.{match[3]}"
+        elif match := re.fullmatch(r"res(\d)([a-f])_(branch\d[abc]?)", layer):
+            own = f"layer{int(match[1]) - 1}.{ord(match[2]) - 97}.{branches[match[3]]}"
+        if layer.startswith("fc"):
+            arrays |= {f"{classifier}.weight": weight, f"{classifier}.bias": weights.bias[layer]}
+            continue
+        arrays[f"{own}.weight"] = weight
+        norm = own.replace("conv", "bn").replace("downsample.0", "downsample.1")
+        arrays |= {f"{norm}.{role}": given[layer][key] for role, key in roles.items()}
+    return arrays
+
+
 def caffe_hdf5(path: Path, network: Network, weights: Weights) -> None:
     with h5py.File(path, "w") as file:
         for layer in weights.weight:

@@ -95,23 +95,54 @@ def check_writable(*paths: str | None) -> None:
     """Raises OptionError for a file that could not be written at the end of a long run."""
     for path in paths:
         if path:
-            folder = Path(path).parent
-            if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            target = _place(path)
+            folder = target.parent
+            changed = target if _special(target) else folder
+            if target.is_dir() or not folder.is_dir() or not os.access(changed, os.W_OK):
                 raise OptionError(f"cannot write {path}", "a file in an existing folder")
 
 
-def _whole(path: str, write: Callable[[Path], object]) -> None:
-    """Writes beside the target and moves it there, so that no half file is ever seen."""
-    target = Path(path)
+def check_apart(**paths: str | None) -> None:
+    """Raises OptionError for a file that is named twice, and would be overwritten."""
+    seen: dict[object, str] = {}
+    for role, path in paths.items():
+        if path and not _special(Path(path)):
+            other = seen.setdefault(_identity(path), role)
+            if other != role:
+                raise OptionError(f"{path} as {other} and as {role}", "two different files")
+
+
+def _identity(path: str) -> object:
+    """What the system calls a file that is there, whatever its names; else where it would be."""
+    if not os.path.exists(path):
+        return os.path.realpath(path)
+    told = os.stat(path)
+    return told.st_dev, told.st_ino
+
+
+def _special(target: Path) -> bool:
+    """Whether it is a device or a pipe, which nothing may take the place of."""
+    return target.exists() and not target.is_file()
+
+
+def _place(path: str) -> Path:
+    """Where a file is written: a link stays, and what it leads to is replaced."""
+    return Path(path) if _special(Path(path)) else Path(os.path.realpath(path))
+
+
+def write_whole(path: str, write: Callable[[Path], object]) -> None:
+    """Writes beside the target and moves it there, so that no half file is ever seen. A device or a
+    pipe is handed to `write` itself. Raises OptionError for what the system refuses."""
+    target = _place(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        if target.exists() and not target.is_file():
-            write(target)  # a device or a pipe, which nothing may take the place of
+        if _special(target):
+            write(target)
             return
         write(partial)
         os.replace(partial, target)
     except OSError as error:
-        raise OptionError(f"cannot write {path} ({error.strerror})") from None
+        raise OptionError(f"cannot write {path} ({error.strerror or error})") from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -175,7 +206,7 @@ def check_new_folder(path: str) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    _whole(path, lambda partial: partial.write_text(text))
+    write_whole(path, lambda partial: partial.write_text(text))
 
 
 def write_json(path: str, content: Any) -> None:
@@ -189,4 +220,4 @@ def write_array(path: str, parts: Sequence[np.ndarray]) -> None:
         with partial.open("wb") as file:
             np.save(file, np.concatenate(list(parts)))
 
-    _whole(path, write)
+    write_whole(path, write)

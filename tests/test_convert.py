@@ -202,19 +202,8 @@ def check_folded(
 
 def test_batch_norm_of_torch(tmp_path: Path) -> None:
     _, weights = small_weights.case("resnet20")
-    given, arrays = weight_files.norms(weights, 5), {}
-    for layer, weight in weights.weight.items():
-        match = re.fullmatch(r"res(\d)_(\d)_conv(\d)", layer)
-        own = f"layer{match[1]}.{int(match[2]) - 1}.conv{match[3]}" if match else layer
-        own = "linear" if layer == "fc" else own
-        arrays[f"{own}.weight"] = weight
-        if layer == "fc":
-            arrays["linear.bias"] = weights.bias[layer]
-            continue
-        norm = own.replace("conv", "bn")
-        roles = {"weight": "gamma", "bias": "beta", "running_mean": "mean",
-                 "running_var": "variance"}  # fmt: skip
-        arrays |= {f"{norm}.{role}": given[layer][key] for role, key in roles.items()}
+    given = weight_files.norms(weights, 5)
+    arrays = small_weights.torch_resnet(weights, given, "linear")
     weight_files.torch_file(tmp_path / "w.pth", arrays)
     check_folded(run(tmp_path / "w.pth"), "resnet20", weights, given, 1e-5, DEVIATION)
 
@@ -247,22 +236,6 @@ def test_batch_norm_of_keras(tmp_path: Path) -> None:
     given = weight_files.norms(weights, 5)
     weight_files.keras(tmp_path / "w.h5", small_weights.keras_resnet(weights, given))
     check_folded(run(tmp_path / "w.h5"), "resnet50_keras", weights, given, 1.001e-5)
-
-
-def test_normalisations_are_never_left_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, weights = small_weights.case("resnet50")
-    blobs = [weight_files.blob(each) for each in (np.ones(4), np.ones(4), np.ones(1))]
-    content = b""
-    for layer in weights.weight:
-        parts = [weight_files.blob(weights.weight[layer]), weight_files.blob(weights.bias[layer])]
-        content += weight_files.caffe_layer(layer, "Convolution", parts, False)
-        content += weight_files.caffe_layer(f"{layer}/norm", "BatchNorm", blobs, False)
-    path, out = tmp_path / "w.caffemodel", tmp_path / "out.h5"
-    path.write_bytes(content)
-    assert convert_weights.main([str(path), "-o", str(out), "--network", "resnet50"]) == 2
-    assert "normalisations under names that are not known" in capsys.readouterr().err
 
 
 def test_moments_of_matconvnet(tmp_path: Path) -> None:

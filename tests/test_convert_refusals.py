@@ -166,7 +166,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda p: p.write_bytes(bundled.path("alexnet.h5").read_bytes()),
         "refq's own weights; give them to --weights",
     ),
-    "nothing": ("w.pth", lambda p: p.write_bytes(b""), "of no known format"),
+    "nothing": ("w.pth", lambda p: p.write_bytes(b""), "an empty file"),
 }  # fmt: skip
 
 

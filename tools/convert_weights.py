@@ -1,6 +1,7 @@
 """Turns weight files of other frameworks into refq's, without those frameworks.
 
-python tools/convert_weights.py FILE -o OUT.h5 [--network NAME] [--preprocessing RULE] [--json FILE]
+python tools/convert_weights.py FILE -o OUT.h5 [--network NAME] [--parameter NAME=VALUE ...]
+    [--preprocessing RULE] [--json FILE]
 
 docs/convert.md says which formats there are, what is taken from them and how files are read safely.
 """
@@ -11,6 +12,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -18,6 +20,7 @@ from importers import converting, read
 from importers.preparing import RULES
 
 from refq import console
+from refq.errors import OptionError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,6 +36,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--out", type=Path, required=True, help="the HDF5 file to write")
     parser.add_argument("--network", help="what it is; without it, names and shapes decide")
     parser.add_argument(
+        "--parameter",
+        metavar="NAME=VALUE",
+        type=_parameter,
+        action="append",
+        default=[],
+        help="what weights do not tell of the network, as centred=true; may be given again",
+    )
+    parser.add_argument(
         "--preprocessing",
         choices=sorted(RULES),
         help="how images were prepared, if not as usual",
@@ -41,16 +52,29 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parameter(text: str) -> tuple[str, Any]:
+    """centred=true, input_size=224, width=0.5: a name, and a value as JSON has them."""
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value.lower())
+    except ValueError:
+        raise OptionError(
+            f"--parameter {text}", "NAME=VALUE with true, false or a number"
+        ) from None
+
+
 def _convert(options: argparse.Namespace) -> int:
-    console.check_writable(str(options.out), options.json if options.json != "-" else None)
-    contents = read(options.file)
+    listed = options.json if options.json != "-" else None
+    console.check_apart(**{"FILE": str(options.file), "--out": str(options.out), "--json": listed})
+    console.check_writable(str(options.out), listed)
     report = converting.convert(
-        contents, options.file, options.out, options.network, options.preprocessing
-    )
+        read(options.file), options.file, options.out, options.network, options.preprocessing,
+        dict(options.parameter),
+    )  # fmt: skip
     if options.json == "-":
-        print(json.dumps(report.to_json(), indent=1))
+        console.tell(json.dumps(report.to_json(), indent=1))
         return 0
-    print(report.to_text())
+    console.tell(report.to_text())
     if options.json:
         console.write_json(options.json, report.to_json())
     return 0

@@ -15,6 +15,7 @@ from importers import (
     keras,
     matconvnet,
     matconvnet_hdf5,
+    mistaken,
     onnx_,
     safetensors_,
     torch_legacy,
@@ -33,11 +34,11 @@ HEAD = 4096
 
 def read(path: Path) -> Contents:
     """What is in a weight file of any known format. Raises WeightsError in one line."""
-    if not path.is_file():
-        raise WeightsError(f"no file at {path}", remedy="check the path")
+    mistaken.check_regular(path)
     with one_line(path, "a weight file"):
         with path.open("rb") as file:
             head = file.read(HEAD)
+        mistaken.check_head(path, head)
         fitting = [form for form in FORMATS if form.sniff(head, path)]
     if not fitting:
         raise WeightsError(

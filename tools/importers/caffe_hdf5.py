@@ -32,4 +32,4 @@ def read(path: Path) -> Contents:
         if sorted(blobs) != list(range(len(blobs))):
             raise refuse(f"{layer}: arrays numbered {sorted(blobs)}", "0, 1, ...")
         units[layer] = caffe.unit(layer, [blobs[number] for number in sorted(blobs)])
-    return Contents("caffe", FORM, units, tuple(units))
+    return Contents("caffe", FORM, units, tuple(units), by_name=True)

@@ -6,7 +6,9 @@ say what is wrong in one line. Arrays are read one by one, when they are asked f
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import functools
 import math
 import mmap
 import struct
@@ -51,7 +53,8 @@ class Unit:
     """A layer of a file, its axes in refq's order.
 
     arrays: `weight` (O, I / group, rows, columns) or (O, K) and `bias` (O,); or a normalisation's
-    `gamma`, `beta`, `mean`, `variance` (O,), Caffe's `factor`, MatConvNet's `moments` (O, 2).
+    `gamma`, `beta`, `mean`, `variance` (O,), Caffe's `factor`, MatConvNet's `moments` (O, 2); or
+    `other`, of which nobody knows what it does.
     eps: what is added to the variance, None where the file does not say.
     channels_last: K, where it is a flattened image, is in the order H, W, C.
     folded: names of normalisations that the file's graph puts behind the layer.
@@ -107,7 +110,8 @@ class Contents:
     """A file. source: whose names and layouts these are (caffe, torch, keras, matconvnet, onnx);
     form: of what kind the file is, in words; order: all layers, also those without arrays.
     ignored: arrays that are no layer's. graph: where the file has one. mean: RGB, where stated.
-    size: rows and columns of the image, where stated."""
+    size: rows and columns of the image, where stated. by_name: units stand in the order of their
+    names, which says nothing. notes: what a reader has to tell of the file."""
 
     source: str
     form: str
@@ -118,6 +122,20 @@ class Contents:
     producer: str = ""
     mean: tuple[float, float, float] | None = None
     size: Pair | None = None
+    by_name: bool = False
+    notes: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def sorted_names(self) -> list[str]:
+        return sorted((*self.units, *self.ignored))
+
+    def has_below(self, name: str) -> bool:
+        """Whether there is anything named `name.part` or `name/part`."""
+        for begin in (f"{name}.", f"{name}/"):
+            place = bisect.bisect_left(self.sorted_names, begin)
+            if place < len(self.sorted_names) and self.sorted_names[place].startswith(begin):
+                return True
+        return False
 
 
 def refuse(found: str, wanted: str = "", remedy: str = "") -> WeightsError:

@@ -47,18 +47,26 @@ def _legacy(root: h5py.Group, path: Path) -> Contents:
     for name in _names(root, "layer_names"):
         group = hdf5.member(root, name)
         order.append(name)
-        arrays: dict[str, Tensor] = {}
+        # a model within the model lists the arrays of all its layers
+        layers: dict[str, dict[str, Tensor]] = {}
         for whole in _names(group, "weight_names"):
-            role = ROLES.get(re.sub(r"(_\d+)?(:\d+)?$", "", whole.rpartition("/")[2]))
+            parent, _, last = whole.rpartition("/")
+            arrays = layers.setdefault(parent, {})
+            role = ROLES.get(re.sub(r"(_\d+)?(:\d+)?$", "", last))
             place: h5py.Group | h5py.Dataset = group
             for part in whole.split("/"):
                 place = hdf5.member(place, part)
+            if role in arrays:
+                raise refuse(f"{whole}: a second {role} of one layer", "one")
             if role and isinstance(place, h5py.Dataset) and hdf5.has_floats(place):
                 arrays[role] = _turned(role, hdf5.tensor(place, whole, path))
             else:
                 ignored.append(whole)
-        if arrays:
-            units[name] = Unit(name, arrays, channels_last=True)
+        for parent, arrays in layers.items():
+            own = parent.rpartition("/")[2] if len(layers) > 1 else name
+            own = f"{name}/{parent}" if own in units else own
+            if arrays:
+                units[own] = Unit(own, arrays, channels_last=True)
     return Contents("keras", f"{FORM}, legacy", units, tuple(order), tuple(ignored))
 
 
@@ -113,7 +121,7 @@ def _keras3(file: h5py.File, path: Path) -> Contents:
             for role, each in zip(roles, arrays)
         }
         units[name] = Unit(name, lazies, channels_last=True)
-    return Contents("keras", f"{FORM}, Keras 3", units, tuple(units), tuple(ignored))
+    return Contents("keras", f"{FORM}, Keras 3", units, tuple(units), tuple(ignored), by_name=True)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from importers.contents import Contents
 from refq.layers import Add, Concat, Dense
@@ -218,8 +219,19 @@ def candidates(source: str, known: list[str]) -> list[str]:
     return found
 
 
-def usual_sizes(source: str, network: str) -> dict[str, int]:
-    """Parameters of published models that their weights do not tell: torchvision's SqueezeNets were
-    trained on 224x224, the authors' on 227x227."""
-    torch = source == "torch" and network.startswith("squeezenet")
-    return {"input_size": 224} if torch else {}
+def usual_sizes(contents: Contents, network: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """(parameters of published models that their weights do not tell, notes on them).
+
+    torchvision's SqueezeNets were trained on 224x224, the authors' on 227x227. Those ResNets of
+    PyTorch for CIFAR-10 whose classifier is `linear` add a half of the channels of zeros in front.
+    """
+    torch = contents.source == "torch"
+    if torch and network.startswith("squeezenet"):
+        return {"input_size": 224}, ()
+    if not re.fullmatch(r"resnet(20|32|44|56)", network):
+        return {}, ()
+    centred = torch and "linear" in contents.units
+    sides = "half in front, as where the classifier is named linear" if centred else "behind"
+    other = f"--parameter centred={str(not centred).lower()}"
+    note = f"weights do not tell where channels of zeros are added: {sides}; {other} changes it"
+    return {"centred": True} if centred else {}, (note,)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from importers.contents import Contents, Step, Tensor, Unit, checked_shape, refuse
-from importers.onnx_steps import Plain
+from importers.onnx_steps import Plain, read_on
 from refq.layers import Pair
 
 EPS = 1e-5  # of BatchNormalization
@@ -35,7 +35,7 @@ def contents(
     units: dict[str, Unit] = {}
     steps: list[Step] = []
     made: dict[str, str] = {}  # the unit that makes a tensor, as far as it can still be folded into
-    plain = Plain(tensors, integers)
+    plain = Plain(tensors, integers, read_on(nodes))
     for node in nodes:
         if not node.outputs or _constant(node, tensors, integers):
             continue
@@ -141,7 +141,8 @@ def _normalised(unit: Unit, node: Any, known: Sequence[Tensor | None]) -> Unit:
     roles = ("gamma", "beta", "mean", "variance")
     arrays = {role: each for role, each in zip(roles, known[1:]) if each is not None}
     name = node.name or node.inputs[1]
-    eps = node.attributes.get("epsilon") or EPS
+    # an attribute without a number is 0, as in all of protobuf
+    eps = node.attributes.get("epsilon", EPS) or 0.0
     return replace(
         unit, arrays={**unit.arrays, **arrays}, eps=float(np.float32(eps)), folded=(name,)
     )

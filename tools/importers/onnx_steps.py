@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,25 +10,35 @@ from importers import graphs
 from importers.contents import Step, Tensor, Window
 from refq.layers import NO_PADS, Pads, Pair
 
-# Softmax keeps the order of the logits
-TRANSPARENT = {
-    "Dropout", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Softmax", "LogSoftmax",
-    "Cast",
-}  # fmt: skip
+TRANSPARENT = {"Dropout", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"}
+# at the end alone: they keep the order of the logits
+SOFT = {"Softmax", "LogSoftmax"}
 TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 BOUNDLESS = 3e38
+
+
+def read_on(nodes: Sequence[Any]) -> set[str]:
+    """Tensors that something reads which is more than a Softmax and changes of form, or comes
+    before such a thing. Nodes come after those they read from."""
+    found: set[str] = set()
+    for node in reversed(nodes):
+        if node.kind not in TRANSPARENT | SOFT or not found.isdisjoint(node.outputs):
+            found.update(node.inputs)
+    return found
 
 
 @dataclass
 class Plain:
     """Goes through a graph. tensors and integers: its constants.
 
-    last: tensors with channels last. padded: tensors that add rows and columns of zeros to another,
+    read_on: tensors from which more is computed, by more than ends a network. last: tensors with
+    channels last. padded: tensors that add rows and columns of zeros to another,
     which become a part of the window that reads them.
     """
 
     tensors: Mapping[str, Tensor]
     integers: Mapping[str, list[int]]
+    read_on: Set[str] = frozenset()
     last: set[str] = field(default_factory=set)
     padded: dict[str, tuple[str, Pads]] = field(default_factory=dict)
 
@@ -49,7 +59,8 @@ class Plain:
         turn = said.get("perm") if node.kind == "Transpose" else None
         if turn == TO_LAST or (source in self.last and turn is None):
             self.last.add(output)
-        if node.kind in TRANSPARENT or turn in (TO_LAST, TO_FIRST):
+        ends = node.kind in SOFT and output not in self.read_on
+        if node.kind in TRANSPARENT or ends or turn in (TO_LAST, TO_FIRST):
             kind = ""
         elif node.kind == "Relu" or (node.kind == "Clip" and self._is_relu(node)):
             kind = "ReLU"

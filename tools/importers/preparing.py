@@ -44,6 +44,15 @@ def usual(contents: Contents, network: Network) -> str:
     return "matconvnet" if contents.source == "matconvnet" else "caffe"
 
 
+def notes(contents: Contents, rule: str | None) -> tuple[str, ...]:
+    """What the report says where nobody has named a rule."""
+    if rule is not None:
+        return ()
+    if contents.mean and contents.source == "matconvnet":
+        return ("the mean of the images is the file's; how they were scaled it does not say",)
+    return ("the file does not say how images were prepared; --preprocessing changes it",)
+
+
 def preprocessing(rule: Rule, contents: Contents, network: Network) -> Preprocessing:
     """The rule at the network's input size; a mean that the file states goes first."""
     _, rows, columns = network.input_shape

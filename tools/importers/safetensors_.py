@@ -46,7 +46,7 @@ def read(path: Path) -> Contents:
             raise refuse(f"{name}: {places[1] - places[0]} bytes for shape {shape} of {kind}")
         found[name] = stored(data, begin + places[0], shape, FLOATS[kind])
     _side_by_side(sorted(ends), len(data) - begin)
-    return torch_state.contents(found, ignored, FORM)
+    return torch_state.contents(found, ignored, FORM, by_name=True)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from importers import wrappers
 from importers.contents import MOST, Contents, Tensor, Unit, checked_shape, float32, refuse
 from importers.pickled import Storage, Strided
 
@@ -53,22 +54,33 @@ def _lazy(name: str, view: Strided, read: Callable[[Storage], np.ndarray]) -> Te
     return Tensor(shape, load)
 
 
-def contents(named: Mapping[str, Tensor], others: list[str], form: str) -> Contents:
-    """Layers of tensors named `layer.weight`, `layer.running_mean`, ..."""
-    if named and all(name.startswith("module.") for name in named):
-        named = {name.removeprefix("module."): tensor for name, tensor in named.items()}
+def contents(
+    named: Mapping[str, Tensor], others: list[str], form: str, by_name: bool = False
+) -> Contents:
+    """Layers of tensors named `layer.weight`, `layer.running_mean`, ...; one of another name is a
+    layer of its own, as nobody knows what it does."""
+    renamed, notes = wrappers.stripped(list(named))
     grouped: dict[str, dict[str, Tensor]] = {}
     ignored = list(others)
-    for name, tensor in named.items():
+    for name, tensor in zip(renamed, named.values()):
         layer, _, part = name.rpartition(".")
-        if part in ROLES and layer:
+        if not layer:
+            ignored.append(name)
+        elif part in ROLES:
             grouped.setdefault(layer, {})[ROLES[part]] = tensor
         else:
-            ignored.append(name)
-    units = {}
-    for layer, arrays in grouped.items():
-        if "mean" in arrays or "variance" in arrays:
-            plain = {"weight": "gamma", "bias": "beta"}
-            arrays = {plain.get(role, role): tensor for role, tensor in arrays.items()}
-        units[layer] = Unit(layer, arrays)
-    return Contents("torch", form, units, tuple(units), tuple(ignored))
+            grouped[name] = {"other": tensor}
+    units = {layer: Unit(layer, _roles(arrays)) for layer, arrays in grouped.items()}
+    return Contents(
+        "torch", form, units, tuple(units), tuple(ignored), by_name=by_name, notes=notes
+    )
+
+
+def _roles(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A normalisation's weight and bias are its gamma and beta; one dimension tells it, too, where
+    it has no mean and variance."""
+    flat = "weight" in arrays and len(arrays["weight"].shape) == 1
+    plain = (
+        {"weight": "gamma", "bias": "beta"} if flat or {"mean", "variance"} & set(arrays) else {}
+    )
+    return {plain.get(role, role): tensor for role, tensor in arrays.items()}
