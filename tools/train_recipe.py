@@ -15,7 +15,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "alexnet": {"width": 0.5, "hidden": 512, "stem_stride": 2, "stem_pad": 5},
     "squeezenet1_1": {"width": 0.5, "stem_stride": 1},
     "googlenet": {"width": 0.25, "stem_stride": 1},
-    "resnet50": {"width": 0.125, "stem_stride": 1},
+    "resnet50": {"width": 0.25, "stem_stride": 1},
 }
 MEAN = 128.0  # subtracted from every pixel: the input is whole numbers within 9 bits
 
