@@ -113,9 +113,9 @@ STORAGES = {
 
 def torch_tensor(
     key: str, storage: np.ndarray, shape: Sequence[int], strides: Sequence[int], offset: int,
-    legacy: bool,
+    legacy: bool, metadata: bytes = b"",
 ) -> bytes:  # fmt: skip
-    """The call that rebuilds a tensor on a storage."""
+    """The call that rebuilds a tensor on a storage. metadata: a last argument, pickled."""
     described = [
         _text("storage"), _global("torch", STORAGES[storage.dtype.name]), _text(key), _text("cpu"),
         _whole(storage.size), *([b"N"] if legacy else []),
@@ -123,7 +123,7 @@ def torch_tensor(
     hooks = _global("collections", "OrderedDict") + b")R"
     arguments = [
         _tuple(described) + b"Q", _whole(offset), _tuple(map(_whole, shape)),
-        _tuple(map(_whole, strides)), b"\x89", hooks,
+        _tuple(map(_whole, strides)), b"\x89", hooks, metadata,
     ]  # fmt: skip
     return _global("torch._utils", "_rebuild_tensor_v2") + _tuple(arguments) + b"R"
 

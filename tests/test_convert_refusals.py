@@ -114,6 +114,11 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda p: pickled(p, weight_files.state_pickle({"a.weight": weight_files.torch_tensor(
             "0", np.zeros(1, np.float32), (1 << 20, 1 << 20), (0, 0), 0, False)})),
         "1,099,511,627,776 values; expected 1,073,741,824 bytes or less"),
+    "pending sign": (
+        "w.pth",
+        lambda p: pickled(p, weight_files.state_pickle({"a.weight": weight_files.torch_tensor(
+            "0", np.zeros(6, np.float32), (2, 3), (3, 1), 0, False, b"}X\x03\0\0\0neg\x88s")})),
+        "a tensor whose sign or conjugate is still to be taken; expected its values; save tensor"),
     "header": ("w.safetensors", lambda p: p.write_bytes(struct.pack("<Q", 1 << 31) + b"{}"),
                "a header of 2,147,483,648 bytes"),
     "overlap": ("w.safetensors", lambda p: header(p, {"a.weight": F32, "b.weight": F32}),

@@ -2,15 +2,19 @@
 
 python tools/fuzz_importers.py [--inputs N] [--seed S] [--only READER ...]
 
-Needs the `test` extra. Each reader runs in a process of its own: it may convert the file or refuse
-it in one line. Anything else is a finding: another error, a crash, more than 10 seconds, an attempt
-to run code. Exit code: 0 none found, 1 some found. The offending inputs are kept in --keep.
+Needs the `test` extra and Linux. A quarter of the inputs come from the files of
+benchmarks/hostile_files.py, where a reader has some, the others from a network. Each reader runs in
+a process of its own: it may convert the file or refuse it in one line. Anything else is a finding:
+another error, a crash, more than 10 seconds, much memory, an attempt to run code or to open another
+file. Exit code: 0 none found, 1 some found. The offending inputs are kept in --keep.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import io
+import os
 import resource
 import signal
 import subprocess
@@ -18,6 +22,7 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +30,16 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
+import hostile_files
 import small_weights
 from importers import converting, read
 
 from refq.errors import RefqError
 
 SECONDS = 10
+STUCK = 30  # seconds until a process is ended that nothing can interrupt
 MEMORY = 4 << 30
+GROWTH = 256  # MB that one input may take; the network's arrays have 2
 # what Python tells of code that runs; importing has happened before the first input
 ALARMS = {"exec", "compile", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn",
           "pickle.find_class", "socket.connect", "import"}  # fmt: skip
@@ -82,7 +90,7 @@ def mutated_zip(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 class CodeRan(BaseException):
-    """Something tried to run code; no handler of the readers catches this."""
+    """Something tried to run code, or opened a file; no handler of the readers catches this."""
 
 
 class TooLong(BaseException):
@@ -93,50 +101,98 @@ def _late(*_: object) -> None:
     raise TooLong
 
 
+def alarm(watching: list[bool], own: set[str]) -> Callable[[str, tuple[object, ...]], None]:
+    """An audit hook that raises CodeRan while `watching` holds something.
+
+    own: files and folders that may be opened, besides descriptors. It sees what Python opens, not
+    what HDF5's library does; for that stands a pipe that nobody writes to.
+    """
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if not watching:
+            return
+        place = arguments[0] if event == "open" else None
+        elsewhere = (
+            isinstance(place, (str, bytes))
+            and not {
+                os.fsdecode(place),
+                os.path.dirname(os.fsdecode(place)),
+            }
+            & own
+        )
+        if event in ALARMS or elsewhere:
+            raise CodeRan(f"{event} {arguments[:1]}")
+
+    return watch
+
+
 def fuzz(reader: str, inputs: int, seed: int, keep: Path | None) -> tuple[Counter[str], list[str]]:
     """(outcomes, findings) of one reader."""
     outcomes: Counter[str] = Counter()
     findings: list[str] = []
     watching: list[bool] = []
-
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        if watching and event in ALARMS:
-            raise CodeRan(f"{event} {arguments[:1]}")
-
     name, write = small_weights.WRITERS[reader]
     network, weights = small_weights.case()
     with tempfile.TemporaryDirectory() as folder:
-        path, out = Path(folder) / name, Path(folder) / "out.h5"
+        path, out, scratch = (Path(folder) / part for part in (name, "out.h5", "scratch"))
+        scratch.mkdir()
+        tempfile.tempdir = str(scratch)
+        os.mkfifo(Path(folder) / hostile_files.PIPE)
+        constructed = []
+        for own, make, _ in hostile_files.FILES.values():
+            if own == reader:
+                make(path)
+                constructed.append(path.read_bytes())
         write(path, network, weights)
         whole = path.read_bytes()
         converting.convert(read(path), path, out, None, None)
         # once more with an error, so that all that is imported late has been
         for broken in (whole[: len(whole) // 2], b"", whole[:-3]):
             _outcome(path, out, broken)
-        sys.addaudithook(watch)
+        partial = out.with_name(f".{out.name}.{os.getpid()}.part")
+        sys.addaudithook(alarm(watching, {str(each) for each in (path, out, partial, scratch)}))
         signal.signal(signal.SIGALRM, _late)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         for index in range(inputs):
             rng = np.random.default_rng((seed, index))
-            zipped = reader == "torch_zip" and index % 2
-            data = mutated_zip(whole, rng) if zipped else mutated(whole, rng)
+            if constructed and index % 4 == 3:
+                # each as it is, then with changes
+                data = constructed[index // 4 % len(constructed)]
+                data = mutated(data, rng) if index // 4 >= len(constructed) else data
+            else:
+                zipped = reader == "torch_zip" and index % 2
+                data = mutated_zip(whole, rng) if zipped else mutated(whole, rng)
             if keep:
                 (keep / f"{reader}-{index}").write_bytes(data)
+            before = _peak()
+            faulthandler.dump_traceback_later(STUCK, exit=True)
             signal.alarm(SECONDS)
             watching.append(True)
             outcome = _outcome(path, out, data)
             watching.clear()
             signal.alarm(0)
+            faulthandler.cancel_dump_traceback_later()
+            grown = _peak() - before
+            if grown > GROWTH:
+                outcome = f"memory: {grown} MB"
             outcomes[outcome.partition(":")[0]] += 1
             if outcome not in ("converted", "refused"):
                 findings.append(f"{reader} seed {seed} input {index}: {outcome}")
             elif keep:
                 (keep / f"{reader}-{index}").unlink()
+        tempfile.tempdir = None
     return outcomes, findings
+
+
+def _peak() -> int:
+    """MB that this process has taken at most, without those of the one that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) >> 10
 
 
 def _outcome(path: Path, out: Path, data: bytes) -> str:
     path.write_bytes(data)
+    there = {*out.parent.rglob("*")} | {out}
     before = out.read_bytes() if out.exists() else None
     try:
         converting.convert(read(path), path, out, None, None)
@@ -145,7 +201,7 @@ def _outcome(path: Path, out: Path, data: bytes) -> str:
         after = out.read_bytes() if out.exists() else None
         if "\n" in str(error) or len(str(error)) > 2000:
             return f"text: {str(error)[:200]!r}"
-        return "refused" if before == after and len(list(out.parent.iterdir())) <= 2 else "rest"
+        return "refused" if before == after and {*out.parent.rglob("*")} <= there else "rest"
     except TooLong:
         return "hang"
     except CodeRan as error:
@@ -169,8 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.inside:
             outcomes, findings = fuzz(reader, options.inputs, options.seed, options.keep)
             told = ", ".join(f"{count} {what}" for what, count in sorted(outcomes.items()))
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-            print(f"{reader:16} {sum(outcomes.values()):7} inputs: {told}; peak {peak} MB")
+            print(f"{reader:16} {sum(outcomes.values()):7} inputs: {told}; peak {_peak()} MB")
             print("\n".join(findings[:20]), end="\n" if findings else "")
             return 1 if findings else 0
         numbers = ["--inputs", str(options.inputs), "--seed", str(options.seed)]

@@ -14,7 +14,7 @@ import mmap
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -163,6 +163,22 @@ def float32(raw: np.ndarray, kind: str) -> np.ndarray:
         return (raw.astype(np.uint32) << 16).view(np.float32)
     with np.errstate(over="ignore"):
         return raw.astype(np.float32, copy=False)
+
+
+def inflated(parts: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """A zlib stream unpacked, at most 16 MiB at a time. Raises WeightsError for more than `most`
+    bytes, and for a stream that does not end."""
+    stream, size = zlib.decompressobj(), 0
+    for part in parts:
+        while part and not stream.eof:
+            out = stream.decompress(part, 1 << 24)
+            size += len(out)
+            if size > most:
+                raise refuse(f"a compressed element of more than {most:,} bytes", "weights")
+            yield out
+            part = stream.unconsumed_tail
+    if not stream.eof:
+        raise refuse("a compressed element that is cut off", "a complete file")
 
 
 @contextlib.contextmanager

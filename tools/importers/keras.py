@@ -11,7 +11,8 @@ from pathlib import Path
 import h5py
 
 from importers import hdf5
-from importers.contents import MOST, Contents, Tensor, Unit, refuse
+from importers.contents import Contents, Tensor, Unit, refuse
+from importers.hdf5_text import Heaps, names
 
 FORM = "Keras weights (HDF5)"
 ROLES = {
@@ -44,18 +45,17 @@ def read(path: Path) -> Contents:
 def _legacy(root: h5py.Group, path: Path) -> Contents:
     units: dict[str, Unit] = {}
     order, ignored = [], []
-    for name in _names(root, "layer_names"):
+    heaps = Heaps(path)
+    for name in _names(root, "layer_names", heaps):
         group = hdf5.member(root, name)
         order.append(name)
         # a model within the model lists the arrays of all its layers
         layers: dict[str, dict[str, Tensor]] = {}
-        for whole in _names(group, "weight_names"):
+        for whole in _names(group, "weight_names", heaps):
             parent, _, last = whole.rpartition("/")
             arrays = layers.setdefault(parent, {})
             role = ROLES.get(re.sub(r"(_\d+)?(:\d+)?$", "", last))
-            place: h5py.Group | h5py.Dataset = group
-            for part in whole.split("/"):
-                place = hdf5.member(place, part)
+            place = hdf5.member(group, whole)
             if role in arrays:
                 raise refuse(f"{whole}: a second {role} of one layer", "one")
             if role and isinstance(place, h5py.Dataset) and hdf5.has_floats(place):
@@ -70,22 +70,14 @@ def _legacy(root: h5py.Group, path: Path) -> Contents:
     return Contents("keras", f"{FORM}, legacy", units, tuple(order), tuple(ignored))
 
 
-def _names(group: h5py.Group | h5py.Dataset, attribute: str) -> list[str]:
+def _names(group: h5py.Group | h5py.Dataset, attribute: str, heaps: Heaps) -> list[str]:
     """A list of names; long ones are split into layer_names0, layer_names1, ..."""
     keys = [attribute]
     if attribute not in group.attrs:
         keys = [
             f"{attribute}{index}" for index in range(1000) if f"{attribute}{index}" in group.attrs
         ]
-    found: list[str] = []
-    for key in keys:
-        identity = h5py.h5a.open(group.id, key.encode())
-        if len(identity.shape) != 1 or identity.shape[0] > MOST:
-            raise refuse(f"an attribute {key} that is no list of names")
-        # a list of no names is stored as a list of no floats
-        if identity.shape[0]:
-            found += [hdf5.text(each) for each in group.attrs[key]]
-    return found
+    return [name for key in keys for name in names(group, key, heaps)]
 
 
 def _keras3(file: h5py.File, path: Path) -> Contents:
@@ -93,6 +85,7 @@ def _keras3(file: h5py.File, path: Path) -> Contents:
     `vars` has the layer's name, where Keras wrote it; else the path stands for it."""
     groups: dict[str, dict[int, h5py.Dataset]] = {}
     ignored = []
+    heaps = Heaps(path)
     for name, dataset in hdf5.walk(file):
         layer, _, number = name.rpartition("/vars/")
         if layer and number.isdecimal() and len(number) <= 3 and "optimizer" not in layer:
@@ -113,8 +106,9 @@ def _keras3(file: h5py.File, path: Path) -> Contents:
         if len(arrays) > len(roles):
             ignored.append(layer)
             continue
-        said = file[f"{layer}/vars"].attrs.get("name")
-        name = hdf5.text(said) if said is not None else layer.rpartition("/")[2]
+        group = hdf5.member(file, f"{layer}/vars")
+        said = names(group, "name", heaps) if "name" in group.attrs else []
+        name = said[0] if said else layer.rpartition("/")[2]
         name = layer if name in units else name
         lazies = {
             role: _turned(role, hdf5.tensor(each, f"{layer}/{role}", path))

@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 import mmap
 import tempfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from importers import matlab
-from importers.contents import DEEPEST, Contents, checked_shape, mapped, refuse, stored
+from importers.contents import DEEPEST, Contents, checked_shape, inflated, mapped, refuse, stored
 
 FORM = "MatConvNet network (MAT version 5)"
 MATRIX, COMPRESSED, INT8, UINT8, UINT16, INT32, UINT32, UTF8, UTF16 = 14, 15, 1, 2, 4, 5, 6, 16, 17
@@ -69,20 +68,11 @@ def read(path: Path) -> Contents:
 
 def _inflated(data: mmap.mmap, begin: int, end: int) -> mmap.mmap:
     limit = min(MOST_BYTES, DENSEST * (end - begin) + 65536)
-    stream, size = zlib.decompressobj(), 0
+    step = 1 << 20
+    parts = (data[place : min(end, place + step)] for place in range(begin, end, step))
     with tempfile.TemporaryFile() as file:
-        while begin < end and not stream.eof:
-            part = data[begin : min(end, begin + (1 << 20))]
-            begin += len(part)
-            while part:
-                out = stream.decompress(part, 1 << 24)
-                size += len(out)
-                if size > limit:
-                    raise refuse(f"a compressed element of more than {limit:,} bytes", "weights")
-                file.write(out)
-                part = stream.unconsumed_tail
-        if not stream.eof or size < 8:
-            raise refuse("a compressed element that is cut off", "a complete file")
+        for out in inflated(parts, limit):
+            file.write(out)
         file.flush()
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 

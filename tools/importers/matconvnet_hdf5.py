@@ -13,6 +13,7 @@ import numpy as np
 
 from importers import hdf5, matlab
 from importers.contents import DEEPEST, Contents, refuse
+from importers.hdf5_text import Heaps, names
 
 FORM = "MatConvNet network (MAT version 7.3)"
 VARIABLES = ("net", "layers", "params", "meta", "normalization")
@@ -27,13 +28,15 @@ class _Reader:
 
     def __init__(self, file: h5py.File, path: Path) -> None:
         self.file, self.path, self.count = file, path, 0
+        self.heaps = Heaps(path)
 
     def value(self, item: h5py.Group | h5py.Dataset, depth: int) -> matlab.Value:
         self.count += 1
         matlab.counted(self.count)
         if depth > DEEPEST:
             raise refuse("structs too deep in each other", f"at most {DEEPEST}")
-        category = hdf5.text(item.attrs.get("MATLAB_class", b""))
+        stated = "MATLAB_class" in item.attrs
+        category = "".join(names(item, "MATLAB_class", self.heaps)) if stated else ""
         if isinstance(item, h5py.Group):
             return self._struct(item, depth)
         if "MATLAB_empty" in item.attrs or 0 in item.shape:
@@ -41,6 +44,8 @@ class _Reader:
         if category == "cell":
             return matlab.Cell([self.value(each, depth + 1) for each in self._referred(item)])
         if category == "char":
+            if item.dtype.kind != "u":
+                raise refuse(f"{item.name}: text of type {item.dtype.kind}", "numbers of letters")
             codes = self._small(item).T.reshape(-1)
             return "".join(chr(code) for code in codes.tolist() if 0 <= code < 0xD800)
         if item.dtype.kind != "f":
@@ -49,9 +54,10 @@ class _Reader:
         return hdf5.tensor(item, item.name, self.path).transposed(*reverse)
 
     def _small(self, item: h5py.Dataset) -> np.ndarray:
-        if item.size > matlab.MOST or item.is_virtual or item.external:
-            raise refuse(f"{item.name}: {item.size:,} letters or references", "a network")
-        return np.asarray(item[()])
+        if item.size > matlab.MOST or item.dtype.itemsize > 16:
+            raise refuse(f"{item.name}: {item.nbytes:,} bytes of letters", "a network")
+        hdf5.checked(item, item.name)
+        return hdf5.values(item, item.name)
 
     def _referred(self, item: h5py.Dataset) -> list[h5py.Group | h5py.Dataset]:
         if h5py.check_dtype(ref=item.dtype) is not h5py.Reference:
@@ -60,7 +66,7 @@ class _Reader:
         for reference in self._small(item).T.reshape(-1):
             if not reference:
                 raise refuse(f"{item.name}: a reference to nothing")
-            found.append(self.file[reference])
+            found.append(hdf5.within(self.file[reference], item.name))
         return found
 
     def _struct(self, group: h5py.Group, depth: int) -> matlab.Struct:

@@ -16,6 +16,7 @@ import numpy as np
 
 from importers import onnx_graph, wire
 from importers.contents import (
+    LARGEST,
     MOST,
     Contents,
     Tensor,
@@ -78,7 +79,21 @@ def read(path: Path) -> Contents:
             outputs.append(_value_name(data, part))
     images = [sizes for name, sizes in inputs.items() if name not in tensors]
     image = images[0] if images else []
-    return onnx_graph.contents(FORM, producer, nodes, tensors, integers, image, outputs)
+    return _bounded(
+        onnx_graph.contents(FORM, producer, nodes, tensors, integers, image, outputs), len(data)
+    )
+
+
+def _bounded(contents: Contents, size: int) -> Contents:
+    """The same. Raises WeightsError where the layers hold much more than a file of `size` bytes: a
+    model may fill constants with one number, and may use one array for many layers."""
+    held = sum(math.prod(t.shape) for unit in contents.units.values() for t in unit.arrays.values())
+    # half precision doubles on reading; one GiB of constants is enough for VGG-19
+    if 4 * held > 2 * size + LARGEST:
+        raise refuse(
+            f"layers of {4 * held:,} bytes in a model of {size:,}", "weights that are in the file"
+        )
+    return contents
 
 
 def _value_name(data: mmap.mmap, part: wire.Field) -> str:
@@ -128,7 +143,7 @@ def _attribute(
 ) -> tuple[str, Any]:
     """(name, value). A tensor is a Constant's: it goes under the name of the node's output."""
     value: Any = None
-    name, ints = "", []
+    name, ints = "", list[int]()
     for each in wire.fields(data, part.begin, part.end):
         if each.number == 1:
             name = wire.text(data, each)
@@ -141,7 +156,7 @@ def _attribute(
         elif each.number == 5 and each.kind == wire.BYTES:
             _tensor(data, each, output, tensors, integers)
         elif each.number == 8:
-            ints += wire.integers(data, each)
+            wire.more_integers(ints, data, each)
     return name, ints or value
 
 
@@ -160,13 +175,13 @@ def _tensor(
     listed: list[int] = []
     for each in wire.fields(data, part.begin, part.end):
         if each.number == 1:
-            dims += wire.integers(data, each)
+            wire.more_integers(dims, data, each)
         elif each.number == 2:
             kind = each.value
         elif each.number in parts:
             parts[each.number].append(each)
         elif each.number == 7:
-            listed += wire.integers(data, each)
+            wire.more_integers(listed, data, each)
         elif each.number == 8:
             own = wire.text(data, each)
         elif each.number == 9 and each.kind == wire.BYTES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,6 +42,11 @@ def tensors(
 
 def _lazy(name: str, view: Strided, read: Callable[[Storage], np.ndarray]) -> Tensor:
     shape = checked_shape(name, view.shape)
+    if math.prod(shape) > view.storage.numel:
+        raise refuse(
+            f"{name}: {math.prod(shape):,} values, of which {view.storage.numel:,} are stored",
+            "a tensor of its own values", "save tensor.contiguous()",
+        )  # fmt: skip
     last = view.offset + sum((size - 1) * step for size, step in zip(shape, view.strides))
     if last >= view.storage.numel:
         raise refuse(f"{name}: a tensor that reaches beyond its storage")

@@ -19,6 +19,7 @@ from importers.contents import refuse
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MOST_FIELDS = 1 << 20  # of one message, repeated numbers in a row counting once
 LONGEST_TEXT = 1 << 12
+MOST_INTEGERS = 1 << 16
 Data = mmap.mmap
 
 
@@ -68,11 +69,12 @@ def fields(data: Data, begin: int, end: int) -> Iterator[Field]:
 
 def _run(data: Data, first: int, end: int, tag: int, size: int) -> int:
     """How many fields with the same tag and of fixed size follow each other, the first included."""
-    step, count = tag + size, 1
+    step, count, look = tag + size, 1, 16
     while True:
         ahead = first + count * step
-        records = min((end - ahead) // step, 1 << 16)
-        if records <= 0:
+        # many at a time only where many were found: else each of many fields would look far ahead
+        records, look = min((end - ahead) // step, look), min(4 * look, 1 << 16)
+        if records <= 0 or data[ahead : ahead + tag] != data[first : first + tag]:
             return count
         rows = np.frombuffer(data, np.uint8, records * step, ahead).reshape(records, step)
         own = np.frombuffer(data, np.uint8, tag, first)
@@ -104,14 +106,21 @@ def integers(data: Data, field: Field) -> list[int]:
     if field.kind == VARINT:
         values = [field.value]
     elif field.kind == BYTES:
-        if field.end - field.begin > 1 << 16:
-            raise refuse("a list of sizes longer than 65536 bytes")
+        if field.end - field.begin > MOST_INTEGERS:
+            raise refuse(f"a list of sizes longer than {MOST_INTEGERS} bytes")
         while place < field.end:
             value, place = varint(data, place, field.end)
             values.append(value)
     else:
         raise refuse("sizes that are no integers")
     return [value - (1 << 64) if value >= 1 << 63 else value for value in values]
+
+
+def more_integers(known: list[int], data: Data, field: Field) -> None:
+    """Appends them; a list may be split into fields."""
+    known += integers(data, field)
+    if len(known) > MOST_INTEGERS:
+        raise refuse(f"a list of more than {MOST_INTEGERS:,} integers")
 
 
 def text(data: Data, field: Field) -> str:
