@@ -16,6 +16,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "squeezenet1_1": {"width": 0.5, "stem_stride": 1},
     "googlenet": {"width": 0.25, "stem_stride": 1},
     "resnet50": {"width": 0.25, "stem_stride": 1},
+    "vgg19": {"width": 0.125, "hidden": 256},
+    "alexnet_matconvnet": {"width": 0.25, "hidden": 256, "stem_stride": 2, "stem_pad": 5},
 }
 MEAN = 128.0  # subtracted from every pixel: the input is whole numbers within 9 bits
 
