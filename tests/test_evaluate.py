@@ -311,7 +311,7 @@ BAD: list[tuple[Callable[[Path], list[str]] | list[str], str]] = [
     (["vgg16", "--weights", "random:x"], r"weights 'random:x'; expected random:SEED"),
     (["vgg16", "--weights", "random:0", "--data", "nowhere"], r"no data at 'nowhere'"),
     (["vgg16", "--weights", "random:0", "--input-size", "9"], r"vgg16: layer 'pool4'"),
-    (["vgg19"], r"no bundled weights for vgg19; expected --weights FILE"),
+    (["resnet152"], r"no bundled weights for resnet152; expected --weights FILE"),
     (["vgg16", "--plan", "nowhere.json"], r"cannot read plan nowhere.json \(No such file"),
     (["vgg16", "--json", "no/such/folder/x.json"], r"cannot write no/such/folder/x.json"),
     (["vgg16", "--save-plan", "plan.json"], r"--save-plan with scheme float"),

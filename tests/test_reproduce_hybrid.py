@@ -52,7 +52,9 @@ def test_printed_tables_are_the_papers() -> None:
     for own, its in zip(PRINTED["table5"], other["table5"], strict=True):
         for key in ("granularity", "top1_error", "top5_error"):
             assert own[key] == its[key]
-        assert own["network"] is None or own["network"] in its["net"]
+        # matconvnet-alexnet is alexnet_matconvnet
+        parts = (own["network"] or "").split("_")
+        assert all(part in its["net"] for part in parts)
     own, its = PRINTED["table6"]["alexnet"], other["table6_alexnet_kmeans"]
     names = PRINTED["layers"]["alexnet"]
     assert own["clusters"] == {names[number]: count for number, count in its["K"].items()}
@@ -291,7 +293,7 @@ def test_alexnet(
         assert row["difference"] == pytest.approx(wanted, abs=0.01)
     differences = [row["difference"] for row in rows("Table 4")]
     assert differences == pytest.approx([-0.05, -0.03, 0.45, -1.53], abs=0.01)
-    assert [row["paper top-1"] for row in rows("Table 5")] == [43.64, 43.52, 58.83, 42.53]
+    assert [row["paper top-1"] for row in rows("Table 5")] == [43.64, 43.52]
     assert rows("Table 6")[2]["difference"] == pytest.approx(0.40, abs=0.01)
     mixed = rows("Eight and four")
     assert mixed[0]["saved %"] == 50 and mixed[-1]["saved %"] == 0

@@ -118,7 +118,7 @@ def test_other_float_types(tmp_path: Path, dtype: Any) -> None:
 def test_parameters_override_the_dump(tmp_path: Path) -> None:
     path = write_caffe(tmp_path / "caffe.h5", sample(build("vgg16", {**SIZES, "top": False})))
     assert load(path, "vgg16", {"input_size": 96})[0].input_shape == (3, 96, 96)
-    with pytest.raises(OptionError, match="unexpected keyword argument 'deep'"):
+    with pytest.raises(OptionError, match="unknown parameter of vgg16 'deep'"):
         load(path, "vgg16", {"deep": 1})
 
 

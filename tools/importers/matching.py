@@ -121,7 +121,7 @@ def _tries(
             try:
                 plain = networks.build(name, {"top": top, **sizes, **given})
             except ShapeError as error:
-                yield Problem(False, 0.0, f"{name}: {error}")
+                yield Problem(False, -1.0, f"{name}: {error}")  # farther than any that fits
                 continue
             file, own = (
                 graphs.places(steps, labels, (plain.input_shape[1], plain.input_shape[2]))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from importers import graphs
-from importers.contents import Step, Tensor, Window
+from importers.contents import Step, Window, refuse
+from importers.onnx_constants import Constants
 from refq.layers import NO_PADS, Pads, Pair
 
+# of these, Reshape, Flatten and Cast where they keep the order of the values, and the values
 TRANSPARENT = {"Dropout", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast"}
+FLOATS = {1, 10, 11, 16}  # what a Cast may give: float, half, double, bfloat16
 # at the end alone: they keep the order of the logits
 SOFT = {"Softmax", "LogSoftmax"}
 TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
@@ -29,62 +32,65 @@ def read_on(nodes: Sequence[Any]) -> set[str]:
 
 @dataclass
 class Plain:
-    """Goes through a graph. tensors and integers: its constants.
+    """Goes through a graph. made: tensors that nodes make; others are the image.
 
     read_on: tensors from which more is computed, by more than ends a network. last: tensors with
-    channels last. padded: tensors that add rows and columns of zeros to another,
-    which become a part of the window that reads them.
+    channels last. flat: those without rows and columns. padded: tensors that add rows and columns
+    of zeros to another, which become a part of the window that reads them.
     """
 
-    tensors: Mapping[str, Tensor]
-    integers: Mapping[str, list[int]]
+    known: Constants
+    made: Set[str]
     read_on: Set[str] = frozenset()
     last: set[str] = field(default_factory=set)
+    flat: set[str] = field(default_factory=set)
     padded: dict[str, tuple[str, Pads]] = field(default_factory=dict)
 
     def weighted(self, node: Any, shape: tuple[int, ...], source: str, unit: str) -> Step:
         """The step of a convolution or matrix product, whose weights have that shape."""
         if node.kind != "Conv":
+            self.flat.add(node.outputs[0])
             return Step(node.outputs[0], f"dense={unit}", (source,))
+        if source in self.last | self.flat:
+            raise refuse(f"{unit}: a convolution whose input has other axes than N, C, H, W")
         group = node.attributes.get("group") or 1
         source, window = self._window(node, source, (shape[2], shape[3]))
         return Step(node.outputs[0], f"{graphs.conv(group)}={unit}", (source,), window)
 
     def steps(self, node: Any, read: tuple[str, ...]) -> list[Step]:
         """read: the inputs that are not constants."""
-        said, output, source = node.attributes, node.outputs[0], read[0]
+        output, source = node.outputs[0], read[0]
         if node.kind == "Slice":
             return self._slices(node, source)
         kind, window = f"other {node.kind}", None
-        turn = said.get("perm") if node.kind == "Transpose" else None
-        if turn == TO_LAST or (source in self.last and turn is None):
-            self.last.add(output)
-        ends = node.kind in SOFT and output not in self.read_on
-        if node.kind in TRANSPARENT or ends or turn in (TO_LAST, TO_FIRST):
-            kind = ""
+        if node.kind == "Transpose":
+            kind = self._turned(node, source)
+        elif node.kind in TRANSPARENT or (node.kind in SOFT and output not in self.read_on):
+            kind = "" if self._keeps(node, source) else kind
         elif node.kind == "Relu" or (node.kind == "Clip" and self._is_relu(node)):
             kind = "ReLU"
-        elif node.kind == "LRN":
-            numbers = (said.get(key, usual) for key, usual in LRN_ATTRIBUTES.items())
-            kind = graphs.lrn(*numbers)
         elif node.kind in ("Sum", "Add") and len(read) == len(node.inputs) > 1:
             kind = "add"
+        elif source in self.flat:
+            pass  # what follows is about images
         elif node.kind == "Concat" and len(read) == len(node.inputs):
-            kind = "concat" if self._axes([said.get("axis")], source) == {1} else kind
-        elif node.kind in ("MaxPool", "AveragePool") and len(said.get("kernel_shape") or ()) == 2:
-            kind, source, window = self._pool(node, source)
-        elif node.kind == "GlobalAveragePool":
-            kind = "global mean"
+            axis = node.attributes.get("axis")
+            kind = "concat" if self._axes([axis], source) == {1} else kind
         elif node.kind == "ReduceMean":
-            axes = said.get("axes") or self._integers(node, 1)
+            axes = node.attributes.get("axes") or self._integers(node, 1)
             kind = "global mean" if self._axes(axes, source) == {2, 3} else kind
         elif node.kind == "Pad":
             pads = self._pads(node, source)
             if pads is not None and any(pads[2:4] + pads[6:]) and not any(pads[:2] + pads[4:6]):
+                self._like(output, source)
                 self.padded[output] = source, (pads[2], pads[3], pads[6], pads[7])
                 return []
             if pads is not None and not any(pads[2:4] + pads[6:] + [pads[0], pads[4]]):
                 kind = graphs.more_channels(pads[1], pads[5])
+        elif source not in self.last:
+            kind, source, window = self._of_channels_first(node, source)
+        if node.kind != "Transpose":
+            self._like(output, source)
         if not kind and source in self.padded:
             self.padded[output] = self.padded[source]
             return []
@@ -92,17 +98,62 @@ class Plain:
             kind = f"other {node.kind} of a padded image"
         return [Step(output, kind, (source, *read[1:]), window)]
 
+    def _of_channels_first(self, node: Any, source: str) -> tuple[str, str, Window | None]:
+        """(kind, what is read, window) of layers that are defined on N, C, H, W alone."""
+        said = node.attributes
+        if node.kind == "LRN":
+            return graphs.lrn(*(said.get(key, own) for key, own in LRN.items())), source, None
+        if node.kind in ("MaxPool", "AveragePool") and len(said.get("kernel_shape") or ()) == 2:
+            return self._pool(node, source)
+        kind = "global mean" if node.kind == "GlobalAveragePool" else f"other {node.kind}"
+        return kind, source, None
+
+    def _like(self, output: str, source: str) -> None:
+        """The output has its axes where the source has them."""
+        for group in (self.last, self.flat):
+            if source in group:
+                group.add(output)
+
+    def _turned(self, node: Any, source: str) -> str:
+        """Kind of a Transpose: nothing where it changes between the two layouts of images."""
+        turn, output = node.attributes.get("perm"), node.outputs[0]
+        if source in self.flat:
+            return "other Transpose"
+        if turn == TO_LAST and source not in self.last:
+            self.last.add(output)
+            return ""
+        image = source not in self.made
+        return "" if turn == TO_FIRST and (source in self.last or image) else "other Transpose"
+
+    def _keeps(self, node: Any, source: str) -> bool:
+        """Whether values and their order stay; what loses rows and columns is flat."""
+        output, said = node.outputs[0], node.attributes
+        if node.kind == "Cast":
+            return said.get("to") in FLOATS or source not in self.made
+        if node.kind == "Flatten":
+            self.flat.add(output)
+            return said.get("axis", 1) == 1
+        if node.kind == "Reshape":
+            shape = self._integers(node, 1) or list(said.get("shape") or ())
+            if len(shape) != 4:
+                self.flat.add(output)  # of a size that is computed, too
+                return len(shape) in (0, 2)
+            return shape[2:] == [1, 1]
+        return True
+
     def _window(self, node: Any, source: str, kernel: Pair) -> tuple[str, Window]:
         """(what it slides over, the window), with rows and columns of zeros before it."""
         said = node.attributes
         down, right = said.get("strides") or (1, 1)
         top, left, bottom, right_pad = said.get("pads") or NO_PADS
-        more = NO_PADS
-        if source in self.padded:
-            source, more = self.padded[source]
-        pads = (top + more[0], left + more[1], bottom + more[2], right_pad + more[3])
         auto = said.get("auto_pad") or ""
         auto = auto if auto.startswith("SAME") else ""
+        more = NO_PADS
+        if source in self.padded:
+            if auto:
+                raise refuse(f"{node.name}: a padded image under auto_pad", "one or the other")
+            source, more = self.padded[source]
+        pads = (top + more[0], left + more[1], bottom + more[2], right_pad + more[3])
         return source, Window(kernel, (down, right), pads, bool(said.get("ceil_mode")), auto)
 
     def _pool(self, node: Any, source: str) -> tuple[str, str, Window | None]:
@@ -121,8 +172,8 @@ class Plain:
 
     def _is_relu(self, node: Any) -> bool:
         low, high = (
-            self.tensors[node.inputs[index]].load().item()
-            if len(node.inputs) > index and node.inputs[index] in self.tensors
+            self.known.scalar(node.inputs[index])
+            if len(node.inputs) > index and node.inputs[index] in self.known.tensors
             else node.attributes.get(key)
             for index, key in ((1, "min"), (2, "max"))
         )
@@ -133,8 +184,10 @@ class Plain:
         said = node.attributes
         pads = list(said.get("pads") or self._integers(node, 1))
         filled = said.get("value") or 0.0
-        if len(node.inputs) > 2 and node.inputs[2] in self.tensors:
-            filled = self.tensors[node.inputs[2]].load().item()
+        if any(node.inputs[2:3]):
+            if node.inputs[2] not in self.known.tensors:
+                return None
+            filled = self.known.scalar(node.inputs[2])
         constant = said.get("mode", "constant") == "constant" and len(node.inputs) < 4
         if len(pads) != 8 or min(pads) < 0 or filled != 0 or not constant:
             return None
@@ -159,7 +212,7 @@ class Plain:
 
     def _integers(self, node: Any, index: int) -> list[int]:
         name = node.inputs[index] if len(node.inputs) > index else ""
-        return list(self.integers.get(name, ()))
+        return self.known.listed(name)
 
     def _axes(self, axes: Sequence[int | None], source: str) -> set[int]:
         """Axes of (N, C, rows, columns), however they lie and are counted."""
@@ -167,5 +220,5 @@ class Plain:
         return {order[axis] if axis is not None and -4 <= axis < 4 else -1 for axis in axes}
 
 
-LRN_ATTRIBUTES = {"size": 0, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
+LRN = {"size": 0, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 LARGE = 1 << 30  # the end of a slice that goes to the end
