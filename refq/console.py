@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -97,9 +98,20 @@ def check_writable(*paths: str | None) -> None:
         if path:
             target = _place(path)
             folder = target.parent
-            changed = target if _special(target) else folder
-            if target.is_dir() or not folder.is_dir() or not os.access(changed, os.W_OK):
+            changed = [] if _special(target) else [folder]
+            changed += [target] if os.path.exists(target) else []
+            if os.path.isdir(target) or not folder.is_dir() or _too_long(_partial(target)):
                 raise OptionError(f"cannot write {path}", "a file in an existing folder")
+            if not all(os.access(place, os.W_OK) for place in changed):
+                raise OptionError(f"cannot write {path}", "a file that may be written")
+
+
+def _too_long(path: Path) -> bool:
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def check_apart(**paths: str | None) -> None:
@@ -122,7 +134,7 @@ def _identity(path: str) -> object:
 
 def _special(target: Path) -> bool:
     """Whether it is a device or a pipe, which nothing may take the place of."""
-    return target.exists() and not target.is_file()
+    return os.path.exists(target) and not os.path.isfile(target)  # a long name raises nothing here
 
 
 def _place(path: str) -> Path:
@@ -130,21 +142,30 @@ def _place(path: str) -> Path:
     return Path(path) if _special(Path(path)) else Path(os.path.realpath(path))
 
 
+def _partial(target: Path) -> Path:
+    """Where a file is while it is written."""
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
 def write_whole(path: str, write: Callable[[Path], object]) -> None:
-    """Writes beside the target and moves it there, so that no half file is ever seen. A device or a
-    pipe is handed to `write` itself. Raises OptionError for what the system refuses."""
+    """Writes beside the target and moves it there, so that no half file is ever seen; who may read
+    and write the target stays. A device or a pipe is handed to `write` itself. Raises OptionError
+    for what the system refuses."""
     target = _place(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    partial = _partial(target)
     try:
         if _special(target):
             write(target)
             return
         write(partial)
+        if target.exists():
+            shutil.copymode(target, partial)
         os.replace(partial, target)
     except OSError as error:
         raise OptionError(f"cannot write {path} ({error.strerror or error})") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what was raised above is told
+            partial.unlink()
 
 
 def check_folder(path: str) -> None:

@@ -63,12 +63,12 @@ def test_every_format_gives_the_same_weights(
 
 def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arrays = small_weights.torch_arrays(WEIGHTS)
-    arrays["extra.weight"] = np.ones((2, 3), np.float32)
+    arrays["extra.counts"] = np.ones((2, 3), np.int64)
     arrays["steps"] = np.ones(1, np.int64)
     weight_files.torch_file(tmp_path / "w.pth", arrays)
     run(tmp_path / "w.pth", "--json", "-")
     report = json.loads(capsys.readouterr().out)
-    assert report["network"] == "vgg16" and report["ignored"] == ["extra", "steps"]
+    assert report["network"] == "vgg16" and report["ignored"] == ["extra.counts", "steps"]
     first = report["rows"][0]
     assert first["taken"] == ["features.0"] and first["done"] == ["divided by the deviations"]
     assert report["preprocessing"]["channels"] == "RGB"

@@ -143,12 +143,12 @@ def test_a_normalisation_behind_the_last_layer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is that layer's, unless a head's layer of as many outputs stands before it."""
-    arrays = small_weights.torch_arrays(WEIGHTS)
+    arrays, _ = foreign_head()
     norm = {f"norm.{part}": ONES(9, np.float32) for part in ("weight", "bias", "running_mean",
                                                              "running_var")}  # fmt: skip
     told = torch_refused(tmp_path, {**arrays, **norm}, capsys)
     assert "normalisations that it does not have, or not by that name: norm;" in told
-    head = {"more.weight": ONES((9, 5), np.float32), **norm}
+    head = {"more.weight": ONES((9, 16), np.float32), **norm}
     weight_files.torch_file(tmp_path / "w.pth", {**arrays, **head})
     converted(tmp_path / "w.pth")
 

@@ -75,7 +75,7 @@ def test_wrapped_models_of_torch(
 ) -> None:
     arrays = {wrapped.format(name): array
               for name, array in small_weights.torch_arrays(WEIGHTS).items()}  # fmt: skip
-    weight_files.torch_file(tmp_path / "w.pth", {**arrays, "epoch": np.ones(1, np.float32)})
+    weight_files.torch_file(tmp_path / "w.pth", {**arrays, "epoch": np.ones(1, np.int64)})
     made = report(tmp_path / "w.pth", capsys, "--preprocessing", "caffe")
     assert made["sha256"] == WEIGHTS.sha256
     assert made["ignored"] == ["epoch"] and len(made["notes"]) == bool(note)

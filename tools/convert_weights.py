@@ -57,9 +57,10 @@ def _parameter(text: str) -> tuple[str, Any]:
     name, _, value = text.partition("=")
     try:
         return name, json.loads(value.lower())
-    except ValueError:
+    except (ValueError, RecursionError):
+        short = text if len(text) <= 60 else f"{text[:57]}..."
         raise OptionError(
-            f"--parameter {text}", "NAME=VALUE with true, false or a number"
+            f"--parameter {short}", "NAME=VALUE with true, false or a number"
         ) from None
 
 

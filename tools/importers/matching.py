@@ -108,8 +108,10 @@ def _taken(match: Match) -> int:
 def _tries(
     contents: Contents, name: str, labels: graphs.Labels, given: Mapping[str, Any]
 ) -> Iterator[Match | Problem]:
-    """Matches or problems, with the classifier and then without."""
-    for top in (given["top"],) if "top" in given else (True, False):
+    """Matches or problems, with the classifier and then without; a size that is given of the
+    classifier asks for it."""
+    tops = (True,) if given.keys() & {"classes", "hidden"} else (True, False)
+    for top in (given["top"],) if "top" in given else tops:
         if not contents.graph:
             sizes, notes = naming.usual_sizes(contents, name)
             plain = networks.build(name, {"top": top})

@@ -38,7 +38,7 @@ def read(path: Path) -> Contents:
         if kind not in BYTES or not _pair(places):
             raise refuse(f"{name}: no known dtype, or no data_offsets")
         ends.append(tuple(places))
-        if kind not in FLOATS or not shape:
+        if kind not in FLOATS:
             ignored.append(name)
             continue
         shape = checked_shape(name, shape, np.dtype("u1").itemsize * BYTES[kind])

@@ -13,7 +13,12 @@ from importers.contents import MOST, Contents, Tensor, Unit, checked_shape, floa
 from importers.pickled import Storage, Strided
 
 ROLES = {"weight": "weight", "bias": "bias", "running_mean": "mean", "running_var": "variance"}
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+# the trained values first, then their running averages
+WRAPPERS = (
+    "state_dict", "model_state_dict", "model", "net", "ema", "state_dict_ema", "model_ema",
+)  # fmt: skip
+# of the images, by which a model prepares them itself
+PREPARING = {"mean", "std", "pixel_mean", "pixel_std"}
 FLOATS = {"<f4", "<f8", "<f2", "bfloat16"}
 
 
@@ -26,14 +31,15 @@ def tensors(
     """
     for _ in WRAPPERS:
         inner = [state[key] for key in WRAPPERS if isinstance(state, dict) and key in state]
-        if not inner or not isinstance(inner[0], dict):
+        dicts = [each for each in inner if isinstance(each, dict)]
+        if not dicts:
             break
-        state = inner[0]
+        state = dicts[0]
     if not isinstance(state, dict) or len(state) > MOST:
         raise refuse("a pickle of something else", "a state dict: names and tensors")
     found, others = {}, []
     for name, value in state.items():
-        if type(value) is Strided and value.storage.kind in FLOATS and value.shape:
+        if type(value) is Strided and value.storage.kind in FLOATS:
             found[str(name)] = _lazy(str(name), value, read)
         else:
             others.append(str(name))
@@ -67,18 +73,21 @@ def contents(
     layer of its own, as nobody knows what it does."""
     renamed, notes = wrappers.stripped(list(named))
     grouped: dict[str, dict[str, Tensor]] = {}
-    ignored = list(others)
+    ignored, preparing = list(others), []
     for name, tensor in zip(renamed, named.values()):
         layer, _, part = name.rpartition(".")
-        if not layer:
-            ignored.append(name)
-        elif part in ROLES:
+        if name in PREPARING and math.prod(tensor.shape) in (1, 3):
+            preparing.append(name)
+        elif layer and part in ROLES:
             grouped.setdefault(layer, {})[ROLES[part]] = tensor
         else:
-            grouped[name] = {"other": tensor}
+            grouped.setdefault(name, {})["other"] = tensor
     units = {layer: Unit(layer, _roles(arrays)) for layer, arrays in grouped.items()}
+    if preparing:
+        said = "the model prepares images itself; --preprocessing has to say the same"
+        notes = (*notes, f"{' and '.join(preparing)}: {said}")
     return Contents(
-        "torch", form, units, tuple(units), tuple(ignored), by_name=by_name, notes=notes
+        "torch", form, units, tuple(units), (*ignored, *preparing), by_name=by_name, notes=notes
     )
 
 

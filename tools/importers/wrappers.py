@@ -15,7 +15,7 @@ TRUNK = "features"
 
 def stripped(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """(names, notes): those of torch's tensors without wrappers and without what begins all of
-    them. Names without a dot are no layer's and stay."""
+    them. Names without a dot stay."""
     parts = [name.split(".") for name in names]
     plain = [[part for part in each[:-1] if part not in WRAPPERS] + each[-1:] for each in parts]
     if len({".".join(each) for each in plain}) < len(names):
