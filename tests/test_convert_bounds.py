@@ -140,3 +140,19 @@ def test_names_of_variable_length_convert(tmp_path: Path) -> None:
 
 def _hash(path: Path) -> str:
     return converting.convert(read(path), path, path.with_name("out.h5"), None, None).sha256
+
+
+def test_many_names_beside_a_long_text(tmp_path: Path) -> None:
+    """As in a whole model of Keras' ResNet-152: its configuration lies in the same heap."""
+    path = tmp_path / "w.h5"
+    small_weights.WRITERS["keras_model"][1](path, *small_weights.case())
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = "x" * 450_000
+        root = file["model_weights"]
+        more = [f"activation_{index}" for index in range(500)]
+        for name in more:
+            root.create_group(name).attrs["weight_names"] = np.array([])
+        names = [each.decode() for each in root.attrs["layer_names"]] + more
+        del root.attrs["layer_names"]
+        root.attrs["layer_names"] = np.array(names, h5py.string_dtype())
+    assert convert_weights.main([str(path), "-o", str(tmp_path / "out.h5")]) == 0
