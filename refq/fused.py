@@ -159,7 +159,6 @@ class FusedSteps:
         target = self._target(result.name, entry)
         outside = adding.add_maps(
             (sources[0].map, sources[1].map),
-            (sources[0].place.first, sources[1].place.first),
             (max(places) - places[0], max(places) - places[1]),
             target.map, target.place.first, target.shape[1], ending,
         )  # fmt: skip

@@ -96,17 +96,17 @@ def _where(own: Map, first: int) -> tuple[int, ...]:
 
 
 def add_maps(
-    sources: tuple[Map, Map], firsts: tuple[int, int], shifts: tuple[int, int],
+    sources: tuple[Map, Map], shifts: tuple[int, int],
     target: Map, first: int, channels: int, ending: Ending,
 ) -> int:  # fmt: skip
     """Writes stored codes of the sum of two maps into channels of another; how many were outside.
 
-    firsts, first, channels: which channels of each map. shifts: how far left each operand's value
-    codes go to the largest F. No sum may leave LONGEST bits.
+    Operands are whole maps; first, channels: which channels of the target. shifts: how far left
+    each operand's value codes go to the largest F. No sum may leave LONGEST bits.
     """
     one, two = (
-        (*own.three()[:2], _where(own, channel), (own.radix, own.offset, own.scale + shift))
-        for own, channel, shift in zip(sources, firsts, shifts)
+        (*own.three()[:2], _where(own, 0), (own.radix, own.offset, own.scale + shift))
+        for own, shift in zip(sources, shifts)
     )
     layout = target.layout
     always, even, negative = (
