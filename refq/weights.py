@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,17 @@ class Weights:
     @property
     def sha256(self) -> str:
         """Hash of names, shapes and values, independent of the file's layout."""
-        digest = hashlib.sha256()
-        for name in sorted(self.weight):
-            for array in (self.weight[name], self.bias[name]):
-                digest.update(f"{name} {array.shape}\n".encode())
-                digest.update(np.ascontiguousarray(array, "<f4").tobytes())
-        return digest.hexdigest()
+        parts = (self.weight, self.bias)
+        return hashed((name, part[name]) for name in sorted(self.weight) for part in parts)
+
+
+def hashed(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Weights.sha256 of a weight and a bias, float32, for each layer in the order of names."""
+    digest = hashlib.sha256()
+    for name, array in arrays:
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array, "<f4").data)
+    return digest.hexdigest()
 
 
 def load(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import small_weights
 import weight_files
+from conversions import refused
 
 from refq import console
 from refq.errors import OptionError
@@ -33,14 +34,6 @@ def report(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
     assert convert_weights.main([str(path), "-o", str(out), "--json", "-", *more]) == 0
     out.unlink()
     return json.loads(capsys.readouterr().out)
-
-
-def refused(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    out = path.with_name("out.h5")
-    assert convert_weights.main([str(path), "-o", str(out), *more]) == 2
-    told = capsys.readouterr()
-    assert not told.out and told.err.count("\n") == 1 and not out.exists()
-    return told.err
 
 
 # --- Keras ---

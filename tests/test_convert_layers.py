@@ -11,6 +11,7 @@ import onnx
 import pytest
 import small_weights
 import weight_files
+from conversions import refused
 from onnx import helper, numpy_helper
 from onnx_model import to_onnx
 
@@ -26,14 +27,6 @@ def converted(path: Path, *more: str) -> tuple[Network, Weights]:
     out = path.with_name("out.h5")
     assert convert_weights.main([str(path), "-o", str(out), *more]) == 0
     return load(out, "vgg16")
-
-
-def refused(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    out = path.with_name("out.h5")
-    assert convert_weights.main([str(path), "-o", str(out), *more]) == 2
-    told = capsys.readouterr()
-    assert not told.out and told.err.count("\n") == 1 and not out.exists()
-    return told.err
 
 
 def torch_refused(

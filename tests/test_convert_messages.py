@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import small_weights
 import weight_files
+from conversions import refused
 from importers import wrappers
 from onnx_model import to_onnx
 
@@ -19,14 +20,6 @@ from refq.weights import load
 
 NETWORK, WEIGHTS = small_weights.case()
 Arrays = dict[str, np.ndarray]
-
-
-def refused(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    out = path.with_name("out.h5")
-    assert convert_weights.main([str(path), "-o", str(out), *more]) == 2
-    told = capsys.readouterr()
-    assert not told.out and told.err.count("\n") == 1 and not out.exists()
-    return told.err
 
 
 def report(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, list[str]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from importers import graphs, left_out, naming
@@ -12,7 +13,7 @@ from importers.contents import Contents, refuse
 from importers.naming import Names
 from refq import networks
 from refq.errors import OptionError, ShapeError, WeightsError, unknown
-from refq.layers import Dense, Shape
+from refq.layers import Dense, Pair, Shape
 from refq.networks import Network
 
 
@@ -49,10 +50,12 @@ def match(contents: Contents, wanted: str | None, given: Mapping[str, Any]) -> M
     """
     names = _with_parameters(contents.source, wanted, given)
     labels: graphs.Labels = {}
+    # most networks ask for the size that the graph states
+    file_at = cache(lambda size: graphs.places(contents.graph, labels, size))
     fitting: list[Match] = []
     problems: list[Problem] = []
     for name in names:
-        for tried in _tries(contents, name, labels, given):
+        for tried in _tries(contents, name, labels, file_at, given):
             if isinstance(tried, Match):
                 fitting.append(tried)
                 break
@@ -106,10 +109,14 @@ def _taken(match: Match) -> int:
 
 
 def _tries(
-    contents: Contents, name: str, labels: graphs.Labels, given: Mapping[str, Any]
+    contents: Contents,
+    name: str,
+    labels: graphs.Labels,
+    file_at: Callable[[Pair], graphs.Places],
+    given: Mapping[str, Any],
 ) -> Iterator[Match | Problem]:
     """Matches or problems, with the classifier and then without; a size that is given of the
-    classifier asks for it."""
+    classifier asks for it. file_at: the file's graph over an image of that size."""
     tops = (True,) if given.keys() & {"classes", "hidden"} else (True, False)
     for top in (given["top"],) if "top" in given else tops:
         if not contents.graph:
@@ -125,10 +132,8 @@ def _tries(
             except ShapeError as error:
                 yield Problem(False, -1.0, f"{name}: {error}")  # farther than any that fits
                 continue
-            file, own = (
-                graphs.places(steps, labels, (plain.input_shape[1], plain.input_shape[2]))
-                for steps in (contents.graph, graphs.steps_of(plain))
-            )
+            size = plain.input_shape[1], plain.input_shape[2]
+            file, own = file_at(size), graphs.places(graphs.steps_of(plain), labels, size)
             have, first = own.lacking(file)
             share = have / len(own.computed)
             apart = abs(len(file.of) - len(own.of))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ import numpy as np
 
 from refq import console
 from refq.networks import Network
+from refq.weights import hashed
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 Layers = Iterable[tuple[str, np.ndarray, np.ndarray]]
@@ -48,7 +48,11 @@ def _hdf5(place: Path, network: Network, layers: Layers, stated: Mapping[str, st
         for layer, weight, bias in layers:
             file[f"{layer}/weight"] = weight
             file[f"{layer}/bias"] = bias
-        digest = _sha256(file, list(network.weight_shapes()))
+        digest = hashed(
+            (layer, file[f"{layer}/{part}"][()])
+            for layer in sorted(network.weight_shapes())
+            for part in ("weight", "bias")
+        )
         file.attrs.update({**stated, "sha256": digest})
     return digest
 
@@ -64,14 +68,3 @@ def _reserve(place: Path, network: Network) -> None:
             except OSError as error:
                 if error.errno in FULL:  # else the file system cannot reserve
                     raise
-
-
-def _sha256(file: h5py.File, layers: list[str]) -> str:
-    """refq.weights.Weights.sha256, from what is written, array by array."""
-    digest = hashlib.sha256()
-    for layer in sorted(layers):
-        for part in ("weight", "bias"):
-            array = file[f"{layer}/{part}"][()]
-            digest.update(f"{layer} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array, "<f4").data)
-    return digest.hexdigest()
