@@ -30,7 +30,8 @@ import numba
 import numpy as np
 from tqdm import tqdm
 
-from refq import cluster, kernels
+from refq import kernels
+from refq.schemes import kmeans
 
 PART = 1 << 20  # codes at a time
 SEED = 1
@@ -104,15 +105,15 @@ def _whole(
 
 
 def _exact(values: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
-    return cluster.exact(values, counts, k).centroids
+    return kmeans.exact(values, counts, k).centroids
 
 
 def _lloyd_histogram(values: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
-    return cluster.lloyd_histogram(values, counts, k, SEED).centroids[:, 0]
+    return kmeans.lloyd_histogram(values, counts, k, SEED).centroids[:, 0]
 
 
 def _lloyd(x: np.ndarray, k: int) -> np.ndarray:
-    return cluster.lloyd(x[:, None], k, seed=SEED, tolerance=1e-4).centroids[:, 0]
+    return kmeans.lloyd(x[:, None], k, seed=SEED, tolerance=1e-4).centroids[:, 0]
 
 
 def _scikit_learn(x: np.ndarray, k: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Weight files at full size through tools/convert_weights.py: time, memory, difference of logits.
+"""Weight files at full size through refq.convert: time, memory, difference of logits.
 
     pip install '.[benchmark]' && python benchmarks/bench_convert.py [--only NAME ...]
     pip install torch torchvision keras && python benchmarks/bench_convert.py --frameworks
@@ -22,24 +22,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import real_models
-import small_weights
-import weight_files
-from onnx_model import to_onnx
-from real_models import Reference, session
 
-from refq.engine import forward
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.peers.onnx_graph import to_onnx
+from refq.engine.forward import forward
 from refq.networks import Network
-from refq.weights import Weights, load
+from refq.networks.weights import Weights, load
+from tests.importers import real_models, small_weights, weight_files
+from tests.importers.real_models import Reference, session
 
 TOP = Path(__file__).resolve().parents[1]
-COMMAND = TOP / "tools" / "convert_weights.py"
 CONVERT = """
 import sys
-sys.argv[0] = "convert_weights.py"
-sys.path.insert(0, {tools!r})
-import convert_weights
-status = convert_weights.main(sys.argv[1:])
+from refq import convert
+status = convert.main(sys.argv[1:])
 with open("/proc/self/status") as file:
     (peak,) = [line.split()[1] for line in file if line.startswith("VmHWM")]
 print(int(peak) // 1000, file=sys.stderr)
@@ -127,7 +123,7 @@ FRAMEWORKS: dict[str, tuple[str, Callable[[Path], Reference]]] = {
 def converted(file: Path, out: Path) -> tuple[str, float, int]:
     """(report, seconds, peak MB) of the command in a process of its own."""
     began = time.perf_counter()
-    code = CONVERT.format(tools=str(COMMAND.parent))
+    code = CONVERT
     done = subprocess.run(
         [sys.executable, "-c", code, str(file), "-o", str(out)],
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(TOP)},

@@ -34,7 +34,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tqdm import tqdm
 
 from refq import kernels
-from refq.energy import energies_of
+from refq.measure.energy import energies_of
 
 SEED = 1
 BLOCK_PIXELS = 256  # the fastest of 224 to 3136 for 256 filters

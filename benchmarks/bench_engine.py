@@ -22,23 +22,22 @@ import numba
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parent))
-import onnx_model
-import peers
-
-from refq import console, schemes
-from refq.calibrate import Statistics, add_batch
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.peers import onnx_graph, runtimes
+from refq import schemes
+from refq.cli import console
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
-from refq.engine import forward, quantize_weights
+from refq.engine.forward import forward, quantize_weights
+from refq.engine.fused import FusedSteps
+from refq.engine.fused_float import FusedFloatSteps
 from refq.errors import OptionError
-from refq.fused import FusedSteps
-from refq.fused_float import FusedFloatSteps
 from refq.kernels import aligned, tiles
-from refq.layers import ReLU
 from refq.networks import Network, Node
-from refq.plan import Plan
-from refq.weights import Weights, load
+from refq.networks.layers import ReLU
+from refq.networks.weights import Weights, load
+from refq.plans.plan import Plan
+from refq.schemes.statistics import Statistics, add_batch
 
 # label -> (scheme, bits of activations, bits of weights)
 INTEGERS = {
@@ -131,12 +130,12 @@ def contenders(
         cases[label] = (plan, integer)
         out[label] = lambda batch, p=plan, w=integer: forward(network, w, p, batch)
     if not ours_only:
-        model = onnx_model.to_onnx(network, weights)
-        quantized = peers.to_int8(model, images[:2])
+        model = onnx_graph.to_onnx(network, weights)
+        quantized = runtimes.to_int8(model, images[:2])
         for label, each in (("float32", model), ("int8", quantized)):
-            ort = peers.with_onnxruntime(each, threads)
+            ort = runtimes.with_onnxruntime(each, threads)
             out[f"onnxruntime {label}"] = ort
-            vino = peers.with_openvino(each, threads, images)
+            vino = runtimes.with_openvino(each, threads, images)
             if vino is None:
                 print(f"OpenVINO is not installed: no OpenVINO {label}", file=sys.stderr)
             else:

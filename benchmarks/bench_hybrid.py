@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from refq import networks, schemes
-from refq.calibrate import Statistics
-from refq.engine import forward, quantize_weights
-from refq.layers import Dense
-from refq.measure import calibrate
+from refq.engine.forward import forward, quantize_weights
+from refq.measure.side_by_side import calibrate
 from refq.networks import Network
-from refq.plan import Plan
+from refq.networks.layers import Dense
+from refq.networks.weights import Weights, random_weights
+from refq.plans.plan import Plan
 from refq.schemes.hybrid_options import HybridOptions
-from refq.weights import Weights, random_weights
+from refq.schemes.statistics import Statistics
 
 ASKED: dict[str, tuple[str, dict[str, Any], int]] = {
     "4D": ("hybrid", {"granularity": "4D"}, 8),

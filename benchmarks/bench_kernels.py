@@ -22,13 +22,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_engine import describe, machine
-
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.bench_engine import describe, machine
 from refq import kernels
-from refq.formats import Accumulator, FixedPointFormat, Rounding
+from refq.formats.fixed import Accumulator, FixedPointFormat, Rounding
 from refq.kernels import aligned, floats, fused, maps, rows, tiles
-from refq.layers import NO_PADS, Pads
+from refq.networks.layers import NO_PADS, Pads
 
 # label -> channels, size, outputs, window, stride, padding
 CONVOLUTIONS = {

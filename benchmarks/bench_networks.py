@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import onnxruntime
 
+from benchmarks.peers import onnx_graph
 from refq import networks, schemes
-from refq.engine import forward, quantize_weights
-from refq.gather import Source, gather
-from refq.plan import Plan
-from refq.weights import Weights, random_weights
+from refq.engine.forward import forward, quantize_weights
+from refq.measure.gather import Source, gather
+from refq.networks.weights import Weights, random_weights
+from refq.plans.plan import Plan
 
 HEAD = (
     f"{'network':22} {'parameters':>11} {'M MACs':>8} {'float ms':>9} {'ORT ms':>7}"
@@ -52,7 +56,7 @@ def row(name: str, scheme: str) -> str:
     images = rng.integers(-128, 128, (1, *network.input_shape)).astype(np.float32)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    model = onnx_model.to_onnx(network, weights).SerializeToString()
+    model = onnx_graph.to_onnx(network, weights).SerializeToString()
     peer = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     del model
     real, float_ms = timed(lambda: forward(network, weights, None, images))

@@ -13,6 +13,7 @@ COMMANDS = {
     "export": "golden vectors, Verilog units, a C model",
     "verify": "a device's integers beside the golden ones: the first wrong bit, and why",
     "report": "figures and one HTML page from results' JSON",
+    "convert": "weight files of other frameworks into refq's HDF5",
 }
 
 

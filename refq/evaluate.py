@@ -15,21 +15,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-from refq import bundled, console, kernels, networks, oracle, plan_check, schemes, search
-from refq import plan as plans
-from refq.arguments import IN_PLAN, check_options, parser, scheme_options, search_settings
-from refq.calibrate import Statistics
-from refq.cost import activation_memory
+from refq import kernels, networks, oracle, schemes, search, writing
+from refq.cli import console
+from refq.cli.arguments import IN_PLAN, check_options, parser, scheme_options, search_settings
 from refq.data import Dataset, batches, check_labels, digest, open_dataset
 from refq.data import preprocessing as preparing
 from refq.data.preprocessing import Preprocessing
 from refq.errors import DataError, OptionError
-from refq.gather import Source, gather
-from refq.measure import Batches, measure
-from refq.networks import Network
-from refq.plan import Plan
-from refq.results import Report, as_text
-from refq.weights import Weights, load
+from refq.measure.gather import Source, gather
+from refq.measure.side_by_side import Batches, measure
+from refq.networks import Network, bundled
+from refq.networks.weights import Weights, load
+from refq.plans import check as plan_check
+from refq.plans import plan as plans
+from refq.plans.cost import activation_memory
+from refq.plans.plan import Plan
+from refq.results.evaluation import Report, as_text
+from refq.schemes.statistics import Statistics
 
 # activations of a batch: large enough for both cores, small enough for memory
 BATCH_VALUES = 1 << 26
@@ -231,9 +233,9 @@ def evaluate(arguments: argparse.Namespace) -> Report:
     if measurement.images == 0:
         raise KeyboardInterrupt
     if arguments.save_plan and plan is not None:
-        console.write_json(arguments.save_plan, plan.to_json())
+        writing.write_json(arguments.save_plan, plan.to_json())
     if arguments.save_outputs:
-        console.write_array(arguments.save_outputs, kept)
+        writing.write_array(arguments.save_outputs, kept)
     return Report(
         inputs.network,
         scheme,
@@ -273,7 +275,7 @@ def _main(arguments: argparse.Namespace) -> int:
         console.tell(content)
     else:
         if arguments.json:
-            console.write_text(arguments.json, content + "\n")
+            writing.write_text(arguments.json, content + "\n")
         console.tell(as_text(report))
     return console.INTERRUPTED if report.measurement.interrupted else 0
 

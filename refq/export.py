@@ -10,23 +10,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from refq import c_model, console, exporters, rtl
-from refq.arguments import add_plan, check_options
+from refq import writing
+from refq.cli import console
+from refq.cli.arguments import add_plan, check_options
 from refq.data import digest
-from refq.engine import quantize_weights
+from refq.engine.forward import quantize_weights
 from refq.errors import OptionError, unknown
 from refq.evaluate import Inputs, bar, choose_plan, open_inputs
-from refq.exporters import raw
-from refq.exporters.layouts import LAYOUTS, NCHW, Layout
-from refq.exporters.words import HIGH_FIRST, LITTLE, LOW_FIRST, Packing
-from refq.golden.arrays import STAGES, TENSOR
-from refq.golden.form import Form
-from refq.golden.parameters import PARAMETERS
-from refq.golden.sampling import DisagreementError
-from refq.golden.span import span
-from refq.golden.writing import Subject, check_room, write
-from refq.plan import INTEGER
-from refq.results import versions
+from refq.hardware import c_model, rtl
+from refq.hardware import files as exporters
+from refq.hardware.files import raw
+from refq.hardware.files.layouts import LAYOUTS, NCHW, Layout
+from refq.hardware.files.words import HIGH_FIRST, LITTLE, LOW_FIRST, Packing
+from refq.hardware.golden.arrays import STAGES, TENSOR
+from refq.hardware.golden.form import Form
+from refq.hardware.golden.parameters import PARAMETERS
+from refq.hardware.golden.sampling import DisagreementError
+from refq.hardware.golden.span import span
+from refq.hardware.golden.writing import Subject, check_room, write
+from refq.plans.plan import INTEGER
+from refq.results.evaluation import versions
 
 MOST_BYTES = 4_000_000_000
 # each stands for all stages of a kind
@@ -74,19 +77,19 @@ def _main(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.out:
         raise OptionError("--json without --out", "--out DIR, whose manifest it is")
     for path in folders:
-        console.check_new_folder(path)
+        writing.check_new_folder(path)
     if len({Path(path).absolute() for path in folders}) < len(folders):
         raise OptionError(f"one folder for two: {', '.join(folders)}", "a folder for each")
     stages = _stages(arguments.stages)
     inputs = open_inputs(arguments)
     subject = _subject(arguments, inputs, span(inputs.network, arguments.layers), stages)
     if arguments.save_plan:
-        console.write_json(arguments.save_plan, subject.plan.to_json())
+        writing.write_json(arguments.save_plan, subject.plan.to_json())
     told = []
     try:
         # folders appear when the last of them is done
         with contextlib.ExitStack() as stack:
-            new = {path: stack.enter_context(console.new_folder(path)) for path in folders}
+            new = {path: stack.enter_context(writing.new_folder(path)) for path in folders}
             if arguments.rtl:
                 told.append(_rtl(new[arguments.rtl], arguments.rtl, inputs, subject))
             if arguments.c_model:
@@ -97,7 +100,7 @@ def _main(arguments: argparse.Namespace) -> int:
         if arguments.json == "-":
             console.tell(json.dumps(content, indent=1, allow_nan=False))
         elif arguments.json:
-            console.write_json(arguments.json, content)
+            writing.write_json(arguments.json, content)
     except DisagreementError as error:
         print(f"refq: {error}", file=sys.stderr)
         return 1

@@ -15,8 +15,8 @@ from fractions import Fraction
 import numpy as np
 
 from refq.errors import FormatError
-from refq.float_formats import Affine, AffineGrid, Buckets, MiniFloat, Number, PowerOfTwo
-from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.formats.floats import Affine, AffineGrid, Buckets, MiniFloat, Number, PowerOfTwo
 
 NO_PADS = (0, 0, 0, 0)
 

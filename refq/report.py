@@ -9,9 +9,11 @@ import struct
 import sys
 from collections.abc import Sequence
 
-from refq import console, drawing, page, sections
-from refq.drawing.style import DPI
+from refq import writing
+from refq.cli import console
 from refq.errors import OptionError
+from refq.results import drawing, page, sections
+from refq.results.drawing.style import DPI
 
 PAGE = "index.html"
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: argparse.Namespace) -> int:
     drawing.require()
-    console.check_folder(arguments.out)
+    writing.check_folder(arguments.out)
     results = sections.named_apart([sections.load(path) for path in arguments.results])
     shown = [section for result in results for section in result.sections]
     compared = sections.comparison(results)
@@ -51,7 +53,7 @@ def _main(arguments: argparse.Namespace) -> int:
     # everything is drawn before anything is written
     files = {picture.file: picture.png for _, pictures in parts for picture in pictures}
     files[PAGE] = text.encode("utf-8")
-    console.write_folder(arguments.out, files)
+    writing.write_folder(arguments.out, files)
     console.tell(*(os.path.join(arguments.out, name) for name in files))
     return 0
 

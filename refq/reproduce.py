@@ -14,16 +14,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from refq import __version__, console, networks, papers, schemes, search
-from refq.calibrate import Statistics
+from refq import __version__, networks, papers, schemes, search, writing
+from refq.cli import console
 from refq.data import digest, kept
 from refq.errors import OptionError
 from refq.evaluate import Inputs, open_inputs, telling
 from refq.papers.study import Study
-from refq.results import versions
+from refq.results.evaluation import versions
+from refq.results.tables import Table
 from refq.schemes import Options
+from refq.schemes.statistics import Statistics
 from refq.search.journal import Journal
-from refq.tables import Table
 
 # of an energy threshold, in mean energies: Fig. 4's delta, which paper B does not print
 STEP = 0.1
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     paper = papers.find(arguments.paper)
-    console.check_writable(None if arguments.json == "-" else arguments.json, arguments.journal)
+    writing.check_writable(None if arguments.json == "-" else arguments.json, arguments.journal)
     names = arguments.network or list(paper.NETWORKS)
     if arguments.weights and len(names) > 1:
         raise OptionError(f"--weights for {len(names)} networks", "one --network with them")
@@ -89,7 +90,7 @@ def _main(arguments: argparse.Namespace) -> int:
         console.tell(json.dumps(content, indent=1, allow_nan=False))
         return 0
     if arguments.json:
-        console.write_json(arguments.json, content)
+        writing.write_json(arguments.json, content)
     console.tell(f"{seconds:.1f} s")
     return 0
 

@@ -8,15 +8,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from refq import console, exporters
-from refq.diagnosis import golden, report
-from refq.diagnosis.comparing import Comparison
-from refq.diagnosis.device import Asked, open_device, sources
-from refq.diagnosis.golden import Entry, GoldenSet
+from refq import writing
+from refq.cli import console
 from refq.errors import DataError
-from refq.exporters.layouts import NCHW, NHWC, TILED
-from refq.exporters.words import BIG, HIGH_FIRST, LITTLE, LOW_FIRST
-from refq.golden.span import selected
+from refq.hardware import files as exporters
+from refq.hardware.diagnosis import golden, report
+from refq.hardware.diagnosis.comparing import Comparison
+from refq.hardware.diagnosis.device import Asked, open_device, sources
+from refq.hardware.diagnosis.golden import Entry, GoldenSet
+from refq.hardware.files.layouts import NCHW, NHWC, TILED
+from refq.hardware.files.words import BIG, HIGH_FIRST, LITTLE, LOW_FIRST
+from refq.hardware.golden.span import selected
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: argparse.Namespace) -> int:
-    console.check_writable(None if arguments.json == "-" else arguments.json)
+    writing.check_writable(None if arguments.json == "-" else arguments.json)
     known = golden.load(Path(arguments.golden), not arguments.no_hash)
     entries = chosen(known, arguments.layers)
     asked = Asked(
@@ -69,7 +71,7 @@ def _main(arguments: argparse.Namespace) -> int:
         console.tell(json.dumps(content, indent=1, allow_nan=False))
         return told.status
     if arguments.json:
-        console.write_json(arguments.json, content)
+        writing.write_json(arguments.json, content)
     console.tell(*report.lines(told, arguments.all))
     return told.status
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from refq import bundled, oracle
-from refq.calibrate import Statistics
+from refq import oracle
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
-from refq.engine import Tensor, forward
-from refq.measure import Batches, calibrate
-from refq.networks import Network, Node
-from refq.plan import Plan
-from refq.weights import Weights, load
+from refq.engine.forward import Tensor, forward
+from refq.measure.side_by_side import Batches, calibrate
+from refq.networks import Network, Node, bundled
+from refq.networks.weights import Weights, load
+from refq.plans.plan import Plan
+from refq.schemes.statistics import Statistics
 
 
 def every_tensor(

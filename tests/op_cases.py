@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from refq.float_formats import Affine, AffineGrid, Buckets, MiniFloat, Number, PowerOfTwo
-from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.formats.floats import Affine, AffineGrid, Buckets, MiniFloat, Number, PowerOfTwo
 
 RNG = np.random.default_rng(20161)
 Case = tuple[str, dict[str, Any]]

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from refq import schemes
-from refq.engine import Tensor, forward, quantize_weights
-from refq.formats import Accumulator, Overflow, Rounding
-from refq.gather import Source, gather
-from refq.layers import (
+from refq.engine.forward import Tensor, forward, quantize_weights
+from refq.formats.fixed import Accumulator, Overflow, Rounding
+from refq.measure.gather import Source, gather
+from refq.networks import Network, Node
+from refq.networks.layers import (
     LRN,
     Add,
     AvgPool,
@@ -25,10 +26,9 @@ from refq.layers import (
     Softmax,
     Subsample,
 )
-from refq.networks import Network, Node
-from refq.plan import Plan
+from refq.networks.weights import Weights, random_weights
+from refq.plans.plan import Plan
 from refq.schemes.hybrid_options import HybridOptions
-from refq.weights import Weights, random_weights
 
 # of the images that plans are tried on: how many, and the number of the first
 COUNT, FIRST = 2, 3

@@ -1,12 +1,12 @@
-"""Feeds broken weight files to the readers of tools/importers, and tells what they did with them.
+"""Feeds broken weight files to the readers of refq/importers, and tells what they did with them.
 
 python tools/fuzz_importers.py [--inputs N] [--seed S] [--only READER ...]
 
 Needs the `test` extra and Linux. A quarter of the inputs come from the files of
-benchmarks/hostile_files.py, where a reader has some, the others from a network. Each reader runs in
-a process of its own: it may convert the file or refuse it in one line. Anything else is a finding:
-another error, a crash, more than 10 seconds, much memory, an attempt to run code or to open another
-file. Exit code: 0 none found, 1 some found. The offending inputs are kept in --keep.
+tests/importers/hostile_files.py, where a reader has some, the others from a network. Each reader
+runs in a process of its own: it may convert the file or refuse it in one line. Anything else is a
+finding: another error, a crash, more than 10 seconds, much memory, an attempt to run code or to
+open another file. Exit code: 0 none found, 1 some found. The offending inputs are kept in --keep.
 """
 
 from __future__ import annotations
@@ -28,13 +28,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
-import hostile_files
-import small_weights
-from importers import converting, read
 
 from refq.errors import RefqError
+from refq.importers import converting, read
+from tests.importers import hostile_files, small_weights
 
 SECONDS = 10
 STUCK = 30  # seconds until a process is ended that nothing can interrupt

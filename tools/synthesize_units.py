@@ -21,11 +21,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from refq import networks, plan, plan_check, published
+from refq import networks
 from refq.errors import OptionError, RefqError
-from refq.plan import Codebook, ShiftCode
-from refq.rtl import benches, tables
-from refq.rtl.tables import Row, Unit
+from refq.formats.codes import Codebook, ShiftCode
+from refq.hardware.rtl import benches, tables
+from refq.hardware.rtl.tables import Row, Unit
+from refq.papers import published
+from refq.plans import check as plan_check
+from refq.plans import plan
 
 LIBRARY = Path(__file__).with_name("gates.lib")
 QM = 12  # bits of uniform values, paper A, section IV-A

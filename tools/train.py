@@ -29,11 +29,11 @@ from tqdm import tqdm
 from train_images import Images, accuracy, read
 from train_recipe import MEAN, SIZES, Recipe, parser
 
-from refq import folding, networks, weights
+from refq import networks
 from refq.errors import DataError, OptionError, RefqError, WeightsError
-from refq.layers import LRN, Add, Concat, Conv, Dense, GlobalAvgPool, MaxPool, ReLU
-from refq.networks import Network, Node
+from refq.networks import Network, Node, folding, weights
 from refq.networks.graph import INPUT
+from refq.networks.layers import LRN, Add, Concat, Conv, Dense, GlobalAvgPool, MaxPool, ReLU
 
 BATCH = 1000  # images at a time where no gradient is needed
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refq import bundled
 from refq.data import cifar, folders
 from refq.data.dataset import Dataset
 from refq.data.packed import open_packed
 from refq.data.random_ import open_random
 from refq.errors import DataError, unknown
+from refq.networks import bundled
 
 SPLITS = {"test": "glyphs_test.h5", "calibration": "glyphs_calibration.h5"}
 

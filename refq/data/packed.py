@@ -16,7 +16,7 @@ import numpy as np
 
 from refq.data.dataset import Dataset
 from refq.errors import DataError
-from refq.layers import Shape
+from refq.networks.layers import Shape
 
 CHUNK_BYTES = 1 << 18  # a quarter of the cache that HDF5 keeps of decompressed chunks
 BROKEN = (OSError, RuntimeError, KeyError, ValueError)  # what h5py raises on a damaged file

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit, prange
 
-from refq.formats import Rounding
+from refq.formats.fixed import Rounding
 from refq.kernels.accumulating import _shifted, rounding_terms
 from refq.kernels.maps import Map, _put
 

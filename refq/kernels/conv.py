@@ -9,11 +9,11 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
-from refq.formats import Accumulator
+from refq.formats.fixed import Accumulator
 from refq.kernels import gemm
 from refq.kernels.accumulating import keep_sums, limits, rounded_products, saturates_every_mac
 from refq.kernels.saturating import saturating_dtype, saturating_product
-from refq.layers import NO_PADS, Conv, Pads, Pair, output_shape
+from refq.networks.layers import NO_PADS, Conv, Pads, Pair, output_shape
 
 # values in one block of patches: small enough for the cache, large enough for BLAS
 BLOCK_VALUES = 1 << 20

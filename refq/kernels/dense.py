@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import ShapeError
-from refq.formats import Accumulator
+from refq.formats.fixed import Accumulator
 from refq.kernels.conv import conv_integer
 
 # weights widened at a time in an integer product

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import FormatError
-from refq.formats import FixedPointFormat, Overflow, Rounding
+from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 
 MODE = {mode: index for index, mode in enumerate(Rounding)}
 EVEN, AWAY, POS, TO_NEG, TO_ZERO, TO_POS, STOCHASTIC = range(7)

@@ -23,7 +23,7 @@ from refq.kernels.maps import Layout
 from refq.kernels.tiles import CHOICES, CHOSEN, I32, I64, _Writer
 from refq.kernels.turns import _take
 from refq.kernels.walk import pixels
-from refq.layers import Pads, Pair
+from refq.networks.layers import Pads, Pair
 
 LANES = 16
 WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))

@@ -20,7 +20,7 @@ from refq.kernels.rows import LEAST, MOST, OUTSIDE, PASS, Ending, _work
 from refq.kernels.tiles import ROWS, STEP, TILE, _configure_tiles, _release_tiles
 from refq.kernels.turns import _take
 from refq.kernels.walk import pixels
-from refq.layers import Pads, Pair
+from refq.networks.layers import Pads, Pair
 
 # bytes of activations that a task works on, panel after panel of weights: well inside L2
 TASK_BYTES = 1 << 18

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import ShapeError
-from refq.layers import NO_PADS, Conv, Pads, Pair, output_shape
+from refq.networks.layers import NO_PADS, Conv, Pads, Pair, output_shape
 
 
 @njit(cache=True, nogil=True, parallel=True)

@@ -7,8 +7,8 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
-from refq.float_formats import AffineGrid
-from refq.formats import FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.formats.fixed import FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.formats.floats import AffineGrid
 from refq.kernels.fixed import MODE, OVERFLOW, STOCHASTIC, _random, _shift_code
 
 

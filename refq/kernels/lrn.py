@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
-from refq.formats import FixedPointFormat, Overflow, Rounding
+from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 from refq.kernels.fixed import quantize
 
 

@@ -14,7 +14,7 @@ from numba import njit, prange
 
 from refq.kernels import aligned
 from refq.kernels.planes import activation_planes, radix
-from refq.layers import Pads
+from refq.networks.layers import Pads
 
 # what a microkernel may read beyond the last pixel: 16 pixels at the widest stride, and a step
 STRIDE = 7

@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
-from refq.formats import FixedPointFormat, Overflow, Rounding
+from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 from refq.kernels.fixed import (
     MODE,
     OVERFLOW,
@@ -16,7 +16,7 @@ from refq.kernels.fixed import (
     _limit,
     _random,
 )  # fmt: skip
-from refq.layers import NO_PADS, AvgPool, MaxPool, Pads, Pair, output_shape
+from refq.networks.layers import NO_PADS, AvgPool, MaxPool, Pads, Pair, output_shape
 
 
 @njit(cache=True, nogil=True)

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import FormatError
-from refq.float_formats import ROUNDINGS, Affine, Buckets, MiniFloat, Number, PowerOfTwo
-from refq.formats import FixedPointFormat, Rounding
+from refq.formats.fixed import FixedPointFormat, Rounding
+from refq.formats.floats import ROUNDINGS, Affine, Buckets, MiniFloat, Number, PowerOfTwo
 
 FRACTION_BITS = 23
 BIAS = 127
@@ -140,7 +140,7 @@ def round_rows(values: np.ndarray, fmt: Number, rounding: Rounding = Rounding.TI
         case PowerOfTwo():
             found = _powers(values, float(fmt.least), float(fmt.most), even)
         case _:
-            raise FormatError(f"values in {fmt}", "a format of refq.float_formats or fixed point")
+            raise FormatError(f"values in {fmt}", "a format of refq.formats.floats or fixed point")
     outside, unusable = found
     if unusable:
         raise FormatError(f"{unusable} NaN values", "numbers to round")

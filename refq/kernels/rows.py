@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from refq.formats import FixedPointFormat, Rounding
+from refq.formats.fixed import FixedPointFormat, Rounding
 from refq.kernels.planes import KARATSUBA, RECIPES, WEIGHT_SHIFT, Recipe, radix
 from refq.kernels.tiles import (
     BLOCKS,

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import FormatError
-from refq.formats import FixedPointFormat
+from refq.formats.fixed import FixedPointFormat
 
 # fraction bits of the integer exponential
 EXP_BITS = 30

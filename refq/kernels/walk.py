@@ -10,7 +10,7 @@ import numpy as np
 
 from refq.kernels.maps import Layout
 from refq.kernels.tiles import ROWS
-from refq.layers import Pads, Pair
+from refq.networks.layers import Pads, Pair
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from refq.errors import OptionError, ShapeError, unknown
-from refq.layers import Shape
 from refq.networks.graph import Network, Node, chain
+from refq.networks.layers import Shape
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 LARGEST = 1 << 31  # values of one tensor of an image, or weights of one layer

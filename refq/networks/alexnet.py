@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from refq.layers import LRN, Conv, Dense, Layer, MaxPool, ReLU, Shape
 from refq.networks.graph import INPUT, Network, chain, scaled
+from refq.networks.layers import LRN, Conv, Dense, Layer, MaxPool, ReLU, Shape
 
 CHANNELS = (96, 256, 384, 384, 256)
 TORCHVISION_CHANNELS = (64, 192, 384, 256, 256)

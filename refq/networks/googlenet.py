@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from refq.layers import LRN, Concat, Conv, Dense, GlobalAvgPool, MaxPool, ReLU, Shape
 from refq.networks.graph import INPUT, Network, Node, chain, scaled
+from refq.networks.layers import LRN, Concat, Conv, Dense, GlobalAvgPool, MaxPool, ReLU, Shape
 
 # channels of 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5 and pool_proj (Szegedy et al. 2015, Table 1)
 INCEPTIONS = {

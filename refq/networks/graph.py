@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from refq.errors import ShapeError
-from refq.layers import WEIGHTED, Conv, Layer, Shape, output_shape, weight_shape
+from refq.networks.layers import WEIGHTED, Conv, Layer, Shape, output_shape, weight_shape
 
 INPUT = "data"
 

@@ -1,6 +1,7 @@
 """ResNet-50, -101 and -152 (He et al. 2016) in the forms of Caffe, Keras and torchvision.
 
-Batch normalisation is folded into the convolutions (refq.folding), which thereby have biases.
+Batch normalisation is folded into the convolutions (refq.networks.folding), which thereby have
+biases.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from refq.layers import Add, Conv, Dense, GlobalAvgPool, MaxPool, ReLU, Shape
 from refq.networks.graph import INPUT, Network, Node, chain, scaled
+from refq.networks.layers import Add, Conv, Dense, GlobalAvgPool, MaxPool, ReLU, Shape
 
 CHANNELS = (64, 128, 256, 512)  # of a block's 3x3 convolution; its output has four times as many
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}

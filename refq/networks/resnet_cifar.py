@@ -1,6 +1,7 @@
 """ResNet-20, -32, -44 and -56 for CIFAR-10 (He et al. 2016, section 4.2), shortcuts by option A.
 
-Batch normalisation is folded into the convolutions (refq.folding), which thereby have biases.
+Batch normalisation is folded into the convolutions (refq.networks.folding), which thereby have
+biases.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from refq.layers import Add, Conv, Dense, GlobalAvgPool, ReLU, Shape, Subsample
 from refq.networks.graph import INPUT, Network, Node, chain, scaled
+from refq.networks.layers import Add, Conv, Dense, GlobalAvgPool, ReLU, Shape, Subsample
 
 CHANNELS = (16, 32, 64)
 

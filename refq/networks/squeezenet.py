@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from refq.layers import Concat, Conv, GlobalAvgPool, MaxPool, ReLU, Shape
 from refq.networks.graph import INPUT, Network, Node, chain, scaled
+from refq.networks.layers import Concat, Conv, GlobalAvgPool, MaxPool, ReLU, Shape
 
 # squeeze channels of fire2..fire9; each expand layer has four times as many
 SQUEEZE = (16, 16, 32, 32, 48, 48, 64, 64)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from refq.layers import Conv, Dense, Layer, MaxPool, ReLU, Shape
 from refq.networks.graph import INPUT, Network, chain, scaled
+from refq.networks.layers import Conv, Dense, Layer, MaxPool, ReLU, Shape
 
 CHANNELS = (64, 128, 256, 512, 512)
 

@@ -6,22 +6,29 @@ A paper's module defines `tables(study) -> Iterator[Table]`, `figures(study, del
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from types import ModuleType
 
 from refq.errors import unknown
 
-SHARED = ("study", "codebooks", "complexity", "granularity", "mixing", "accumulators")
+
+@functools.cache
+def _papers() -> dict[str, ModuleType]:
+    """Modules that do a paper's tables again, by name."""
+    names = [module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg]
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name: own for name, own in modules.items() if hasattr(own, "tables")}
 
 
 def known() -> list[str]:
     """Names of all papers."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED)
+    return sorted(_papers())
 
 
 def find(name: str) -> ModuleType:
     """The paper's module. Raises OptionError with the known names."""
-    if name not in known():
+    if name not in _papers():
         raise unknown("paper", name, known())
-    return importlib.import_module(f"{__name__}.{name}")
+    return _papers()[name]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from refq.formats import Accumulator, Overflow
+from refq.formats.fixed import Accumulator, Overflow
 from refq.papers.granularity import less
 from refq.papers.study import Study
+from refq.results.tables import Cell, Table
 from refq.schemes.hybrid_options import ACCUMULATED, HybridOptions
-from refq.tables import Cell, Table
 
 WIDTHS = (32, 24, 20, 16)
 # sums that may overflow are added up one by one, many times slower than others

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from refq.layers import ReLU
+from refq.formats.codes import Codebook
+from refq.networks.layers import ReLU
+from refq.networks.points import storage_points
 from refq.papers.study import Study
-from refq.plan import Codebook
-from refq.points import storage_points
+from refq.results.tables import Cell, Table
 from refq.schemes import Options, knq
-from refq.tables import Cell, Table
 
 BITS = 12
 # Lloyd's starts that are tried beside the optimum

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from refq.cost import FLOAT_MAC_BITS, relative_complexity
 from refq.networks import Network, build
+from refq.plans.cost import FLOAT_MAC_BITS, relative_complexity
+from refq.results.tables import Table
 from refq.schemes.energy import EXPERIMENTS
-from refq.tables import Table
 
 MILLION = 1e6
 HIGH, LOW = 8, 4

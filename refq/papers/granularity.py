@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from refq import charts, published
-from refq.cost import format_bits, weight_bits
-from refq.papers import complexity
+from refq.papers import complexity, published
 from refq.papers.study import Study
-from refq.plan import Plan
+from refq.plans.cost import format_bits, weight_bits
+from refq.plans.plan import Plan
+from refq.results import charts
+from refq.results.tables import Cell, Table
 from refq.schemes.granular import AXES, integer_bits
 from refq.schemes.hybrid_options import GRANULARITIES, HybridOptions
-from refq.tables import Cell, Table
 
 PRINTED = published.tables("hybrid")
 WIDTHS = (8, 6, 5, 4)

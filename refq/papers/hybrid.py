@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from refq import bundled, networks
-from refq.cost import format_bits, temporary_bits, weight_bits
+from refq import networks
 from refq.errors import DataError
+from refq.networks import bundled
 from refq.papers import accumulators, complexity, granularity, mixing
 from refq.papers.study import Study
-from refq.plan import Plan
+from refq.plans.cost import format_bits, temporary_bits, weight_bits
+from refq.plans.plan import Plan
+from refq.results.tables import Cell, Table
 from refq.schemes.hybrid_options import HybridOptions
-from refq.tables import Cell, Table
 
 PRINTED = granularity.PRINTED
 

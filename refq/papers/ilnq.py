@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from refq import charts, published
-from refq.cost import Memory, memory_of_widths
 from refq.errors import OptionError
 from refq.networks.graph import INPUT
-from refq.papers import codebooks
+from refq.networks.points import Point, storage_points
+from refq.papers import codebooks, published
 from refq.papers.study import Study
-from refq.plan import Plan
-from refq.points import Point, storage_points
-from refq.tables import Cell, Table
+from refq.plans.cost import Memory, memory_of_widths
+from refq.plans.plan import Plan
+from refq.results import charts
+from refq.results.tables import Cell, Table
 
 NETWORKS = ("vgg16", "alexnet")
 PRINTED = published.tables("ilnq")

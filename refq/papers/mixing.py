@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from refq import charts
-from refq.cost import mac_complexity, relative_complexity
 from refq.errors import OptionError
-from refq.layers import Conv
+from refq.networks.layers import Conv
 from refq.papers import complexity
 from refq.papers.granularity import PRINTED, error, hybrid_plan, less, lost
 from refq.papers.study import Study
-from refq.plan import Plan
+from refq.plans.cost import mac_complexity, relative_complexity
+from refq.plans.plan import Plan
+from refq.results import charts
+from refq.results.tables import Cell, Table
 from refq.schemes.energy import EXPERIMENTS
 from refq.schemes.hybrid_options import HybridOptions
-from refq.tables import Cell, Table
 
 # points that an accepted threshold may lose where no search is asked for
 DELTA = 1.0

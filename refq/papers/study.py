@@ -12,16 +12,24 @@ from typing import Any
 import numpy as np
 
 from refq import kernels, networks, schemes
-from refq.calibrate import Statistics
-from refq.engine import forward
-from refq.gather import Source, gather
-from refq.measure import Batches, PointNoise, calibrate, count_codes, measure, rank, storage_noise
+from refq.engine.forward import forward
+from refq.measure.gather import Source, gather
+from refq.measure.ranking import Ranking
+from refq.measure.side_by_side import (
+    Batches,
+    PointNoise,
+    calibrate,
+    count_codes,
+    measure,
+    rank,
+    storage_noise,
+)
 from refq.networks.graph import Network
-from refq.plan import Plan
-from refq.ranking import Ranking
+from refq.networks.weights import Weights
+from refq.plans.plan import Plan
 from refq.schemes import Options
+from refq.schemes.statistics import Statistics
 from refq.search.journal import Journal
-from refq.weights import Weights
 
 Percent = Mapping[str, "float | None"]
 

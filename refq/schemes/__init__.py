@@ -12,6 +12,7 @@ one that is tuned otherwise names its strategies in SEARCHED; with the strategy 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from types import ModuleType
@@ -21,18 +22,22 @@ from refq.schemes.options import Options
 
 __all__ = ["Options", "find", "known"]
 
-SHARED = ("options", "hybrid_options", "choice", "allocation", "steps", "granular")
+
+@functools.cache
+def _schemes() -> dict[str, ModuleType]:
+    """Modules that define a scheme, by name."""
+    names = [module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg]
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name.rstrip("_"): own for name, own in modules.items() if hasattr(own, "plan")}
 
 
 def known() -> list[str]:
     """Names of all schemes."""
-    modules = [module.name for module in pkgutil.iter_modules(__path__)]
-    return sorted(name.rstrip("_") for name in modules if name not in SHARED)
+    return sorted(_schemes())
 
 
 def find(name: str) -> ModuleType:
     """The scheme's module. Raises OptionError with the known names."""
-    if name not in known():
+    if name not in _schemes():
         raise unknown("scheme", name, known())
-    suffix = "_" if name == "float" else ""
-    return importlib.import_module(f"{__name__}.{name}{suffix}")
+    return _schemes()[name]

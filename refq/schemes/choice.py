@@ -9,15 +9,15 @@ from types import MappingProxyType
 
 import numpy as np
 
-from refq.calibrate import Statistics, covering_bits
 from refq.errors import OptionError
-from refq.formats import Accumulator, FixedPointFormat
-from refq.layers import AvgPool, GlobalAvgPool, Softmax
+from refq.formats.fixed import Accumulator, FixedPointFormat
 from refq.networks.graph import INPUT, Network
-from refq.plan import LayerPlan, Plan, TensorPlan
-from refq.points import Point, storage_points
+from refq.networks.layers import AvgPool, GlobalAvgPool, Softmax
+from refq.networks.points import Point, storage_points
+from refq.networks.weights import Weights
+from refq.plans.plan import LayerPlan, Plan, TensorPlan
 from refq.schemes.options import Options
-from refq.weights import Weights
+from refq.schemes.statistics import Statistics, covering_bits
 
 # bits of the uniform codes where none are asked for (paper A, section IV-A)
 BASE_BITS = 12

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.calibrate import Statistics, moments
-from refq.formats import FixedPointFormat
+from refq.formats.fixed import FixedPointFormat
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.plan import Plan, TensorPlan
-from refq.points import Point, storage_points, stored_counts
+from refq.networks.points import Point, storage_points, stored_counts
+from refq.networks.weights import Weights
+from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.allocation import allocate
 from refq.schemes.options import Options
+from refq.schemes.statistics import Statistics, moments
 from refq.schemes.steps import recognise, step
-from refq.weights import Weights
 
 DEFAULT_BITS = 8
 SEARCHED = range(2, 13)

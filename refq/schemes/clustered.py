@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from refq import cluster
-from refq.calibrate import Statistics
-from refq.coefficients import base_kernels, residuals
+from refq.engine.coefficients import base_kernels, residuals
 from refq.errors import OptionError
-from refq.layers import Conv
 from refq.networks import Network
 from refq.networks.graph import Node
-from refq.plan import Clustered, Coefficients, Plan
-from refq.schemes import hybrid
+from refq.networks.layers import Conv
+from refq.networks.weights import Weights
+from refq.plans.plan import Clustered, Coefficients, Plan
+from refq.schemes import hybrid, kmeans
 from refq.schemes.granular import formats
 from refq.schemes.hybrid import mapped, needs_statistics, watched
 from refq.schemes.options import Options
-from refq.weights import Weights
+from refq.schemes.statistics import Statistics
 
 __all__ = ["mapped", "needs_statistics", "plan", "watched"]
 
@@ -75,7 +74,7 @@ def assigned(node: Node, weight: np.ndarray, k: int, seed: int) -> tuple[int, ..
     each = -(-k // group)
     kernels = weight.reshape(group, len(weight) // group, -1)
     while True:
-        made = [cluster.lloyd(part, min(each, len(part)), seed=seed).labels for part in kernels]
+        made = [kmeans.lloyd(part, min(each, len(part)), seed=seed).labels for part in kernels]
         used = [np.unique(labels, return_inverse=True) for labels in made]
         least = min(len(names) for names, _ in used)
         if all(len(names) == least for names, _ in used):

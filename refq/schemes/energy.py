@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from refq.calibrate import Statistics
 from refq.errors import OptionError
-from refq.layers import Conv
 from refq.networks import Network
 from refq.networks.graph import Node
-from refq.plan import Coefficients, Plan
+from refq.networks.layers import Conv
+from refq.networks.weights import Weights
+from refq.plans.plan import Coefficients, Plan
 from refq.schemes import hybrid
 from refq.schemes.granular import formats
 from refq.schemes.hybrid import mapped, needs_statistics, watched
 from refq.schemes.options import Options
-from refq.weights import Weights
+from refq.schemes.statistics import Statistics
 
 __all__ = ["mapped", "needs_energies", "needs_statistics", "plan", "watched"]
 

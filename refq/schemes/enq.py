@@ -6,15 +6,16 @@ and comes back as a q_m-bit code by a left shift.
 
 from __future__ import annotations
 
-from refq.calibrate import Statistics, covering_bits
-from refq.formats import FixedPointFormat
+from refq.formats.codes import ShiftCode
+from refq.formats.fixed import FixedPointFormat
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.plan import Plan, ShiftCode, TensorPlan
-from refq.points import storage_points
+from refq.networks.points import storage_points
+from refq.networks.weights import Weights
+from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.options import Options
-from refq.weights import Weights
+from refq.schemes.statistics import Statistics, covering_bits
 
 DEFAULT_BITS = 5
 SEARCHED = range(1, 9)

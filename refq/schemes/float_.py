@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from refq.calibrate import Statistics
 from refq.networks import Network
+from refq.networks.weights import Weights
 from refq.schemes.options import Options
-from refq.weights import Weights
+from refq.schemes.statistics import Statistics
 
 
 def needs_statistics(options: Options) -> bool:

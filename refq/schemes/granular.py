@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from refq.errors import OptionError
-from refq.float_formats import Affine, AffineGrid
-from refq.formats import FixedPointFormat, FormatGrid
+from refq.formats.fixed import FixedPointFormat, FormatGrid
+from refq.formats.floats import Affine, AffineGrid
 from refq.schemes.choice import within
 from refq.schemes.options import Options
 

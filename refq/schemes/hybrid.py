@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from refq.calibrate import Statistics, covering_bits, covering_exponents
 from refq.errors import OptionError
-from refq.float_formats import ROUNDINGS
-from refq.formats import Accumulator, FixedPointFormat, FormatGrid, Overflow
-from refq.layers import WEIGHTED, Add, ReLU
+from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow
+from refq.formats.floats import ROUNDINGS
 from refq.networks import Network
 from refq.networks.graph import INPUT, Node
-from refq.plan import FLOAT, Clustered, Coefficients, LayerPlan, Plan, TensorPlan
-from refq.points import Point, carried_drops, moves_codes, storage_points
+from refq.networks.layers import WEIGHTED, Add, ReLU
+from refq.networks.points import Point, carried_drops, moves_codes, storage_points
+from refq.networks.weights import Weights
+from refq.plans.plan import FLOAT, Clustered, Coefficients, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.granular import FINER, formats
 from refq.schemes.options import Options
-from refq.weights import Weights
+from refq.schemes.statistics import Statistics, covering_bits, covering_exponents
 
 DEFAULT_BITS = 8
 SEARCHED = range(2, 13)

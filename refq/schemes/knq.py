@@ -10,16 +10,16 @@ import functools
 
 import numpy as np
 
-from refq import cluster
-from refq.calibrate import Statistics
-from refq.formats import FixedPointFormat
+from refq.formats.codes import Codebook
+from refq.formats.fixed import FixedPointFormat
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.plan import Codebook, Plan, TensorPlan
-from refq.points import storage_points
-from refq.schemes import choice
+from refq.networks.points import storage_points
+from refq.networks.weights import Weights
+from refq.plans.plan import Plan, TensorPlan
+from refq.schemes import choice, kmeans
 from refq.schemes.options import Options
-from refq.weights import Weights
+from refq.schemes.statistics import Statistics
 
 DEFAULT_BITS = 5
 SEARCHED = range(1, 9)
@@ -91,29 +91,29 @@ def centroids(counts: np.ndarray, k: int, options: Options) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=256)
 def _centroids(
-    histogram: bytes, k: int, kmeans: str, iterations: int, seed: int
+    histogram: bytes, k: int, method: str, iterations: int, seed: int
 ) -> tuple[int, ...]:
     counts = np.frombuffer(histogram, np.int64).copy()  # writable, as kernels expect
     values = np.arange(len(counts))
-    if kmeans == "exact":
-        found = cluster.exact(values, counts, k).centroids
+    if method == "exact":
+        found = kmeans.exact(values, counts, k).centroids
     else:
-        start = _start(counts, k, kmeans, seed)
-        found = cluster.lloyd_histogram(
+        start = _start(counts, k, method, seed)
+        found = kmeans.lloyd_histogram(
             values, counts, k, seed, start, iterations, empty="keep"
         ).centroids[:, 0]
     codes = [int(code) for code in np.rint(found)]
     return tuple(codes + codes[-1:] * (k - len(codes)))
 
 
-def _start(counts: np.ndarray, k: int, kmeans: str, seed: int) -> np.ndarray | None:
+def _start(counts: np.ndarray, k: int, method: str, seed: int) -> np.ndarray | None:
     """Where Lloyd's algorithm starts: evenly from 0 to M or to the largest code that occurs, at k
     random activations, which may be equal, or (None) by k-means++."""
-    if kmeans == "lloyd":
+    if method == "lloyd":
         return np.linspace(0, len(counts) - 1, k)
-    if kmeans == "lloyd-range":
+    if method == "lloyd-range":
         return np.linspace(0, np.flatnonzero(counts)[-1], k)
-    if kmeans == "lloyd-random":
+    if method == "lloyd-random":
         bits = np.random.PCG64(seed)  # whose raw bits are the same in every NumPy
         shares = np.array([(bits.random_raw() >> 11) * 2.0**-53 for _ in range(k)])
         drawn = np.searchsorted(np.cumsum(counts), shares * counts.sum(), "right")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from refq.errors import OptionError
-from refq.formats import Accumulator, Overflow, Rounding
+from refq.formats.fixed import Accumulator, Overflow, Rounding
 from refq.schemes.hybrid_options import HybridOptions
 from refq.schemes.steps import STEPS
 

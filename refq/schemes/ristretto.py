@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refq.calibrate import Statistics
 from refq.errors import OptionError
-from refq.float_formats import MiniFloat, Number, PowerOfTwo
-from refq.formats import FixedPointFormat, Rounding
-from refq.layers import Dense, ReLU
+from refq.formats.fixed import FixedPointFormat, Rounding
+from refq.formats.floats import MiniFloat, Number, PowerOfTwo
 from refq.networks import Network
 from refq.networks.graph import Node
-from refq.plan import FLOAT, LayerPlan, Plan, TensorPlan
+from refq.networks.layers import Dense, ReLU
+from refq.networks.weights import Weights
+from refq.plans.plan import FLOAT, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.options import Options
-from refq.weights import Weights
+from refq.schemes.statistics import Statistics
 
 DEFAULT_BITS = 8
 # weights as powers of two have 2**-8 to 2**-1, which are 4 bits with the sign

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 # steps[b - 1]: what 2**b equal steps around zero are wide when the mean squared error of a
-# unit-variance source is least. tests/test_steps.py derives every entry from the densities.
+# unit-variance source is least. tests/schemes/test_steps.py derives every entry from the densities.
 STEPS: dict[str, tuple[float, ...]] = {
     # the whole range, -sqrt(3) to sqrt(3), in 2**b parts
     "uniform": tuple(2 * math.sqrt(3) / 2**bits for bits in range(1, 18)),

@@ -8,16 +8,16 @@ import math
 
 import numpy as np
 
-from refq.calibrate import Statistics
-from refq.float_formats import Affine, Buckets, Number
-from refq.formats import Rounding
-from refq.layers import LRN, WEIGHTED, Add, AvgPool, Concat, MaxPool, ReLU, Subsample
+from refq.formats.fixed import Rounding
+from refq.formats.floats import Affine, Buckets, Number
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.plan import FLOAT, LayerPlan, Plan, TensorPlan
+from refq.networks.layers import LRN, WEIGHTED, Add, AvgPool, Concat, MaxPool, ReLU, Subsample
+from refq.networks.weights import Weights
+from refq.plans.plan import FLOAT, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.options import Options
-from refq.weights import Weights
+from refq.schemes.statistics import Statistics
 
 DEFAULT_BITS = 8
 EIGHTBIT = "eightbit"

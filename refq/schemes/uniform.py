@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from refq.calibrate import Statistics
-from refq.formats import FixedPointFormat
+from refq.formats.fixed import FixedPointFormat
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.plan import Plan, TensorPlan
-from refq.points import storage_points
+from refq.networks.points import storage_points
+from refq.networks.weights import Weights
+from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.options import Options
-from refq.weights import Weights
+from refq.schemes.statistics import Statistics
 
 DEFAULT_BITS = choice.BASE_BITS
 SEARCHED = range(2, 17)

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from refq.calibrate import Statistics
 from refq.data import Dataset
 from refq.data.preprocessing import Preprocessing
 from refq.networks.graph import Network
+from refq.networks.weights import Weights
 from refq.schemes import Options
+from refq.schemes.statistics import Statistics
 from refq.search import halving, running, tuning
 from refq.search.running import Found
 from refq.search.settings import Settings
 from refq.search.space import OBJECTIVES
-from refq.weights import Weights
 
 # of searches for widths, and all
 WIDTHS, TUNED = running.STRATEGIES, tuning.STRATEGIES

@@ -7,14 +7,14 @@ from functools import cache
 
 import numpy as np
 
-from refq.coefficients import quantized_values
-from refq.cost import mac_complexity
+from refq.engine.coefficients import quantized_values
 from refq.errors import OptionError
-from refq.layers import Conv
 from refq.networks.graph import Network
-from refq.plan import Plan
+from refq.networks.layers import Conv
+from refq.networks.weights import Weights
+from refq.plans.cost import mac_complexity
+from refq.plans.plan import Plan
 from refq.schemes.hybrid_options import HybridOptions
-from refq.weights import Weights
 
 # base kernels that are tried; beyond half the kernels a base saves nothing
 RUNGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)

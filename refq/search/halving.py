@@ -8,22 +8,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from refq.calibrate import Statistics
-from refq.cost import FLOAT_BITS, MEGABYTE, activation_memory, weight_bits
 from refq.data import Dataset
 from refq.data.preprocessing import Preprocessing
-from refq.engine import Ready, forward, ready
-from refq.measure import rank
+from refq.engine.forward import Ready, forward, ready
+from refq.measure.ranking import Ranking
+from refq.measure.side_by_side import rank
 from refq.networks.graph import Network
-from refq.plan import Plan
-from refq.ranking import Ranking
+from refq.networks.weights import Weights
+from refq.plans.cost import FLOAT_BITS, MEGABYTE, activation_memory, weight_bits
+from refq.plans.plan import Plan
 from refq.schemes import Options
+from refq.schemes.statistics import Statistics
 from refq.search.judging import Judge, Trial
 from refq.search.running import BLOCKS, Found, journal_of, judge_of
 from refq.search.settings import Settings
 from refq.search.space import Space, Widths
 from refq.search.subject import Images, shuffled
-from refq.weights import Weights
 
 UNIT = "MB of activations and weights"
 

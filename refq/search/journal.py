@@ -17,8 +17,8 @@ from refq.data import Dataset, digest
 from refq.data.preprocessing import Preprocessing
 from refq.errors import OptionError
 from refq.networks.graph import Network
-from refq.plan import Plan
-from refq.weights import Weights
+from refq.networks.weights import Weights
+from refq.plans.plan import Plan
 
 Result = dict[str, Any]
 # characters of a value in an error

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refq.engine import Cut, Tensor
+from refq.engine.forward import Cut, Tensor
+from refq.formats.codes import ShiftCode
 from refq.networks.graph import INPUT, Network
-from refq.plan import Plan, ShiftCode, TensorPlan
-from refq.points import is_wide
+from refq.networks.points import is_wide
+from refq.plans.plan import Plan, TensorPlan
 
 Path = tuple[int, ...]
 # Share of the network's MACs that a cut has to spare.

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from refq.calibrate import Statistics
 from refq.data import Dataset
 from refq.data.preprocessing import Preprocessing
 from refq.networks.graph import Network
-from refq.plan import Plan
+from refq.networks.weights import Weights
+from refq.plans.plan import Plan
 from refq.schemes import Options
+from refq.schemes.statistics import Statistics
 from refq.search import layerwise, sensitivity
 from refq.search.journal import Journal, identity
 from refq.search.judging import Judge, Trial, front
@@ -22,7 +23,6 @@ from refq.search.racing import least_hits
 from refq.search.settings import Settings
 from refq.search.space import ALL, Space, Widths, amount, searched_layers, space_of
 from refq.search.subject import Images, NetworkSubject, shuffled
-from refq.weights import Weights
 
 # network: one width for all, as in paper A's Table I
 STRATEGIES = ("network", "layerwise", "sensitivity")

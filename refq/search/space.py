@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from refq.cost import activation_memory, mac_complexity
 from refq.networks.graph import Network
-from refq.plan import Plan
-from refq.points import Point, storage_points, stored_counts
+from refq.networks.points import Point, storage_points, stored_counts
+from refq.plans.cost import activation_memory, mac_complexity
+from refq.plans.plan import Plan
 
 Widths = tuple[int, ...]
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from refq.data import Dataset, batches
 from refq.data.preprocessing import Preprocessing
-from refq.engine import Cut, IntegerWeights, forward, quantize_weights
-from refq.measure import Batches, rank
+from refq.engine.forward import Cut, IntegerWeights, forward, quantize_weights
+from refq.measure.ranking import Ranking
+from refq.measure.side_by_side import Batches, rank
 from refq.networks.graph import Network
-from refq.plan import Plan
-from refq.ranking import Ranking
+from refq.networks.weights import Weights
+from refq.plans.plan import Plan
 from refq.search.prefix import Path, Prefixes
 from refq.search.space import Space, Widths, changed
-from refq.weights import Weights
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,22 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from refq.calibrate import Statistics
-from refq.cost import mac_complexity
 from refq.data import Dataset, batches, kept
 from refq.data.preprocessing import Preprocessing
 from refq.errors import OptionError
-from refq.measure import rank
+from refq.measure.ranking import Ranking
+from refq.measure.side_by_side import rank
 from refq.networks.graph import Network
-from refq.plan import Plan
-from refq.ranking import Ranking
+from refq.networks.weights import Weights
+from refq.plans.cost import mac_complexity
+from refq.plans.plan import Plan
 from refq.schemes import Options
 from refq.schemes.hybrid_options import MOST_ENERGY
+from refq.schemes.statistics import Statistics
 from refq.search import clusters
 from refq.search.journal import Journal, identity
 from refq.search.racing import least_hits
 from refq.search.settings import Settings
-from refq.weights import Weights
 
 # Fig. 4's steps, its bisection, and clusters layer by layer
 STRATEGIES = ("threshold", "bisection", "clusters")

@@ -1,0 +1,1 @@
+"""The command line: options, opened inputs, exit codes, files written whole."""

@@ -1,6 +1,0 @@
-"""K-means: the global optimum on a one-dimensional histogram, and Lloyd's algorithm anywhere."""
-
-from refq.cluster.intervals import Partition, exact
-from refq.cluster.vectors import Clustering, lloyd, lloyd_histogram, plus_plus
-
-__all__ = ["Clustering", "Partition", "exact", "lloyd", "lloyd_histogram", "plus_plus"]

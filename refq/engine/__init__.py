@@ -1,0 +1,1 @@
+"""The only interpreter of networks: integer, fused and float steps, and coefficients."""

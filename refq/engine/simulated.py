@@ -1,0 +1,144 @@
+"""float32 simulations of quantization: weights and tensors rounded as a plan lists them, everything
+between computed in float32 (contract section 12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from refq import kernels
+from refq.engine.coefficients import quantized_values
+from refq.engine.fused_float import Mapped, PendingFloat
+from refq.formats.fixed import FormatGrid, Rounding
+from refq.formats.floats import AffineGrid, MiniFloat, Number
+from refq.kernels.rounded import round_rows
+from refq.networks.graph import INPUT, Network, Node
+from refq.networks.layers import Concat, MaxPool, ReLU, Subsample
+from refq.networks.points import is_wide
+from refq.networks.weights import Weights
+from refq.plans.plan import Clustered, Coefficients, Plan, TensorPlan
+
+
+@dataclass(frozen=True)
+class RoundedWeights:
+    """Weights of a network as a simulation computes with them, ready for all batches."""
+
+    weights: Weights
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A float tensor of a simulation.
+
+    tensor: an array, or what the fused steps have in its place. stored: how its values are kept,
+    None for float32. outside: values that saturated when they were rounded. later: a weighted
+    layer's rounding that its ReLU will do.
+    """
+
+    tensor: Any
+    stored: TensorPlan | None = None
+    outside: int = 0
+    later: TensorPlan | None = None
+
+
+def weight_values(
+    array: np.ndarray,
+    fmt: Number | Coefficients | None,
+    rounding: Rounding,
+    ops: ModuleType = kernels,
+) -> np.ndarray:
+    """What a format makes of weights or biases, float32 of the same shape; None leaves them.
+
+    Formats by kernel or filter, and clustered ones, round ties to even whatever the rounding.
+    """
+    if fmt is None:
+        return array
+    if isinstance(fmt, (FormatGrid, Clustered)):
+        return quantized_values(array, fmt, ops).astype(np.float32)
+    if isinstance(fmt, AffineGrid):
+        return np.asarray(ops.round_affine(array, fmt))
+    values, _ = ops.round_values(array, fmt, rounding)
+    return np.asarray(values)
+
+
+def rounded_weights(
+    network: Network, weights: Weights, plan: Plan, ops: ModuleType = kernels
+) -> RoundedWeights:
+    """All weights and biases as the plan's formats make them.
+
+    Weights in other formats are new arrays, so the panels made of them are their own.
+    """
+    weight, bias = {}, {}
+    for node in network.weighted:
+        name, entry = node.name, plan.layers[node.name]
+        weight[name] = weight_values(weights.weight[name], entry.weight, plan.rounding, ops)
+        bias[name] = weight_values(weights.bias[name], entry.bias, plan.rounding, ops)
+    return RoundedWeights(Weights(weight, bias, weights.metadata), plan)
+
+
+def in_order(plan: Plan) -> bool:
+    """True where the order of a tensor's values matters, so that plain arrays have to hold them."""
+    formats = [entry.format for entry in plan.tensors.values()]
+    return any(isinstance(fmt, MiniFloat) and fmt.until_zero for fmt in formats)
+
+
+class RoundedSteps:
+    """Float steps, plain or fused, whose results are rounded as a plan lists them.
+
+    All formats of tensors hold zero and keep order, so rounding a sum and then its ReLU is the
+    same as rounding the ReLU alone; that is what happens, and negative sums do not count as
+    saturated. Formats that depend on the order of values are rounded wherever they are listed.
+    """
+
+    def __init__(self, network: Network, plan: Plan, steps: Any, ops: ModuleType) -> None:
+        self.network, self.plan, self.steps, self.ops = network, plan, steps, ops
+        self.waits = not in_order(plan)
+
+    def release(self, tensor: Rounded) -> None:
+        self.steps.release(tensor.tensor)
+
+    def image(self, images: np.ndarray) -> Rounded:
+        return self._settled(INPUT, Rounded(self.steps.image(images)))
+
+    def __call__(self, node: Node, inputs: Sequence[Rounded]) -> Rounded:
+        x = inputs[0]
+        result = Rounded(self.steps(node, [each.tensor for each in inputs]))
+        readers = self.network.consumers[node.name]
+        if self.waits and readers and is_wide(self.network, node):
+            return replace(result, later=self.plan.tensors.get(node.name))
+        if isinstance(node.layer, ReLU) and x.later:
+            result = self._rounded(result, x.later)
+        elif self.waits and isinstance(node.layer, (ReLU, MaxPool, Concat, Subsample)):
+            # values pass through these as they are
+            same = len({each.stored for each in inputs}) == 1
+            result = replace(result, stored=x.stored if same else None)
+        elif isinstance(node.layer, ReLU):
+            result = replace(result, outside=x.outside)
+        return self._settled(node.name, result)
+
+    def _settled(self, name: str, tensor: Rounded) -> Rounded:
+        """A tensor as the plan keeps it: rounded, unless it is so already."""
+        entry = self.plan.tensors.get(name)
+        return tensor if entry in (None, tensor.stored) else self._rounded(tensor, entry)
+
+    def _rounded(self, tensor: Rounded, entry: TensorPlan | None) -> Rounded:
+        assert entry is not None and not isinstance(tensor.tensor, PendingFloat)
+        fmt, rounding = entry.format, self.plan.rounding
+        if isinstance(tensor.tensor, Mapped):
+            # its padding is zero, and stays so
+            outside = round_rows(tensor.tensor.pixels, fmt, rounding)
+            return Rounded(tensor.tensor, entry, tensor.outside + outside)
+        if isinstance(fmt, MiniFloat) and fmt.until_zero:
+            # image by image, so that the result does not depend on the batch size
+            parts = [self.ops.round_values(each, fmt, rounding) for each in tensor.tensor]
+            values = np.stack([part for part, _ in parts])
+            outside = sum(count for _, count in parts)
+        else:
+            values, outside = self.ops.round_values(tensor.tensor, fmt, rounding)
+        return Rounded(values, entry, tensor.outside + outside)

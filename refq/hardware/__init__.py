@@ -1,0 +1,1 @@
+"""What hardware is built and checked with: golden vectors, Verilog, C, diagnosis."""

@@ -1,0 +1,180 @@
+"""layers.c: the tables of one network as C text."""
+
+from __future__ import annotations
+
+import string
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import Any
+
+from refq.hardware.c_model.tables import KINDS, STAGES, Entry, Layer, Model
+
+HEAD = """\
+/* The network of this folder's vectors, written by refq. plan.h says what each entry means. */
+#include "plan.h"
+
+#include <stddef.h>
+"""
+STORAGE = {"shift": "ENQ", "codebook": "KNQ"}
+PLAIN = set((string.ascii_letters + string.digits + " ._/-,:").encode())
+# exponentials of distances 2^0 to 2^62
+EXPONENTIALS = 63
+
+
+def text(model: Model) -> str:
+    """The whole file, ASCII."""
+    manifest = model.manifest
+    layers = "".join(_layer(model, layer) for layer in model.layers)
+    plan = _struct({
+        "network": quoted(manifest["network"]),
+        "scheme": quoted(manifest["scheme"]),
+        "images": model.images,
+        "first_image": manifest["images"]["first"],
+        "rounding": _constant(manifest["rounding"]),
+        "overflow": _constant(manifest["overflow"]),
+        "layers": len(model.layers),
+        "layer": "layers",
+    })  # fmt: skip
+    return (
+        f"{HEAD}\nstatic const struct layer layers[] = {{\n{layers}}};\n\n"
+        f"const struct plan plan = {{\n{plan}}};\n"
+    )
+
+
+def _layer(model: Model, layer: Layer) -> str:
+    entry, stored = layer.entry, layer.entry["stored"]
+    fields: dict[str, Any] = {
+        "name": quoted(layer.name),
+        "kind": "GIVEN" if layer.given else KINDS[entry["type"]],
+        "shape": _list(_three(entry["shape"])),
+        "reads": _constant(layer.reads),
+        "coded_by": layer.coded_by,
+        "is_wide": int(stored is None),
+    }
+    if not layer.given:
+        fields |= _reading(model, layer) | _accumulator(entry["accumulator"])
+        seed = zlib.crc32(layer.name.encode()) ^ (model.manifest["seed"] << 32)
+        fields["rounds_sums"] = int(layer.rounds_sums)
+        fields["seed"] = f"UINT64_C({seed % 2**64:#018x})"
+    if stored is not None:
+        fields |= _stored(stored)
+    for kind, part in (("stage", True), ("parameter", False)):
+        listed = [array for array in layer.arrays.values() if (array["stage"] in STAGES) is part]
+        lines = "".join(
+            f"            [{_constant(array['stage'])}] = {_array(array)},\n" for array in listed
+        )
+        if lines:
+            fields[kind] = f"{{\n{lines}        }}"
+    return f"    {{\n{_struct(fields, 8)}    }},\n"
+
+
+def _reading(model: Model, layer: Layer) -> dict[str, Any]:
+    """Inputs and attributes, windows of dense layers and global pools included."""
+    attributes, kind = layer.entry["attributes"], layer.entry["type"]
+    source = model.layers[layer.inputs[0]]
+    fields: dict[str, Any] = {
+        "inputs": len(layer.inputs),
+        "input": _numbers("int", layer.inputs),
+        "group": attributes.get("group", 1),
+        "count_padding": int(attributes.get("count_include_pad", False)),
+    }
+    rows, columns = _three(source.entry["shape"])[1:]
+    if kind in ("Dense", "GlobalAvgPool"):
+        fields["window"] = _list([rows, columns, 1, 1, 0, 0, 0, 0, 0])
+    elif "kernel" in attributes:
+        sizes = [*attributes["kernel"], *attributes["strides"], *attributes["pads"]]
+        fields["window"] = _list([*sizes, int(attributes.get("ceil_mode", False))])
+    elif kind == "Subsample":
+        fields["window"] = _list([1, 1, *attributes["strides"], 0, 0, 0, 0, 0])
+        fields["zeros_before"] = attributes["channels"][0]
+    if kind == "LRN":
+        fields["normalisation"] = _list([
+            attributes["size"], float(attributes["alpha"]).hex(), float(attributes["bias"]).hex(),
+            int(4 * attributes["beta"]), int(attributes["per_window"]),
+        ])  # fmt: skip
+    if kind == "Softmax":
+        assert source.stored is not None
+        constants = exponentials(source.stored["frac_bits"])
+        fields["exponentials"] = _numbers("int64_t", constants)
+    return fields
+
+
+def exponentials(frac_bits: int) -> list[int]:
+    """round(2^30 exp(-2^(b - F))) for b from 0 on (contract section 4)."""
+    with localcontext() as context:
+        context.prec = 60
+        found = []
+        for b in range(EXPONENTIALS):
+            # beyond 2^6 nothing is left of 30 bits
+            power = Decimal(2) ** min(b - frac_bits, 6)
+            constant = (-power).exp() * 2**30
+            found.append(int(constant.to_integral_value(ROUND_HALF_EVEN)))
+        return found
+
+
+def _accumulator(accumulator: Entry | None) -> dict[str, Any]:
+    if accumulator is None or accumulator["bits"] is None:
+        return {}
+    bits = accumulator["bits"] if isinstance(accumulator["bits"], list) else [accumulator["bits"]]
+    return {
+        "acc_bits": _numbers("int", bits),
+        "acc_count": len(bits),
+        "every_mac": int(accumulator["every_mac"]),
+        "acc_has_fraction": int(accumulator["frac_bits"] is not None),
+        "acc_rounding": _constant(accumulator["rounding"]),
+        "acc_overflow": _constant(accumulator["overflow"]),
+    }
+
+
+def _stored(stored: Entry) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "format": _list([stored["bits"], int(stored["signed"])]),
+        "frac_bits": stored["frac_bits"],
+    }
+    if stored["drops"]:
+        fields["drops"] = _numbers("int", stored["drops"])
+    if stored["code"]:
+        fields["storage"] = STORAGE[stored["code"]["kind"]]
+        fields["code_bits"] = stored["code"]["bits"]
+        fields["nearest"] = int(stored["code"]["nearest"])
+    return fields
+
+
+def _array(array: Entry) -> str:
+    # raw words take the narrowest of these that hold them
+    size = next(size for size in (1, 2, 4, 8) if array["bits"] <= 8 * size)
+    shape = array["shape"]
+    return _list([
+        quoted(array["name"]), quoted(array["file"]), size, array["bits"], int(array["signed"]),
+        len(shape), _list(shape),
+    ])  # fmt: skip
+
+
+def _three(shape: Sequence[int]) -> list[int]:
+    """Channels, rows, columns; after a dense layer one pixel."""
+    return [*shape, *[1] * (3 - len(shape))]
+
+
+def _struct(fields: Mapping[str, Any], indent: int = 4) -> str:
+    return "".join(f"{' ' * indent}.{name} = {value},\n" for name, value in fields.items())
+
+
+def _list(values: Iterable[Any]) -> str:
+    return f"{{{', '.join(str(value) for value in values)}}}"
+
+
+def _numbers(kind: str, values: Iterable[int]) -> str:
+    return f"(const {kind}[])" + _list(values)
+
+
+def _constant(name: str) -> str:
+    """`ties-even` as C spells it."""
+    return name.replace("-", "_").upper()
+
+
+def quoted(value: str) -> str:
+    """A C string literal, ASCII: what is no plain character by its number, so that nothing ends it
+    or makes a trigraph."""
+    characters = (chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in value.encode())
+    return f'"{"".join(characters)}"'

@@ -1,0 +1,200 @@
+"""Steps of a layer done in another way: bias, rounding, overflow, ReLU, shift, storage codes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from refq.formats.fixed import Overflow, Rounding
+from refq.hardware.diagnosis.case import Case, Guess
+from refq.hardware.diagnosis.naming import overflow_name, rounding_name
+from refq.hardware.diagnosis.pipeline import (
+    CODE,
+    ROUNDED,
+    SUM,
+    VALUE,
+    Codes,
+    Pipeline,
+    Requantization,
+)
+
+SHIFTS = (0, -1, 1, -2, 2, -3, 3)
+TRIED = 512
+
+
+def _agrees(case: Case, made: Codes) -> bool:
+    """Whether the steps, unchanged, make the golden words: guesses need no other ground."""
+    places = np.arange(min(TRIED, case.compared), dtype=np.int64)
+    places = places[case.source(places) >= 0]
+    return np.array_equal(made(places), case.expected[places])
+
+
+def biases(case: Case) -> Iterator[Guess]:
+    """Sums with no bias, twice the bias, its negative, or one that was not shifted."""
+    line = Pipeline(case)
+    layer = line.summing
+    needed = [case.sibling(f"{layer}.{name}") for name in ("accumulator", "bias")]
+    if line.sums is None or any(each is None for each in needed):
+        return
+    if line.role != SUM and not line.rounds:
+        return
+    usual = line.standard()
+    if usual.rounding is Rounding.STOCHASTIC and line.role != SUM:
+        return
+    if not _agrees(case, line.whole(partial(line.accumulated, 2, None), usual)):
+        return
+    shifts = line.parameter(layer, "bias_shift")
+    changes: list[tuple[str, int, int | None]] = [
+        ("bias: missing", 0, None),
+        ("bias: added twice", 4, None),
+        ("bias: subtracted", -2, None),
+    ]
+    if shifts is not None and shifts.any():
+        changes.append(("bias: its shift to the accumulator's fraction is forgotten", 2, 0))
+        changes.append(("bias: shifted one place too far left", 4, None))
+        changes.append(("bias: shifted one place too few", 1, None))
+    for text, halves, shift in changes:
+        sums = partial(line.accumulated, halves, shift)
+        yield Guess("bias", text, line.whole(sums, usual))
+
+
+def requantizations(case: Case) -> Iterator[Guess]:
+    """Sums made value codes with another rounding, overflow or shift, or without the ReLU."""
+    line = Pipeline(case)
+    if not line.rounds or line.role not in (ROUNDED, CODE, VALUE):
+        return
+    usual = line.standard()
+    if usual.rounding is Rounding.STOCHASTIC or case.entry.bits > 32:
+        return
+    if not _agrees(case, line.whole(line.golden_sum, usual)):
+        return
+    for name, text, how in _deviations(usual, line):
+        yield Guess(name, text, line.whole(line.golden_sum, how))
+
+
+def _deviations(usual: Requantization, line: Pipeline) -> Iterator[tuple[str, str, Requantization]]:
+    """(name, text, how), the likeliest first: one change, then several."""
+    assert line.layer is not None and line.layer.stored is not None
+    roundings = [usual.rounding, *(r for r in list(Rounding)[:6] if r is not usual.rounding)]
+    symmetric = line.layer.stored["signed"]  # sat-sym is sat where no code is negative
+    different = [o for o in Overflow if symmetric or o is not Overflow.SAT_SYM]
+    overflows = [usual.overflow, *(o for o in different if o is not usual.overflow)]
+    for left, rounding, overflow in sorted(
+        itertools.product(SHIFTS, roundings, overflows),
+        key=lambda each: (each[0] != 0) + (each[1] is not usual.rounding)
+        + (each[2] is not usual.overflow),
+    ):  # fmt: skip
+        how = Requantization(rounding, overflow, left)
+        if how != usual:
+            yield (*_described(how, usual), how)
+    if line.layer.type != "ReLU":
+        return
+    for overflow, more, signed in itertools.product(overflows, (0, 1), (True, False)):
+        how = Requantization(usual.rounding, overflow, 0, False, more, signed)
+        yield "relu", "ReLU: missing, negative sums went on", how
+
+
+def _described(how: Requantization, usual: Requantization) -> tuple[str, str]:
+    parts, name = [], ""
+    if how.left != usual.left:
+        noun = "place" if abs(how.left) == 1 else "places"
+        side = "left" if how.left > 0 else "right"
+        parts.append(f"shift: sums are shifted {abs(how.left)} {noun} too far {side}")
+        name = "shift"
+    if how.rounding is not usual.rounding:
+        was, wanted = rounding_name(how.rounding), rounding_name(usual.rounding)
+        parts.append(f"rounding rule: {was} instead of {wanted}")
+        name = name or "rounding"
+    if how.overflow is not usual.overflow:
+        was, wanted = overflow_name(how.overflow), overflow_name(usual.overflow)
+        what = "missing saturation" if how.overflow is Overflow.WRAP else "overflow"
+        parts.append(f"{what}: {was} instead of {wanted}")
+        name = name or "overflow"
+    return name, "; ".join(parts)
+
+
+def assignments(case: Case) -> Iterator[Guess]:
+    """Storage codes by the other rule, with another drop, or without their upper end."""
+    line = Pipeline(case)
+    stored = line.layer.stored if line.layer else None
+    code = stored.get("code") if stored else None
+    rounded = line.own(ROUNDED) or _rounded_again(line)
+    if not code or line.role not in (CODE, VALUE) or rounded is None:
+        return
+    if not _agrees(case, _ended(line, rounded)):
+        return
+    rules = {True: "nearest", False: "floor"}
+    text = f"assignment: {rules[not code['nearest']]} instead of {rules[code['nearest']]}"
+    yield Guess("assignment", text, _ended(line, rounded, not code["nearest"]))
+    if code["kind"] != "shift":
+        text = "comparators: above a threshold instead of at it or above"
+        yield Guess("comparison", text, lambda places: line.end(rounded(places) - 1))
+        return
+    for more, side in ((-1, "fewer"), (1, "more")):
+        text = f"storage code: one bit {side} dropped than {code['drop']}"
+        yield Guess("drop", text, _ended(line, rounded, drop=more))
+    if line.role == CODE:
+        high = (1 << code["bits"]) - 1
+        for what, kept in (("wraps", high), ("is not limited", -1)):
+            text = f"storage code: the index {what} above {high}"
+            yield Guess("index-limit", text, _unlimited(code, rounded, kept))
+
+
+def _ended(line: Pipeline, rounded: Codes, nearest: bool | None = None, drop: int = 0) -> Codes:
+    return lambda places: line.end(rounded(places), nearest, drop)
+
+
+def _unlimited(code: Mapping[str, Any], rounded: Codes, kept: int) -> Codes:
+    """ENQ's index without its upper end, of the bits that are kept."""
+    half = (1 << code["drop"]) >> 1 if code["nearest"] else 0
+    return lambda places: (rounded(places) + half) >> code["drop"] & kept
+
+
+def _rounded_again(line: Pipeline) -> Codes | None:
+    """Value codes where the set has none of their own."""
+    usual = line.standard()
+    if not line.rounds or usual.rounding is Rounding.STOCHASTIC:
+        return None
+    return line.rounded(line.golden_sum, usual)
+
+
+def decodings(case: Case) -> Iterator[Guess]:
+    """Values that come from the right indices by the wrong rule."""
+    line = Pipeline(case)
+    stored = line.layer.stored if line.layer else None
+    index = line.own(CODE)
+    if not stored or not stored.get("code") or line.role != VALUE or index is None:
+        return
+    if stored["code"]["kind"] == "shift":
+        for more in (-1, 1, -2, 2):
+            drop = stored["code"]["drop"]
+            text = f"decoding: shifted left by {drop + more} instead of {drop}"
+            yield Guess("decoding", text, _decoded(line, index, 0, more))
+        return
+    for step, side in ((-1, "before"), (1, "after")):
+        text = f"decoding: the codebook's entry {side} the right one"
+        yield Guess("decoding", text, _decoded(line, index, step, 0))
+
+
+def _decoded(line: Pipeline, index: Codes, step: int, more: int) -> Codes:
+    return lambda places: line.decoded(index(places) + step, more)
+
+
+def other_arrays(case: Case) -> Iterator[Guess]:
+    """Another golden array under this one's name: an index for a value, a stage too early."""
+    own = case.set.layers.get(case.layer)
+    near = [case.layer, case.entry.layer, *(own.inputs if own else ())]
+    for entry in case.set.entries:
+        if entry.layer not in near or entry.name == case.entry.name:
+            continue
+        if entry.shape != case.entry.shape or entry.words < 2:
+            continue
+        codes = case.sibling(entry.name)
+        if codes is None:
+            continue
+        text = f"it holds {entry.name} instead of {case.entry.name}"
+        yield Guess("other-array", text, partial(case.aligned, codes))

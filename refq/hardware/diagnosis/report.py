@@ -1,0 +1,235 @@
+"""What came of a comparison, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from refq.hardware.diagnosis.comparing import (
+    ABSENT,
+    DIFFERENT,
+    EQUAL,
+    TRUNCATED,
+    UNKNOWN,
+    Mismatch,
+    Result,
+)
+from refq.hardware.diagnosis.golden import Entry
+from refq.hardware.files.words import PLAIN
+from refq.hardware.golden.arrays import TENSOR
+
+STATUSES = (EQUAL, DIFFERENT, TRUNCATED, UNKNOWN, ABSENT)
+
+
+@dataclass(frozen=True)
+class Report:
+    """results: of all arrays that were found, in order of computation. absent: arrays of which no
+    file was found. complete: whether an absent tensor is a failure."""
+
+    golden: str
+    device: str
+    results: Sequence[Result]
+    absent: Sequence[Entry]
+    complete: bool = False
+
+    @property
+    def absent_tensors(self) -> list[str]:
+        return [entry.name for entry in self.absent if entry.kind == TENSOR]
+
+    @property
+    def wrong(self) -> list[Result]:
+        return [result for result in self.results if not result.passed]
+
+    @property
+    def status(self) -> int:
+        """The exit code: 0 where all that was compared is equal, else 1."""
+        return int(bool(self.wrong) or (self.complete and bool(self.absent_tensors)))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        counted = Counter(result.status for result in self.results)
+        return {**{status: counted[status] for status in STATUSES}, ABSENT: len(self.absent)}
+
+
+def lines(report: Report, every: bool = False) -> list[str]:
+    """A line for each array that is not equal (every: for each), details of the first, and a
+    summary."""
+    shown = [result for result in report.results if every or not result.passed]
+    width = max((len(result.name) for result in shown), default=0)
+    out = [_line(result, width) for result in shown]
+    if every or (report.complete and report.absent_tensors):
+        absent = [entry.name for entry in report.absent] if every else report.absent_tensors
+        out += [f"{ABSENT:<13}{name}" for name in absent]
+    if report.wrong:
+        first = next((result for result in report.wrong if not result.follows), report.wrong[0])
+        out += ["", f"first wrong: {first.name}", *(f"  {line}" for line in details(first))]
+    out += [""] if out else []
+    return [*out, _summary(report)]
+
+
+def _line(result: Result, width: int) -> str:
+    shown = result.status if result.passed else result.status.upper()
+    start = f"{shown:<13}{result.name:<{width}}  "
+    if result.passed:
+        return f"{start}{result.words:,} words"
+    return start + "; ".join(_told(result))
+
+
+def _told(result: Result) -> list[str]:
+    """What is wrong with an array, shortly."""
+    told = []
+    if result.found != result.words:
+        told.append(f"{result.found:,} of {result.words:,} words")
+    if result.unknown:
+        told.append(f"{result.unknown:,} words with x or z")
+    if result.wrong:
+        compared = min(result.found, result.words)
+        told.append(f"{result.wrong:,} of {compared:,} wrong ({share(result.wrong, compared)})")
+        told.append(diagnosis(result))
+    elif result.found != result.words:
+        told.append("those are equal")
+    return told
+
+
+def diagnosis(result: Result) -> str:
+    """The best that can be said of why the words are wrong."""
+    if result.follows:
+        return f"inputs differ already ({result.follows})"
+    if result.explanations:
+        best = result.explanations[0]
+        if best.exact or not best.explained:
+            return best.text
+        return f"{best.text}: explains {share(best.explained, best.of)} of the wrong words"
+    return result.regions[0] if result.regions else "no known pattern"
+
+
+def details(result: Result) -> list[str]:
+    """All that is known of an array that is not equal."""
+    out = []
+    if result.found < result.words:
+        out.append(f"the file ends after {result.found:,} of {result.words:,} words")
+    elif result.found > result.words:
+        out.append(f"the file holds {result.found:,} words instead of {result.words:,}")
+    if result.first_unknown is not None:
+        place = _place(result.entry, result.first_unknown)
+        out.append(f"{result.unknown:,} words with x or z, the first at {place}")
+    if result.first is None:
+        return out
+    first, entry = result.first, result.entry
+    out.append(f"at {_place(entry, first.index)}, {entry.format}")
+    out.append(f"  expected {_word(first.expected, first, entry)}")
+    out.append(f"  found    {_word(first.found, first, entry)}")
+    listed = [f"{off:+}: {count:,}" for off, count in result.differences]
+    if result.others:
+        listed.append(f"others: {result.others:,}")
+    out.append(f"found - expected, in LSB: {', '.join(listed)}")
+    out.append(f"diagnosis: {diagnosis(result)}")
+    if len(result.explanations) > 1:
+        out.append(f"  fits as well: {'; '.join(each.text for each in result.explanations[1:])}")
+    out += [f"where: {region}" for region in result.regions]
+    return out
+
+
+def _place(entry: Entry, index: Sequence[int]) -> str:
+    places = " ".join(f"{axis}={place}" for axis, place in zip(entry.axes, index))
+    return f"layer {entry.layer}, stage {entry.stage}, {places}"
+
+
+def hex_word(code: int, bits: int) -> str:
+    """Two's complement of the word, in as many digits as it has; of a number that the word does not
+    hold, as many as it takes."""
+    wide = bits
+    if code >= 1 << bits or code < -(1 << (bits - 1)):
+        wide = max(bits, next((w for w in (8, 16, 32) if -(1 << w - 1) <= code < 1 << w), 64))
+    return f"0x{code & ((1 << wide) - 1):0{PLAIN.digits(wide)}x}"
+
+
+def _value(code: int, frac_bits: int | None) -> float | None:
+    return None if frac_bits is None else code * 2.0**-frac_bits
+
+
+def _word(code: int, first: Mismatch, entry: Entry) -> str:
+    value = _value(code, first.frac_bits)
+    real = "" if value is None else f" = {value:.9g}"
+    return f"{hex_word(code, entry.bits)}  code {code}{real}"
+
+
+def share(part: int, whole: int) -> str:
+    """In percent; never 0 % or 100 % of what is neither."""
+    percent = 100 * part / max(1, whole)
+    if part and percent < 0.01:
+        return "below 0.01 %"
+    if part < whole and percent > 99.99:
+        return "above 99.99 %"
+    return f"{percent:.2f} %"
+
+
+def _summary(report: Report) -> str:
+    counts = report.counts
+    told = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+    verdict = "PASS" if not report.status else "FAIL"
+    end = f"; first wrong {report.wrong[0].name}" if report.wrong else ""
+    missing = len(report.absent_tensors)
+    if report.complete and missing:
+        end += f"; {missing} tensors are missing"
+    return f"{verdict}: {', '.join(told)}{end}"
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Plain JSON values; docs/verify.md tells what each key means."""
+    return {
+        "refq_verify": 1,
+        "golden": report.golden,
+        "device": report.device,
+        "status": report.status,
+        "counts": report.counts,
+        "first_wrong": report.wrong[0].name if report.wrong else None,
+        "absent": [entry.name for entry in report.absent],
+        "arrays": [_array_json(result) for result in report.results],
+    }
+
+
+def _array_json(result: Result) -> dict[str, Any]:
+    return {
+        "name": result.name,
+        "layer": result.layer,
+        "stage": result.name.rpartition(".")[2],
+        "file": str(result.source.path),
+        "file_format": result.source.format,
+        "result": result.status,
+        "words": result.words,
+        "found_words": result.found,
+        "wrong": result.wrong,
+        "unknown": result.unknown,
+        "first": _first_json(result.first, result.entry),
+        "first_unknown": _named(result.entry, result.first_unknown),
+        "differences": [{"lsb": off, "count": count} for off, count in result.differences],
+        "other_differences": result.others,
+        "diagnosis": None if result.passed or not result.wrong else diagnosis(result),
+        "explanations": [
+            {"name": each.name, "text": each.text, "explained": each.explained, "of": each.of}
+            for each in result.explanations
+        ],
+        "regions": list(result.regions),
+        "follows": result.follows,
+    }
+
+
+def _named(entry: Entry, index: Sequence[int] | None) -> Mapping[str, int] | None:
+    return None if index is None else dict(zip(entry.axes, index))
+
+
+def _first_json(first: Mismatch | None, entry: Entry) -> dict[str, Any] | None:
+    if first is None:
+        return None
+    return {
+        "index": _named(entry, first.index),
+        "expected": first.expected,
+        "found": first.found,
+        "expected_hex": hex_word(first.expected, entry.bits),
+        "found_hex": hex_word(first.found, entry.bits),
+        "expected_value": _value(first.expected, first.frac_bits),
+        "found_value": _value(first.found, first.frac_bits),
+    }

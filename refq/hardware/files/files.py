@@ -1,0 +1,183 @@
+"""Arrays that arrive in parts, in turns, and leave as one file each; bounds of what is read."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from refq.errors import DataError
+from refq.hardware.files.array import Array
+from refq.hardware.files.words import Packing, Words
+
+# codes that become text at a time: temporaries stay in the cache
+CODES_AT_A_TIME = 1 << 16
+# a file may hold more words than are asked for, but not endlessly more
+SPARE_WORDS = 1 << 20
+
+
+class Writer(Protocol):
+    """Files of one format in a folder, while they are written."""
+
+    def append(self, array: Array, codes: np.ndarray) -> None:
+        """The next words of an array, integers in C order. Raises DataError for words beyond the
+        array or beyond a word's bits."""
+
+    def close(self) -> None:
+        """Raises DataError where an array is not complete."""
+
+
+@dataclass
+class Progress:
+    """How far an array is: words that came, and those of them that wait for a line to be full."""
+
+    array: Array
+    words: int = 0
+    waiting: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def taken(self, codes: np.ndarray, group: int) -> np.ndarray:
+        """The words that can be written now: whole groups, and at the end all."""
+        self.words += codes.size
+        joined = np.concatenate([self.waiting, codes]) if self.waiting.size else codes
+        rest = 0 if self.words == self.array.words else joined.size % group
+        self.waiting = joined[joined.size - rest :].astype(np.int64)
+        return joined[: joined.size - rest]
+
+
+class Ledger:
+    """What came of every array, checked."""
+
+    def __init__(self) -> None:
+        self.progress: dict[str, Progress] = {}
+
+    def enter(self, array: Array, codes: np.ndarray) -> tuple[Progress, np.ndarray, bool]:
+        """(progress, the codes as a flat array, whether these are the array's first)."""
+        first = array.name not in self.progress
+        progress = self.progress.setdefault(array.name, Progress(array))
+        if progress.words + codes.size > array.words:
+            raise DataError(
+                f"{array.name}: {progress.words + codes.size} words", f"{array.words}, its shape's"
+            )
+        return progress, checked(array, codes), first
+
+    def close(self) -> None:
+        for name, progress in self.progress.items():
+            if progress.words != progress.array.words:
+                raise DataError(
+                    f"{name}: {progress.words} of {progress.array.words} words were written"
+                )
+
+
+def checked(array: Array, codes: np.ndarray) -> np.ndarray:
+    """Integer codes as a flat array; DataError where one has more bits than a word."""
+    if codes.dtype.kind not in "iu":
+        raise DataError(f"{array.name}: codes of dtype {codes.dtype}", "integers")
+    if codes.size:
+        low, high = int(codes.min()), int(codes.max())
+        half = 1 << (array.bits - 1)
+        least, most = (-half, half - 1) if array.signed else (0, 2 * half - 1)
+        if low < least or high > most:
+            raise DataError(
+                f"{array.name}: codes from {low} to {high}",
+                f"{least} to {most} in {array.bits} bits",
+            )
+    return codes.reshape(-1)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A format with one file an array. Each function gets the array and the packing.
+
+    header, footer: text before and after all words. body: codes and the number of the line that
+    the first of them begins -> bytes, as a uint8 array of any shape. group: words of a line.
+    """
+
+    suffix: str
+    header: Callable[[Array, Packing], bytes]
+    body: Callable[[np.ndarray, int, Array, Packing], np.ndarray]
+    footer: Callable[[Array, Packing], bytes]
+    group: Callable[[Array, Packing], int]
+
+
+class FileWriter:
+    """One file an array, which is open only while words are appended to it."""
+
+    def __init__(self, form: Form, folder: Path, packing: Packing) -> None:
+        self.form, self.folder, self.packing = form, folder, packing
+        self.ledger = Ledger()
+
+    def append(self, array: Array, codes: np.ndarray) -> None:
+        form, packing = self.form, self.packing
+        progress, flat, first = self.ledger.enter(array, codes)
+        group = form.group(array, packing)
+        done = progress.words - progress.waiting.size
+        ready = progress.taken(flat, group)
+        step = max(1, CODES_AT_A_TIME // group) * group
+        with (self.folder / (array.name + form.suffix)).open("wb" if first else "ab") as file:
+            if first:
+                file.write(form.header(array, packing))
+            for begin in range(0, ready.size, step):
+                part = ready[begin : begin + step]
+                file.write(form.body(part, (done + begin) // group, array, packing).tobytes())
+            if progress.words == array.words and (codes.size or first):
+                file.write(form.footer(array, packing))
+
+    def close(self) -> None:
+        self.ledger.close()
+
+
+def content(path: Path) -> bytes:
+    """A file's bytes; DataError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror})") from None
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes; DataError where it cannot be read."""
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(1 << 20):
+                found.update(part)
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror})") from None
+    return found.hexdigest()
+
+
+def bounded(words: int, array: Array, path: Path) -> int:
+    """A number of words that a file says it has; DataError where it is beyond all reason."""
+    if not 0 <= words <= 2 * array.words + SPARE_WORDS:
+        raise DataError(f"{path}: {words} words", f"{array.words}")
+    return words
+
+
+def integers(found: np.ndarray, path: Path) -> np.ndarray:
+    """An array of any integer type and byte order as int64 (words,), in C order. Raises DataError
+    for other types and for numbers beyond int64."""
+    if found.dtype.kind not in "iub":
+        raise DataError(f"{path}: numbers of dtype {found.dtype}", "integer codes")
+    if found.dtype.kind == "u" and found.dtype.itemsize == 8 and found.size:
+        most = int(found.max())
+        if most >= 1 << 63:
+            raise DataError(f"{path}: {most}", "numbers below 2**63")
+    return found.reshape(-1).astype(np.int64)
+
+
+def cut_fill(words: Words, array: Array, packing: Packing) -> Words:
+    """Words without those that only fill up the last line of lanes."""
+    if not 0 < words.codes.size - array.words < packing.lanes:
+        return words
+    return Words(words.codes[: array.words], words.unknown[words.unknown < array.words])
+
+
+def volume(shape: Any) -> int:
+    """How many elements a shape has that may come from a file; -1 where it is none."""
+    sound = all(isinstance(each, int) and each >= 0 for each in shape)
+    return math.prod(shape) if sound else -1

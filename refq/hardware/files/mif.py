@@ -1,0 +1,209 @@
+"""`.mif`: memory initialization files of Altera's and Intel's tools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from refq.errors import DataError
+from refq.hardware.files import text
+from refq.hardware.files.array import Array
+from refq.hardware.files.files import FileWriter, Form, bounded, content, cut_fill
+from refq.hardware.files.parsing import (
+    BINARY,
+    BLANKS,
+    DECIMAL,
+    HEX,
+    OCTAL,
+    UNSIGNED,
+    pieces,
+    placed,
+    placed_in_turn,
+    separator_table,
+    tokens,
+    without,
+    words_in,
+)
+from refq.hardware.files.words import BIG, PLAIN, Packing, Words, hex_lines, known_words
+
+SUFFIX = ".mif"
+SINGLE: str | None = None
+TEXT = True
+BYTE_ORDER = BIG
+
+RADIX = {"HEX": HEX, "BIN": BINARY, "OCT": OCTAL, "UNS": UNSIGNED, "DEC": DECIMAL}
+BASES = {"HEX": 16, "BIN": 2, "OCT": 8, "UNS": 10, "DEC": 10}
+SEPARATORS = separator_table(BLANKS + b":;")
+_COMMENT = re.compile(rb"--[^\n]*|%[^%]*%")
+_FIELD = re.compile(rb"\b(ADDRESS_RADIX|DATA_RADIX|DEPTH|WIDTH)\s*=\s*(\w+)\s*;", re.IGNORECASE)
+_CONTENT = re.compile(rb"\bCONTENT\s+BEGIN\b", re.IGNORECASE)
+_END = re.compile(rb"\bEND\s*;", re.IGNORECASE)
+_RANGE = re.compile(rb"\[\s*(\w+)\s*\.\.\s*(\w+)\s*\]|(\w+)")
+
+
+def _digits(array: Array, packing: Packing) -> int:
+    """Hex digits of the largest address."""
+    return max(1, -(-max(0, packing.lines(array.words) - 1).bit_length() // 4))
+
+
+def _header(array: Array, packing: Packing) -> bytes:
+    width = (
+        packing.lanes * array.bits if packing.lanes == 1 else 4 * text.line_width(array, packing)
+    )
+    return (
+        text.commented(array, packing, "--")
+        + f"WIDTH={width};\nDEPTH={packing.lines(array.words)};\n"
+        + "ADDRESS_RADIX=HEX;\nDATA_RADIX=HEX;\nCONTENT BEGIN\n"
+    ).encode()
+
+
+def _body(codes: np.ndarray, line: int, array: Array, packing: Packing) -> np.ndarray:
+    """`00f : 2a;`"""
+    lines, digits = text.hex_body(codes, line, array, packing), _digits(array, packing)
+    addresses = hex_lines(np.arange(line, line + len(lines)), 4 * digits)
+    out = np.empty((len(lines), digits + 3 + lines.shape[1] + 1), np.uint8)
+    out[:, :digits] = addresses[:, :-1]
+    out[:, digits : digits + 3] = np.frombuffer(b" : ", np.uint8)
+    out[:, digits + 3 : -2], out[:, -2], out[:, -1] = lines[:, :-1], ord(";"), ord("\n")
+    return out
+
+
+def _footer(array: Array, packing: Packing) -> bytes:
+    return b"END;\n"
+
+
+FORM = Form(SUFFIX, _header, _body, _footer, text.group)
+
+
+def size(array: Array, packing: Packing) -> int:
+    """Bytes of the file, exactly."""
+    line = _digits(array, packing) + 3 + text.line_width(array, packing) + 2
+    ends = len(_header(array, packing)) + len(_footer(array, packing))
+    return ends + packing.lines(array.words) * line
+
+
+def writer(folder: Path, packing: Packing) -> FileWriter:
+    return FileWriter(FORM, folder, packing)
+
+
+def read(path: Path, array: Array, packing: Packing) -> Words:
+    """Radices HEX, BIN, OCT, UNS, DEC; ranges of addresses; several words after an address;
+    comments. Words at no address are unknown. DEC numbers are taken as they are."""
+    data = content(path)
+    if b"--" in data or b"%" in data:
+        data = without(_COMMENT, data)
+    begin = _CONTENT.search(data)
+    if begin is None:
+        raise DataError(f"{path}: no CONTENT BEGIN", "a .mif file")
+    fields = {
+        key.decode().upper(): value.decode("latin-1").upper()
+        for key, value in _FIELD.findall(data[: begin.start()])
+    }
+    radices = [fields.get(key, "HEX") for key in ("ADDRESS_RADIX", "DATA_RADIX")]
+    for radix in radices:
+        if radix not in RADIX:
+            raise DataError(f"{path}: radix {radix}", f"one of {', '.join(RADIX)}")
+    end = _END.search(data, max(begin.end(), len(data) - 200)) or _END.search(data, begin.end())
+    # in a file that was cut off, what has no semicolon is no word
+    body = data[begin.end() : end.start() if end else max(begin.end(), data.rfind(b";") + 1)]
+    line = 1 + data.count(b"\n", 0, begin.end())
+    words = _in_order(body, radices, path, array, packing, line)
+    if words is None:
+        parts = list(_entries(body, radices, path, array, packing, line))
+        reached = max((at + part.codes.size for at, part in parts), default=0)
+        words = placed(parts, bounded(reached, array, path))
+    return cut_fill(words, array, packing)
+
+
+def _in_order(
+    body: bytes, radices: list[str], path: Path, array: Array, packing: Packing, line: int
+) -> Words | None:
+    """Words of addresses 0, 1, 2, each with one of them, as most tools write; None for others."""
+    if b"[" in body:
+        return None
+    view, parts = np.frombuffer(body, np.uint8), [known_words(np.zeros(0, np.int64))]
+    count = 0
+    for offset, piece in pieces(view, separator_table(b";"), path):
+        words = _next_in_order(piece, count // packing.lanes, radices, path, array, packing, line)
+        if words is None:
+            return None
+        parts.append(words)
+        count += words.codes.size
+        line += body.count(b"\n", offset, offset + piece.size)
+    # each part's unknown words count from its own first
+    return placed_in_turn(parts)
+
+
+def _next_in_order(
+    view: np.ndarray,
+    address: int,
+    radices: list[str],
+    path: Path,
+    array: Array,
+    packing: Packing,
+    line: int,
+) -> Words | None:
+    """The words of entries from that address on; None where they are others."""
+    starts, stops = tokens(view, SEPARATORS)
+    colons, ends = np.flatnonzero(view == ord(":")), np.flatnonzero(view == ord(";"))
+    count = colons.size
+    if starts.size != 2 * count or ends.size != count:
+        return None
+    tidy = (starts[::2] < colons) & (colons < starts[1::2]) & (starts[1::2] < ends)
+    if not tidy.all() or (starts[2::2] < ends[:-1]).any():
+        return None
+    plain = Array(array.name, (count,), ("address",), 62, False, "")
+    only, between = _hidden(view, starts[1::2], stops[1::2]), BLANKS + b":;"
+    found = words_in(only, between, RADIX[radices[0]], path, plain, PLAIN, line)
+    if not np.array_equal(found.codes, np.arange(address, address + count)):
+        return None
+    data = _hidden(view, starts[::2], stops[::2])
+    return words_in(data, between, RADIX[radices[1]], path, array, packing, line)
+
+
+def _hidden(view: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> bytes:
+    """Text with blanks in place of some tokens."""
+    change = np.zeros(view.size + 1, np.int8)
+    change[starts], change[stops] = 1, -1
+    hidden = np.cumsum(change[:-1], dtype=np.int8).astype(bool)
+    return np.where(hidden, np.uint8(ord(" ")), view).tobytes()
+
+
+def _entries(
+    body: bytes, radices: list[str], path: Path, array: Array, packing: Packing, line: int
+) -> Iterator[tuple[int, Words]]:
+    """(first word, words) of entries in any order."""
+    lines = packing.lines(array.words)
+    for entry in body.split(b";"):
+        at = line + entry[: len(entry) - len(entry.lstrip())].count(b"\n")
+        line += entry.count(b"\n")
+        if not entry.strip():
+            continue
+        place, colon, values = entry.partition(b":")
+        found = _RANGE.fullmatch(place.strip())
+        if not colon or found is None:
+            shown = entry.strip()[:40].decode("latin-1")
+            raise DataError(f"{path} line {at}: {shown!r}", "address : data;")
+        try:
+            bounds = [int(found[i], BASES[radices[0]]) for i in (1, 2, 3) if found[i] is not None]
+        except ValueError:
+            shown = place.strip()[:40].decode("latin-1")
+            raise DataError(f"{path} line {at}: address {shown!r}", radices[0]) from None
+        words = words_in(values, BLANKS, RADIX[radices[1]], path, array, packing, at)
+        if not 0 <= bounds[0] <= bounds[-1] or bounds[-1] >= max(lines, 1):
+            raise DataError(f"{path} line {at}: address {bounds[-1]}", f"0 to {lines - 1}")
+        if len(bounds) == 2:
+            words = _filled(words, (bounds[1] - bounds[0] + 1) * packing.lanes)
+        yield bounds[0] * packing.lanes, words
+
+
+def _filled(words: Words, size: int) -> Words:
+    """The words of a range of addresses: one value, or several over and over."""
+    if not words.codes.size:
+        return words
+    unknown = np.zeros(words.codes.size, bool)
+    unknown[words.unknown] = True
+    return Words(np.resize(words.codes, size), np.flatnonzero(np.resize(unknown, size)))

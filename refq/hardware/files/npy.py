@@ -1,0 +1,103 @@
+"""`.npy`: NumPy's own files, of the narrowest type that holds a word."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tokenize
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from refq.errors import DataError
+from refq.hardware.files.array import Array
+from refq.hardware.files.files import FileWriter, Form, bounded, integers, volume
+from refq.hardware.files.words import LITTLE, Packing, Words, container, known_words
+
+SUFFIX = ".npy"
+SINGLE: str | None = None
+TEXT = False
+BYTE_ORDER = LITTLE
+# a header is a short line; what is longer was not made for an array of numbers
+LONGEST_HEADER = 10_000
+# what NumPy raises for headers that are no good: it reads them as Python
+HEADER_ERRORS = (
+    ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, SyntaxError,
+    RecursionError, MemoryError, struct.error, tokenize.TokenError,
+)  # fmt: skip
+
+
+def _type(array: Array) -> np.dtype:
+    return container(array.bits, array.signed).newbyteorder("<")
+
+
+def _header(array: Array, packing: Packing) -> bytes:
+    out = io.BytesIO()
+    entries = {"descr": _type(array).str, "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(out, entries)
+    return out.getvalue()
+
+
+def _body(codes: np.ndarray, line: int, array: Array, packing: Packing) -> np.ndarray:
+    return codes.astype(_type(array)).view(np.uint8)
+
+
+def _footer(array: Array, packing: Packing) -> bytes:
+    return b""
+
+
+def _group(array: Array, packing: Packing) -> int:
+    return 1
+
+
+FORM = Form(SUFFIX, _header, _body, _footer, _group)
+
+
+def size(array: Array, packing: Packing) -> int:
+    """Bytes of the file."""
+    return len(_header(array, packing)) + array.words * _type(array).itemsize
+
+
+def writer(folder: Path, packing: Packing) -> FileWriter:
+    return FileWriter(FORM, folder, packing)
+
+
+def read(path: Path, array: Array, packing: Packing) -> Words:
+    """Any integer type and byte order; the packing says nothing here. An array of another shape is
+    taken in C order."""
+    try:
+        with path.open("rb") as file:
+            return read_stream(file, path, array, path.stat().st_size)
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror})") from None
+
+
+def read_stream(file: BinaryIO, path: Path, array: Array, length: int) -> Words:
+    """The same of an open file of so many bytes; fewer words where it ends early."""
+    try:
+        version = np.lib.format.read_magic(file)
+        size = 2 if version == (1, 0) else 4
+        prefix = file.read(size)
+        if int.from_bytes(prefix, "little") > LONGEST_HEADER:
+            raise ValueError(f"{int.from_bytes(prefix, 'little')} bytes")
+        file.seek(-size, 1)
+        header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, kind = header(file, max_header_size=LONGEST_HEADER)
+    except HEADER_ERRORS as error:
+        told = " ".join(str(error).split())[:80]
+        raise DataError(f"{path}: no .npy header of version 1 or 2 ({told})") from None
+    if kind.hasobject or kind.kind not in "iub":
+        raise DataError(f"{path}: numbers of dtype {kind}", "integer codes")
+    words = bounded(volume(shape), array, path)
+    here = min(words, max(0, length - file.tell()) // kind.itemsize)
+    data = file.read(here * kind.itemsize)
+    codes = integers(np.frombuffer(data, kind, len(data) // kind.itemsize), path)
+    if fortran and len(shape) > 1:
+        if codes.size < words:
+            raise DataError(f"{path}: {codes.size} of {words} words in Fortran order", "all")
+        codes = codes.reshape(shape[::-1]).T.reshape(-1)
+    return known_words(codes)

@@ -1,0 +1,144 @@
+"""The tensors of a golden set, stage by stage as they are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from refq.engine.coefficients import IntegerLayer, IntegerWeights, magnitudes
+from refq.formats.codes import ShiftCode
+from refq.formats.fixed import spelled
+from refq.networks.graph import Network
+from refq.networks.layers import WEIGHTED, Add
+from refq.networks.points import moves_codes
+from refq.plans.plan import Plan, TensorPlan, exact_sum
+
+TENSOR, PARAMETER = "tensor", "parameter"
+# `operand`, a weighted layer's input as it is multiplied, is another name of that input's `value`
+STAGES = ("accumulator", "base_sum", "residual_sum", "sum", "rounded", "code", "value", "operand")
+# a number, one for each channel, one for each filter; None for what is no fixed-point value
+FracBits = int | list[int] | list[list[int]] | None
+
+
+@dataclass(frozen=True)
+class GoldenArray:
+    """One array of a golden set.
+
+    shape: axes N, C, H, W (or N, C) of a tensor; O, I, rows, columns of weights. bits, signed: of
+    its words. frac_bits: one number, or one for each channel of a tensor; of coefficients, one for
+    each kernel or filter. also: further names of the same numbers.
+    """
+
+    layer: str
+    stage: str
+    kind: str
+    shape: tuple[int, ...]
+    bits: int
+    signed: bool
+    frac_bits: FracBits = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.layer}.{self.stage}"
+
+    @property
+    def format(self) -> str:
+        """Both common spellings; a range of fraction bits where they differ."""
+        if self.frac_bits is None:
+            return f"{'s' if self.signed else 'u'}{self.bits} = ap_{self._kind}<{self.bits}>"
+        if isinstance(self.frac_bits, int):
+            return spelled(self.bits, self.frac_bits, self.signed)
+        every = np.concatenate([np.ravel(part) for part in self.frac_bits])
+        return f"fxp-{'s' if self.signed else 'u'}{self.bits}/{every.min()}..{every.max()}"
+
+    @property
+    def _kind(self) -> str:
+        return "int" if self.signed else "uint"
+
+
+def tensors(
+    name: str, network: Network, plan: Plan, weights: IntegerWeights, images: int
+) -> Iterator[GoldenArray]:
+    """Arrays of what one layer makes, or of the image, in order of computation."""
+    node = network.by_name.get(name)
+    shape = (images, *network.shapes[name])
+    if node is not None and isinstance(node.layer, WEIGHTED):
+        data = plan.tensors[node.inputs[0]].format
+        largest = max(-data.min_code, data.max_code)
+        for stage, reach, frac_bits, limit in _sums(weights.layers[name], largest):
+            bits = limit or max(1, *reach).bit_length() + 1
+            maps = (images, len(reach), *shape[2:])
+            yield GoldenArray(name, stage, TENSOR, maps, bits, True, compact(frac_bits))
+    elif node is not None and isinstance(node.layer, Add):
+        wide, place = exact_sum([plan.tensors[each] for each in node.inputs])
+        yield GoldenArray(name, "sum", TENSOR, shape, wide, True, place)
+    if name in plan.tensors:
+        readers = [each for each in network.consumers[name] if isinstance(each.layer, WEIGHTED)]
+        read = tuple(f"{each.name}.operand" for each in readers)
+        rounds = node is None or not moves_codes(network, node)
+        yield from _stored(name, plan.tensors[name], rounds, shape, read)
+
+
+def _sums(
+    own: IntegerLayer, largest: int
+) -> Iterator[tuple[str, list[int], np.ndarray, int | None]]:
+    """(stage, largest magnitude and fraction bits of each output's sum, bits where they are
+    declared): an exact sum has the bits that no data exceeds."""
+    summed, declared = own.summed_frac_bits, own.accumulator.bits
+    limit = None if declared is None else int(np.max(declared))
+    every_mac = own.accumulator.every_mac and limit is not None
+    reach = _reach(own.codes, own.align, largest)
+    start = [abs(int(code)) for code in own.bias]
+    if not every_mac:
+        yield "accumulator", reach, summed, None
+    if own.split is not None:
+        split = own.split
+        first = [int(np.argmax(split.labels == k)) for k in range(len(split.base))]
+        base, rest = summed[first] - split.raise_base[first], summed
+        if every_mac:
+            base, rest = base - split.base_drop, rest - own.drop
+        narrow = limit if every_mac else None
+        yield "base_sum", _reach(split.base, split.base_align, largest), base, narrow
+        residuals = _reach(split.residual, split.align, largest)
+        yield "residual_sum", _plus(residuals, start), rest, narrow
+    yield "sum", _plus(reach, start), summed - own.drop, limit
+
+
+def _reach(codes: np.ndarray, align: np.ndarray, largest: int) -> list[int]:
+    """The largest magnitude that each output's sum of products can have."""
+    return [(int(m) << int(left)) * largest for m, left in zip(magnitudes(codes), align)]
+
+
+def _plus(reach: Sequence[int], start: Sequence[int]) -> list[int]:
+    return [one + other for one, other in zip(reach, start)]
+
+
+def _stored(
+    name: str, entry: TensorPlan, rounds: bool, shape: tuple[int, ...], read: tuple[str, ...]
+) -> Iterator[GoldenArray]:
+    """Value codes and what is kept of them; one array where all are the same."""
+    fmt, code = entry.format, entry.code
+    values = (fmt.bits, fmt.signed, compact(fmt.frac_bits - np.array(entry.drops or (0,))))
+    if code is None:
+        also = (*([f"{name}.rounded"] if rounds else []), f"{name}.value", *read)
+        yield GoldenArray(name, "code", TENSOR, shape, *values, also)
+        return
+    if rounds:
+        yield GoldenArray(name, "rounded", TENSOR, shape, *values)
+    # ENQ's index is a value of its own; KNQ's chooses one
+    frac_bits = fmt.frac_bits - code.drop if isinstance(code, ShiftCode) else None
+    yield GoldenArray(name, "code", TENSOR, shape, code.bits, False, frac_bits)
+    yield GoldenArray(name, "value", TENSOR, shape, *values, read)
+
+
+def compact(numbers: np.ndarray) -> FracBits:
+    """One number where all are the same, otherwise a list of them, or of lists."""
+    if numbers.min() == numbers.max():
+        return int(numbers.flat[0])
+    if numbers.ndim == 2 and (numbers == numbers[:, :1]).all():
+        numbers = numbers[:, 0]
+    found: list[int] = numbers.tolist()
+    return found

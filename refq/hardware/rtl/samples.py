@@ -1,0 +1,184 @@
+"""Sums of a network that a datapath does again: operands, weights, bias, and what follows."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from refq.engine.coefficients import IntegerLayer, IntegerWeights, shifted_left
+from refq.engine.forward import forward
+from refq.engine.integer import Tensor
+from refq.errors import FormatError
+from refq.formats.fixed import Accumulator, FixedPointFormat
+from refq.networks.graph import INPUT, Network, Node
+from refq.networks.layers import Conv, ReLU
+from refq.networks.points import is_wide
+from refq.plans.plan import Plan
+
+PLACES = 16  # outputs of a layer
+MOST_STEPS = 2048  # multiply-accumulates of a layer, but at least two outputs
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a sum becomes a code. relu: first. frac_bits: of the sum. format: of the code."""
+
+    relu: bool
+    frac_bits: int
+    format: FixedPointFormat
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One output of a weighted layer.
+
+    place: (channel, row, column). operands, weights: int64 (K,), in the order of contract section
+    3, zeros of the padding included. accumulator: of this output alone; drop: fraction bits that it
+    has fewer than products. stored: None where the sum itself goes on.
+    """
+
+    layer: str
+    place: tuple[int, int, int]
+    operands: np.ndarray
+    weights: np.ndarray
+    bias: int
+    accumulator: Accumulator
+    drop: int
+    stored: Stored | None
+
+
+def sampled(
+    network: Network,
+    weights: IntegerWeights,
+    plan: Plan,
+    images: np.ndarray,
+    chosen: Collection[str],
+) -> list[Dot]:
+    """Outputs of every chosen weighted layer for the first image, in order of computation: corners,
+    and others that a seed of the layer's name chooses.
+
+    images: float32 (N, C, H, W), preprocessed. Raises FormatError for clustered layers that
+    limit after every MAC, which take more than one accumulator.
+    """
+    for name, own in weights.layers.items():
+        if (
+            name in chosen
+            and own.split
+            and own.accumulator.every_mac
+            and own.accumulator.bits is not None
+        ):
+            raise FormatError(
+                f"layer {name}: base kernels and residuals with limits after every MAC",
+                "limits at the end, or exact accumulators: refq_mac has one accumulator",
+            )
+    found: dict[str, list[Dot]] = {}
+
+    def observe(node: Node | None, tensor: Any) -> None:
+        for reader in network.consumers[node.name if node else INPUT]:
+            if reader.name in weights.layers and reader.name in chosen:
+                found[reader.name] = _dots(network, reader, weights, plan, tensor)
+
+    forward(network, weights, plan, images[:1], observe=observe, fused=False)
+    return [dot for node in network.weighted for dot in found.get(node.name, ())]
+
+
+def _dots(
+    network: Network, node: Node, weights: IntegerWeights, plan: Plan, tensor: Tensor
+) -> list[Dot]:
+    own = weights.layers[node.name]
+    # each feature map as its own format has it
+    drops = np.array(tensor.stored.drops if tensor.stored and tensor.stored.drops else (0,))
+    image = tensor.codes[0] >> drops.reshape(-1, *(1,) * (tensor.codes.ndim - 2))
+    made = []
+    for place in _places(node.name, network.shapes[node.name], own.codes[0].size):
+        channel = place[0]
+        row = slice(channel, channel + 1)
+        codes = shifted_left(own.codes[row], own.align[row], node.name)[0]
+        made.append(
+            Dot(
+                node.name, place, _operands(node, image, place, len(own.codes)),
+                codes.reshape(-1).astype(np.int64), int(own.bias[channel]),
+                _of_channel(own, channel), int(own.drop[channel]),
+                _stored(network, node, own, plan, channel),
+            )
+        )  # fmt: skip
+    return made
+
+
+def _places(name: str, shape: tuple[int, ...], steps: int) -> list[tuple[int, int, int]]:
+    """(channel, row, column) of outputs: a corner, one anywhere, the other corners, more."""
+    channels, rows, columns = shape if len(shape) == 3 else (shape[0], 1, 1)
+    random = np.random.default_rng(zlib.crc32(name.encode()))
+    anywhere = [(int(random.integers(rows)), int(random.integers(columns))) for _ in range(PLACES)]
+    corners = [(0, 0), (rows - 1, columns - 1), (0, columns - 1), (rows - 1, 0)]
+    pixels = [corners[0], anywhere[0], *corners[1:], *anywhere[1:]]
+    count = max(2, min(PLACES, MOST_STEPS // steps))
+    return [(int(random.integers(channels)), *pixel) for pixel in pixels[:count]]
+
+
+def _operands(
+    node: Node, image: np.ndarray, place: tuple[int, int, int], outputs: int
+) -> np.ndarray:
+    """What one output reads, int64 (K,): input channel, kernel row, kernel column."""
+    layer = node.layer
+    if not isinstance(layer, Conv):
+        return image.reshape(-1).astype(np.int64)
+    channel, row, column = place
+    top, left, bottom, right = layer.pads
+    padded = np.pad(image, ((0, 0), (top, bottom), (left, right)))
+    inputs = len(image) // layer.group
+    first = channel // (outputs // layer.group) * inputs
+    y, x = row * layer.strides[0], column * layer.strides[1]
+    patch = padded[first : first + inputs, y : y + layer.kernel[0], x : x + layer.kernel[1]]
+    return patch.reshape(-1).astype(np.int64)
+
+
+def _of_channel(own: IntegerLayer, channel: int) -> Accumulator:
+    """The accumulator of one output; an exact one has no modes."""
+    if own.accumulator.bits is None:
+        return Accumulator()
+    bits = np.broadcast_to(np.array(own.accumulator.bits), len(own.bias))
+    return replace(own.accumulator, bits=int(bits[channel]), frac_bits=None)
+
+
+def _stored(
+    network: Network, node: Node, own: IntegerLayer, plan: Plan, channel: int
+) -> Stored | None:
+    """How the sum is kept: by the layer itself, or by the ReLU that alone reads it."""
+    relu = False
+    if is_wide(network, node):
+        readers = network.consumers[node.name]
+        if not readers or not isinstance(readers[0].layer, ReLU):
+            return None
+        node, relu = readers[0], True
+    entry = plan.tensors[node.name]
+    drop = entry.drops[channel] if entry.drops else 0
+    fmt = FixedPointFormat(entry.format.bits, entry.format.frac_bits - drop, entry.format.signed)
+    return Stored(relu, own.frac_bits - int(own.raised[channel]), fmt)
+
+
+def sizes(weights: IntegerWeights, plan: Plan, network: Network) -> Mapping[str, int]:
+    """OPERAND_BITS, WEIGHT_BITS and SUM_BITS of one refq_mac that serves every layer."""
+    operand, weight, total = 2, 2, 2
+    for node in network.weighted:
+        own, data = weights.layers[node.name], plan.tensors[node.inputs[0]].format
+        operand = max(operand, data.bits + int(not data.signed))
+        flat = own.codes.reshape(len(own.codes), -1)
+        peaks = np.maximum(flat.max(axis=1).astype(np.int64), -flat.min(axis=1).astype(np.int64))
+        shifted = max(int(peak) << int(by) for peak, by in zip(peaks, own.align, strict=True))
+        weight = max(weight, shifted.bit_length() + 1)
+        largest = max(-data.min_code, data.max_code)
+        reach = max(
+            int(row) * largest + abs(int(bias))
+            for row, bias in zip(own.reach, own.bias, strict=True)
+        )
+        exact = reach.bit_length() + 1
+        if own.accumulator.bits is not None:
+            # a limited sum and the next product, before they are limited
+            exact = max(exact, int(np.max(own.accumulator.bits))) + 1
+        total = max(total, exact)
+    return {"OPERAND_BITS": operand, "WEIGHT_BITS": weight, "SUM_BITS": total}

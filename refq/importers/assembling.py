@@ -1,0 +1,108 @@
+"""One layer of a network from the layers of a file: axes turned, normalisation folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from refq.errors import WeightsError
+from refq.importers.contents import Contents, Tensor, Unit, refuse
+from refq.networks import Network
+from refq.networks.folding import caffe_moments, fold, matconvnet_moments
+from refq.networks.layers import Dense
+
+NORMALISED = {"gamma", "mean", "moments", "factor"}
+
+
+def assembled(
+    contents: Contents, network: Network, layer: str, units: Sequence[Unit]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """(weight, bias, what was done) of a layer of the network, float32, as it wants them.
+
+    units: of the file, the layer itself and the normalisations behind it. Raises WeightsError where
+    they are something else or do not fit.
+    """
+    unit, done = units[0], []
+    arrays, eps = _merged(units)
+    weight = arrays["weight"].load()
+    if contents.source in ("keras", "matconvnet"):
+        done.append("axes")
+    node = network.by_name[layer]
+    if isinstance(node.layer, Dense):
+        source = network.shapes[node.inputs[0]]
+        # a convolution over the whole image has its axes in order already
+        flat = weight.ndim == 2 and len(source) == 3 and source[1:] != (1, 1)
+        if unit.channels_last and flat:
+            channels, rows, columns = source
+            weight = weight.reshape(-1, rows, columns, channels).transpose(0, 3, 1, 2)
+            done.append("H,W,C to C,H,W")
+        weight = weight.reshape(len(weight), -1)
+    weight = np.ascontiguousarray(weight)
+    loaded = {role: tensor.load() for role, tensor in arrays.items() if role != "weight"}
+    bias = loaded.get("bias")
+    outputs = weight.shape[:1]
+    if bias is not None and bias.shape != outputs:
+        raise WeightsError(f"{unit.name}: a bias of shape {bias.shape}", f"{outputs}")
+    if set(loaded) - {"bias"}:
+        weight, bias = _folded(contents, network, unit.name, weight, loaded, eps)
+        done.append("normalisation folded")
+    if bias is None:
+        bias = np.zeros(outputs, np.float32)
+        done.append("no bias")
+    wanted = network.weight_shapes()[layer]
+    if weight.shape != wanted or bias.shape != wanted[:1]:
+        raise refuse(f"{unit.name}: a weight of shape {weight.shape} for {layer}", f"{wanted}")
+    return weight, bias, done
+
+
+def _merged(units: Sequence[Unit]) -> tuple[dict[str, Tensor], float | None]:
+    """({role: array} of a layer and its normalisations, what is added to the variance)."""
+    arrays = dict(units[0].arrays)
+    eps = units[0].eps
+    for each in units[1:]:
+        if not NORMALISED & set(each.arrays):
+            raise _no_moments(each.name)
+        twice = arrays.keys() & each.arrays.keys()
+        if twice:
+            raise refuse(f"{units[0].name} and {each.name}: {min(twice)} in both", "one of each")
+        arrays |= each.arrays
+        eps = each.eps if each.eps is not None else eps
+    return arrays, eps
+
+
+def _no_moments(name: str) -> WeightsError:
+    """Group, instance and layer normalisation take them from each image; nothing can be folded."""
+    return refuse(
+        f"{name}: a normalisation without mean and variance",
+        "batch normalisation as it was trained",
+    )
+
+
+def _folded(
+    contents: Contents,
+    network: Network,
+    name: str,
+    weight: np.ndarray,
+    loaded: Mapping[str, np.ndarray],
+    eps: float | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    if "moments" in loaded:
+        mean, variance = matconvnet_moments(loaded["moments"])
+    elif "mean" not in loaded or "variance" not in loaded:
+        raise _no_moments(name)
+    else:
+        mean, variance = loaded["mean"], loaded["variance"]
+    if "factor" in loaded:
+        mean, variance = caffe_moments(mean, variance, loaded["factor"])
+    gamma, beta = loaded.get("gamma"), loaded.get("beta")
+    if eps is None:
+        eps = usual_eps(contents.source, network.name)
+    return fold(weight, loaded.get("bias"), gamma, beta, mean, variance, eps)
+
+
+def usual_eps(source: str, network: str) -> float:
+    """What published models add to the variance where their file does not say."""
+    if source == "keras":
+        return 1.001e-5 if network.startswith("resnet") else 1e-3
+    return 1e-3 if network == "googlenet_torchvision" else 1e-5

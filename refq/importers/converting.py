@@ -1,0 +1,132 @@
+"""From the layers of a file to refq's weight file, one layer in memory at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refq.data.preprocessing import Preprocessing
+from refq.importers import preparing, writing
+from refq.importers.assembling import assembled
+from refq.importers.contents import Contents, one_line, refuse
+from refq.importers.matching import Match, match
+
+TRUNK = "a trunk: the file has no classifier, or one that is not the network's"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a layer. taken: names in the file; done: folded, transposed, ..."""
+
+    layer: str
+    taken: tuple[str, ...]
+    shape: tuple[int, ...]
+    done: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A conversion. ignored: layers and arrays of the file that the network does not have."""
+
+    file: str
+    form: str
+    network: str
+    parameters: Mapping[str, Any]
+    preprocessing: Preprocessing
+    rule: str
+    sha256: str
+    rows: tuple[Row, ...]
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        content = asdict(self)
+        return {**content, "preprocessing": self.preprocessing.to_json()}
+
+    def to_text(self) -> str:
+        sizes = ", ".join(f"{key} {value}" for key, value in self.parameters.items())
+        lines = [
+            f"{self.file}: {self.form}",
+            f"network  {self.network}  {sizes}",
+            f"weights  sha256 {self.sha256[:12]}",
+            f"input    {self.preprocessing} ({self.rule})",
+            "",
+        ]
+        table = [("layer", "from", "shape", "done")]
+        table += [
+            (row.layer, " + ".join(row.taken), "x".join(map(str, row.shape)), ", ".join(row.done))
+            for row in self.rows
+        ]
+        widths = [max(len(row[column]) for row in table) for column in range(3)]
+        for row in table:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+            lines.append("  ".join([*cells, row[3]]).rstrip())
+        lines += ["", f"ignored  {_shortened(self.ignored)}"]
+        return "\n".join([*lines, *(f"note     {note}" for note in self.notes)])
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    clean = ["".join(each if each.isprintable() else "?" for each in name)[:60] for name in names]
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return f"{len(names)}: {', '.join(clean[:12])}{more}" if names else "nothing"
+
+
+def convert(
+    contents: Contents,
+    file: Path,
+    out: Path,
+    network: str | None,
+    rule: str | None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Report:
+    """Writes `out` in refq's layout; it appears only when it is complete.
+
+    network, rule: names, or None for what the file looks like. parameters: sizes of the network
+    that go before what the file says. Raises WeightsError or OptionError in one line.
+    """
+    with one_line(file, contents.form):
+        found = match(contents, network, parameters or {})
+        chosen = rule or preparing.usual(contents, found.network)
+        prepared = preparing.preprocessing(preparing.RULES[chosen], contents, found.network)
+    rows: list[Row] = []
+    stated = {
+        "network": found.network.name,
+        "parameters": json.dumps(dict(found.network.parameters)),
+        "preprocessing": json.dumps(prepared.to_json()),
+        "source": f"converted from {file.name}, {contents.form}",
+    }
+    layers = _layers(contents, found, preparing.RULES[chosen], file, rows)
+    digest = writing.write(out, found.network, layers, stated)
+    used = {name for row in rows for name in row.taken}
+    ignored = (*(name for name in contents.units if name not in used), *contents.ignored)
+    trunk = () if found.network.parameters["top"] else (TRUNK,)
+    notes = (*contents.notes, *found.notes, *trunk, *preparing.notes(contents, rule))
+    return Report(
+        file.name, contents.form, found.network.name, dict(found.network.parameters), prepared,
+        chosen, digest, tuple(rows), ignored, notes,
+    )  # fmt: skip
+
+
+def _layers(
+    contents: Contents, found: Match, rule: preparing.Rule, file: Path, rows: list[Row]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(layer, weight, bias), float32, one after the other; what became of each goes into rows."""
+    first = found.network.weighted[0].name
+    for layer, names in found.names.items():
+        units = [contents.units[name] for name in names]
+        # what goes wrong here is the file's fault, and not the disk's that is written to
+        with one_line(file, contents.form):
+            weight, bias, done = assembled(contents, found.network, layer, units)
+            if layer == first and rule.deviation != (1.0, 1.0, 1.0):
+                weight = preparing.rescaled(weight, rule)
+                done.append("divided by the deviations")
+            if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+                raise refuse(f"{names[0]}: NaN or infinite values", "numbers")
+        folded = tuple(name for unit in units for name in unit.folded)
+        rows.append(Row(layer, (*names, *folded), weight.shape, tuple(done)))
+        yield layer, weight, bias

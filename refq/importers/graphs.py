@@ -1,0 +1,206 @@
+"""Which layer of a network each layer of an ONNX graph is, by what it reads and who reads it.
+
+Exporters rename and reorder layers, so neither names nor order say anything. Each tensor gets a
+number for what computes it, from the image on: kinds of steps, and their windows, where they begin
+and how many there are. Layers of equal numbers (the first 1x1 convolutions of an inception module)
+differ by what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from refq.importers.contents import Step, Window
+from refq.networks import Network
+from refq.networks.graph import INPUT
+from refq.networks.layers import (  # fmt: skip
+    LRN,
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAvgPool,
+    MaxPool,
+    Pair,
+    ReLU,
+    Subsample,
+)
+
+Labels = dict[tuple[object, ...], int]
+AHEAD = 4  # steps that are looked at behind a layer: its ReLU, and two layers with theirs
+
+
+@dataclass(frozen=True)
+class Places:
+    """of[layer]: what computes it, then what follows, one number for each step further.
+
+    computed[step]: what computes it, also in words; ends: what computes the outputs.
+    """
+
+    of: Mapping[str, tuple[int, ...]]
+    computed: Mapping[str, tuple[int, str]]
+    ends: frozenset[int]
+
+    def lacking(self, file: Places) -> tuple[int, str]:
+        """How many of the network's steps the file has, and the first that it has not, in words."""
+        there = {label for label, _ in file.computed.values()}
+        gone = [step for step, (label, _) in self.computed.items() if label not in there]
+        have = len(self.computed) - len(gone)
+        return have, f"{gone[0]} ({self.computed[gone[0]][1]})" if gone else ""
+
+
+def steps_of(network: Network) -> list[Step]:
+    """The network as an ONNX graph would have it; layers named kind=name."""
+    steps = []
+    for node in network.nodes:
+        name, inputs, window = node.name, node.inputs, None
+        match node.layer:
+            case Conv(kernel=kernel, strides=strides, pads=pads, group=group):
+                kind, window = f"{conv(group)}={name}", Window(kernel, strides, pads)
+            case Dense():
+                kind = f"dense={name}"
+            case MaxPool(kernel=kernel, strides=strides, pads=pads, ceil_mode=ceil):
+                kind, window = "max", Window(kernel, strides, pads, ceil)
+            case AvgPool(kernel=kernel, strides=strides, pads=pads, ceil_mode=ceil) as pool:
+                kind = mean(pool.count_include_pad)
+                window = Window(kernel, strides, pads, ceil)
+            case GlobalAvgPool():
+                kind = "global mean"
+            case LRN(per_window=True) as norm:
+                kind = lrn(norm.size, norm.alpha, norm.beta, norm.bias)
+            case ReLU():
+                kind = "ReLU"
+            case Add():
+                kind = "add"
+            case Concat():
+                kind = "concat"
+            case Subsample(strides=strides, channels=channels):
+                for axis, stride in enumerate(strides):
+                    steps.append(every(f"{name} axis {axis}", inputs, axis, stride))
+                    inputs = (f"{name} axis {axis}",)
+                kind = more_channels(*channels)
+            case _:
+                kind = f"other {type(node.layer).__name__}"
+        steps.append(Step(name, kind, inputs, window))
+    return [*steps, Step("", "output", (network.output,))]
+
+
+# kinds of steps, in the words that an error uses; "" is a step that changes nothing
+def conv(group: int) -> str:
+    return f"convolution in {group} groups" if group > 1 else "convolution"
+
+
+def mean(padding_counts: bool) -> str:
+    return "mean with padding" if padding_counts else "mean"
+
+
+def lrn(size: int, alpha: float, beta: float, bias: float) -> str:
+    return f"LRN over {size}, alpha {alpha:.4g}, beta {beta:.4g}, bias {bias:.4g}"
+
+
+def every(name: str, inputs: tuple[str, ...], axis: int, stride: int) -> Step:
+    """Of every so many rows (axis 0) or columns the first."""
+    strides = (stride, 1) if axis == 0 else (1, stride)
+    return Step(name, "every" if stride > 1 else "", inputs, Window((1, 1), strides))
+
+
+def more_channels(before: int, after: int) -> str:
+    """How many there are follows from the convolution behind them."""
+    sides = [side for side, count in (("before", before), ("behind", after)) if count]
+    return f"channels of zeros {' and '.join(sides)}" if sides else ""
+
+
+def places(steps: Sequence[Step], labels: Labels, size: Pair) -> Places:
+    """labels: shared between graphs that are compared. size: rows and columns of the image."""
+    alias: dict[str, str] = {}
+    sizes: dict[str, Pair | None] = {INPUT: size}
+    computed: dict[str, tuple[int, str]] = {}
+    readers: dict[str, list[tuple[Step, int]]] = {}
+    layers: dict[str, str] = {}
+    ends = set()
+    made = {step.name for step in steps}
+    for step in steps:
+        # whatever no step makes is the image
+        sources = [alias.get(name, name) if name in made else INPUT for name in step.inputs]
+        values = [computed[name][0] if name in computed else -1 for name in sources]
+        if step.kind == "output":
+            ends.update(values)
+            continue
+        if not step.kind and len(sources) == 1:
+            alias[step.name] = sources[0]
+            continue
+        kind, _, layer = step.kind.partition("=")
+        sizes[step.name] = sizes.get(sources[0])
+        if step.window is not None:
+            kind, sizes[step.name] = _swept(kind, step.window, sizes.get(sources[0]))
+        if kind == "add":
+            values.sort()
+        computed[step.name] = labels.setdefault((kind, *values), len(labels)), kind
+        if layer:
+            layers[step.name] = layer
+        for position, name in enumerate(sources):
+            readers.setdefault(name, []).append((step, position))
+    follows = [dict.fromkeys(computed, 0)]
+    for _ in range(AHEAD):
+        follows.append(
+            {
+                name: _following(readers.get(name, ()), computed, follows[-1], labels)
+                for name in computed
+            }
+        )
+    of = {
+        layer: (computed[name][0], *(after[name] for after in follows[1:]))
+        for name, layer in layers.items()
+    }
+    return Places(of, computed, frozenset(ends))
+
+
+def _swept(kind: str, window: Window, size: Pair | None) -> tuple[str, Pair | None]:
+    """(kind with the windows over an image of that size, size of the output)."""
+    (rows, columns), (down, right) = window.kernel, window.strides
+    if size is None:
+        return f"{kind} {rows}x{columns} over an unknown size", None
+    before, count = window.over(size)
+    covers = rows >= size[0] and columns >= size[1]
+    if kind == "mean" and covers and count == (1, 1) and before == (0, 0):
+        return "global mean", None
+    padded = f", {before[0]}x{before[1]} before" if any(before) else ""
+    return (
+        f"{kind} {rows}x{columns}, stride {down}x{right}{padded}, to {count[0]}x{count[1]}",
+        count,
+    )
+
+
+def _following(
+    readers: Iterable[tuple[Step, int]],
+    computed: Mapping[str, tuple[int, str]],
+    follows: Mapping[str, int],
+    labels: Labels,
+) -> int:
+    seen = []
+    for step, position in readers:
+        if step.name in computed:
+            kind = computed[step.name][1]
+            seen.append((kind, 0 if kind == "add" else position, follows[step.name]))
+    return labels.setdefault(("readers", *sorted(seen)), len(labels))
+
+
+def same_layers(network: Places, file: Places) -> dict[str, tuple[str, ...]]:
+    """{the network's layer: (the file's,)} as far as both have one and the same such layer."""
+    found: dict[str, tuple[str, ...]] = {}
+    # where one network goes on and the other ends, a layer may still be the only one
+    for ahead in range(AHEAD, -1, -1):
+        own, other = _by_place(network, ahead), _by_place(file, ahead)
+        for place, names in own.items():
+            if len(names) == 1 and len(other.get(place, ())) == 1:
+                found.setdefault(names[0], (other[place][0],))
+    return found
+
+
+def _by_place(places: Places, ahead: int) -> dict[tuple[int, ...], list[str]]:
+    found: dict[tuple[int, ...], list[str]] = {}
+    for layer, place in places.of.items():
+        found.setdefault(place[: ahead + 1], []).append(layer)
+    return found

@@ -1,0 +1,189 @@
+"""Keras: .h5 of weights or of a whole model (layer_names, weight_names), and Keras 3 .weights.h5.
+
+Kernels are (rows, columns, inputs, outputs) and (inputs, outputs), images H, W, C.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from refq.importers import hdf5
+from refq.importers.contents import Contents, Tensor, Unit, refuse
+from refq.importers.hdf5_text import Heaps, names
+from refq.networks.layers import Shape
+
+FORM = "Keras weights (HDF5)"
+ROLES = {
+    "kernel": "weight", "bias": "bias", "gamma": "gamma", "beta": "beta",
+    "moving_mean": "mean", "moving_variance": "variance",
+}  # fmt: skip
+# of Normalization, which is adapted to the images and stands before the network
+PREPARING = {"mean", "variance", "count"}
+# paths of Keras 3 that are of training, and no layer's
+TRAINING = {"optimizer", "metrics"}
+# layers whose first array looks like another layer's kernel
+STRANGE = re.compile(r"depthwise|separable|p_re_lu")
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    if not hdf5.is_hdf5(head):
+        return False
+    names = hdf5.top_names(path)
+    return bool(names & {"@layer_names", "model_weights", "layers", "vars"}) or any(
+        not name.startswith("@") for name in names - {"#refs#", "#subsystem#", "layers"}
+    )
+
+
+def read(path: Path) -> Contents:
+    with hdf5.opened(path) as file:
+        if "network" in file.attrs:
+            raise refuse("refq's own weights", remedy="give them to --weights as they are")
+        root: h5py.Group = file
+        if "model_weights" in file:
+            root = hdf5.member(file, "model_weights")
+        if "layer_names" in root.attrs:
+            return _legacy(root, path)
+        return _keras3(file, path)
+
+
+def _legacy(root: h5py.Group, path: Path) -> Contents:
+    units: dict[str, Unit] = {}
+    order, ignored = [], []
+    heaps = Heaps(path)
+    for name in _names(root, "layer_names", heaps):
+        group = hdf5.member(root, name)
+        order.append(name)
+        # a model within the model lists the arrays of all its layers
+        layers: dict[str, dict[str, h5py.Dataset]] = {}
+        for whole in _names(group, "weight_names", heaps):
+            place = hdf5.member(group, whole)
+            if isinstance(place, h5py.Dataset):
+                layers.setdefault(whole.rpartition("/")[0], {})[whole] = place
+            else:
+                ignored.append(whole)
+        for parent, found in layers.items():
+            own = parent.rpartition("/")[2] if len(layers) > 1 else name
+            own = f"{name}/{parent}" if own in units else own
+            parts = {whole: _plain(whole) for whole in found}
+            shapes = [each.shape for whole, each in found.items() if parts[whole] != "count"]
+            if set(parts.values()) <= PREPARING and _of_images(shapes):
+                ignored += found
+                continue
+            arrays: dict[str, Tensor] = {}
+            for whole, place in found.items():
+                role = ROLES.get(parts[whole])
+                if role in arrays:
+                    raise refuse(f"{whole}: a second {role} of one layer", "one")
+                if role and hdf5.has_floats(place):
+                    arrays[role] = _turned(role, hdf5.tensor(place, whole, path))
+                elif role or place.dtype.kind == "f":
+                    arrays["other"] = _unread(place, whole)
+                else:
+                    ignored.append(whole)
+            if arrays:
+                units[own] = Unit(own, arrays, channels_last=True)
+    return Contents("keras", f"{FORM}, legacy", units, tuple(order), tuple(ignored))
+
+
+def _plain(whole: str) -> str:
+    """`kernel` of `conv2d/kernel_1:0`."""
+    return re.sub(r"(_\d+)?(:\d+)?$", "", whole.rpartition("/")[2])
+
+
+def _of_images(shapes: Sequence[Shape]) -> bool:
+    """Whether moments are those of images: of three channels, or of all as one."""
+    return all(math.prod(shape) in (1, 3) for shape in shapes)
+
+
+def _unread(dataset: h5py.Dataset, name: str) -> Tensor:
+    """An array that no network takes: it only tells that there is a layer."""
+
+    def load() -> np.ndarray:
+        raise refuse(f"{name}: an array of unknown use")
+
+    return Tensor(tuple(dataset.shape or ()), load)
+
+
+def _names(group: h5py.Group | h5py.Dataset, attribute: str, heaps: Heaps) -> list[str]:
+    """A list of names; long ones are split into layer_names0, layer_names1, ..."""
+    keys = [attribute]
+    if attribute not in group.attrs:
+        keys = [
+            f"{attribute}{index}" for index in range(1000) if f"{attribute}{index}" in group.attrs
+        ]
+    return [name for key in keys for name in names(group, key, heaps)]
+
+
+def _keras3(file: h5py.File, path: Path) -> Contents:
+    """<path>/vars/0, 1, ...: a layer's arrays in the order in which it makes them. The group
+    `vars` has the layer's name, where Keras wrote it; else the path stands for it."""
+    groups: dict[str, dict[str, h5py.Dataset]] = {}
+    ignored = []
+    heaps = Heaps(path)
+    for name, dataset in hdf5.walk(file):
+        layer, _, key = name.rpartition("/vars/")
+        if layer and not TRAINING & set(layer.split("/")):
+            groups.setdefault(layer, {})[key] = dataset
+        else:
+            ignored.append(name)
+    units: dict[str, Unit] = {}
+    for layer in sorted(groups, key=_natural):
+        arrays = {key: groups[layer][key] for key in sorted(groups[layer], key=_natural)}
+        if _is_no_layer(layer, list(arrays.values())):
+            ignored.append(layer)
+            continue
+        group = hdf5.member(file, f"{layer}/vars")
+        said = names(group, "name", heaps) if "name" in group.attrs else []
+        name = said[0] if said else layer.rpartition("/")[2]
+        name = layer if name in units else name
+        roles = _roles(layer, arrays)
+        lazies = {
+            role: _turned(role, hdf5.tensor(each, f"{layer}/{role}", path))
+            for role, each in zip(roles, arrays.values())
+        } or {"other": _unread(next(iter(arrays.values())), layer)}
+        units[name] = Unit(name, lazies, channels_last=True)
+    return Contents("keras", f"{FORM}, Keras 3", units, tuple(units), tuple(ignored), by_name=True)
+
+
+def _is_no_layer(layer: str, arrays: Sequence[h5py.Dataset]) -> bool:
+    """Whether it computes nothing within a network: the state of random numbers, or a Normalization
+    of images, which has two moments and a count."""
+    floats = [each.dtype.kind == "f" for each in arrays]
+    if floats == [True, True, False]:
+        return arrays[2].shape == () and _of_images([each.shape for each in arrays[:2]])
+    return not any(floats) and layer.endswith("generator")
+
+
+def _roles(layer: str, arrays: Mapping[str, h5py.Dataset]) -> tuple[str, ...]:
+    """What a layer's arrays are, by their count and dimensions; none where they are others'."""
+    shapes = [each.shape for each in arrays.values()]
+    numbered = all(key.isdecimal() and len(key) <= 3 for key in arrays)
+    if not numbered or not all(map(hdf5.has_floats, arrays.values())):
+        return ()
+    if STRANGE.match(layer.rpartition("/")[2]):
+        return ()
+    dimensions = [len(shape) for shape in shapes]
+    if set(dimensions) == {1} and len(shapes) <= 4:
+        return ("gamma", "beta", "mean", "variance")[: len(shapes)]
+    # a depthwise kernel's last axis is 1 as well, but it has a bias for each of its inputs
+    if dimensions in ([4, 1], [2, 1]) and shapes[1] != shapes[0][-1:] == (1,):
+        return ()
+    return ("weight", "bias")[: len(shapes)] if dimensions in ([4], [2], [4, 1], [2, 1]) else ()
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """conv2d before conv2d_1 before conv2d_10."""
+    return [(int(part or 0), "") if part.isdecimal() and len(part) < 10 else (0, part)
+            for part in re.split(r"(\d+)", name)]  # fmt: skip
+
+
+def _turned(role: str, tensor: Tensor) -> Tensor:
+    if role == "weight" and len(tensor.shape) == 4:
+        return tensor.transposed(3, 2, 0, 1)
+    return tensor.transposed(1, 0) if role == "weight" and len(tensor.shape) == 2 else tensor

@@ -1,0 +1,240 @@
+"""Which network a file is, at which size, and which of its layers is which."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from refq import networks
+from refq.errors import OptionError, ShapeError, WeightsError, unknown
+from refq.importers import graphs, left_out, naming
+from refq.importers.contents import Contents, refuse
+from refq.importers.naming import Names
+from refq.networks import Network
+from refq.networks.layers import Dense, Pair, Shape
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a network does not fit. named: whether all its layers are there; share: of its layers or
+    steps that are in the file; apart: how many layers more or less the file has."""
+
+    named: bool
+    share: float
+    text: str
+    apart: int = 0
+
+    @property
+    def nearness(self) -> tuple[bool, float, int]:
+        return self.named, self.share, -self.apart
+
+
+@dataclass(frozen=True)
+class Match:
+    """network at the file's size; names: for each of its layers those of the file; notes: what was
+    taken for granted."""
+
+    network: Network
+    names: Names
+    notes: tuple[str, ...] = ()
+
+
+def match(contents: Contents, wanted: str | None, given: Mapping[str, Any]) -> Match:
+    """The network that has all its layers in the file, the largest of those that fit.
+
+    given: parameters that go before those of the file. Raises WeightsError with what is missing or
+    does not fit, or where several networks fit alike, and OptionError for unknown parameters.
+    """
+    names = _with_parameters(contents.source, wanted, given)
+    labels: graphs.Labels = {}
+    # most networks ask for the size that the graph states
+    file_at = cache(lambda size: graphs.places(contents.graph, labels, size))
+    fitting: list[Match] = []
+    problems: list[Problem] = []
+    for name in names:
+        for tried in _tries(contents, name, labels, file_at, given):
+            if isinstance(tried, Match):
+                fitting.append(tried)
+                break
+            problems.append(tried)
+    if not fitting:
+        raise _nothing_fits(contents, wanted, problems)
+    most = max(_taken(each) for each in fitting)
+    best = [each for each in fitting if _taken(each) == most]
+    return best[0] if len(best) == 1 else _told_apart(best, contents)
+
+
+def _with_parameters(source: str, wanted: str | None, given: Mapping[str, Any]) -> list[str]:
+    """Names of networks to try: those that have the given parameters."""
+    if wanted is not None:
+        networks.build(wanted, given)  # what is unknown is told as such
+        return [wanted]
+    names = naming.candidates(source, networks.known())
+    parameters = {name: networks.build(name).parameters for name in names}
+    for key in given:
+        known = sorted({each for own in parameters.values() for each in own})
+        if key not in known:
+            raise unknown("parameter", key, known)
+    having = [name for name in names if given.keys() <= parameters[name].keys()]
+    if not having:
+        raise OptionError(f"parameters {', '.join(given)} together", "those of one network")
+    return having
+
+
+def _nothing_fits(
+    contents: Contents, wanted: str | None, problems: Sequence[Problem]
+) -> WeightsError:
+    """Tells of the network that misses the smallest part; of several, the first."""
+    nearest = max(problems, key=lambda each: each.nearness)
+    if nearest.named or nearest.share or contents.graph:
+        return refuse(
+            f"no network of refq has its weights here: {nearest.text}",
+            wanted or "a network of docs/networks.md",
+            "" if wanted or nearest.named else "name it with --network to see what does not fit",
+        )
+    own = [*contents.units][:4]
+    more = f" and {len(contents.units) - 4} more" if len(contents.units) > 4 else ""
+    wants = f"; {nearest.text}" if wanted else ""
+    return refuse(
+        f"layers named {', '.join(own)}{more}{wants}",
+        f"names of {wanted or 'a network of docs/networks.md'}, as docs/convert.md lists them",
+    )
+
+
+def _taken(match: Match) -> int:
+    return sum(map(len, match.names.values()))
+
+
+def _tries(
+    contents: Contents,
+    name: str,
+    labels: graphs.Labels,
+    file_at: Callable[[Pair], graphs.Places],
+    given: Mapping[str, Any],
+) -> Iterator[Match | Problem]:
+    """Matches or problems, with the classifier and then without; a size that is given of the
+    classifier asks for it. file_at: the file's graph over an image of that size."""
+    tops = (True,) if given.keys() & {"classes", "hidden"} else (True, False)
+    for top in (given["top"],) if "top" in given else tops:
+        if not contents.graph:
+            sizes, notes = naming.usual_sizes(contents, name)
+            plain = networks.build(name, {"top": top})
+            notes = () if given.keys() & {"centred"} else notes
+            for names in naming.variants(contents, plain):
+                yield _tried(contents, plain, names, {**sizes, **given}, notes)
+            continue
+        for sizes in _stated(contents, networks.build(name, {"top": top})):
+            try:
+                plain = networks.build(name, {"top": top, **sizes, **given})
+            except ShapeError as error:
+                yield Problem(False, -1.0, f"{name}: {error}")  # farther than any that fits
+                continue
+            size = plain.input_shape[1], plain.input_shape[2]
+            file, own = file_at(size), graphs.places(graphs.steps_of(plain), labels, size)
+            have, first = own.lacking(file)
+            share = have / len(own.computed)
+            apart = abs(len(file.of) - len(own.of))
+            if first:
+                yield Problem(False, share, f"{name}: the graph has no {first}", apart)
+            elif top and not own.ends <= file.ends:
+                told = f"{name}: the graph goes on behind {plain.output}"
+                yield Problem(False, share, told, apart)
+            else:
+                names = graphs.same_layers(own, file)
+                yield _tried(contents, plain, names, {**sizes, **given})
+
+
+def _stated(contents: Contents, plain: Network) -> Iterator[dict[str, Any]]:
+    """Parameters that weights do not tell: what the graph states, and what is left to try."""
+    found: dict[str, Any] = {}
+    if contents.size is not None and contents.size[0] == contents.size[1]:
+        found["input_size"] = contents.size[0]
+    stems = [step.window for step in contents.graph if step.window and "=" in step.kind]
+    if stems:
+        stated = {"stem_stride": stems[0].strides[0], "stem_pad": stems[0].pads[0]}
+        found |= {key: stated[key] for key in stated.keys() & plain.parameters.keys()}
+    yield found
+    if "centred" in plain.parameters:
+        yield {**found, "centred": True}
+
+
+def _tried(
+    contents: Contents,
+    plain: Network,
+    names: Names,
+    stated: Mapping[str, Any],
+    notes: tuple[str, ...] = (),
+) -> Match | Problem:
+    layers = list(plain.weight_shapes())
+    wanted = {layer: names.get(layer, ("",)) for layer in layers}
+    bare = [parts[0] for parts in wanted.values() if _without_weight(contents, parts[0])]
+    missing = [
+        part or layer
+        for layer, parts in wanted.items()
+        for part in parts
+        if part not in contents.units and part not in bare
+    ]
+    share = 1 - len(missing) / sum(map(len, wanted.values()))
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        return Problem(False, share, f"{plain.name}: no layer {', '.join(missing[:5])}{more}")
+    if bare:
+        more = f" and {len(bare) - 1} more have" if len(bare) > 1 else " has"
+        return Problem(True, share, f"{plain.name}: {bare[0]}{more} no float weight")
+    shapes = {layer: _shape(contents, plain, layer, parts[0]) for layer, parts in wanted.items()}
+    try:
+        inferred = {**networks.infer(plain.name, shapes), **stated}
+        network = networks.build(plain.name, inferred)
+    except ShapeError as error:
+        return Problem(True, share, f"{plain.name}: {error}")
+    wrong = [
+        f"{layer} has shape {shapes[layer]}, not {shape}"
+        for layer, shape in network.weight_shapes().items()
+        if shapes.get(layer) != shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        text = f"{plain.name}: {'; '.join(wrong[:3])}{more}"
+        return Problem(True, 1 - len(wrong) / len(layers), text)
+    left = left_out.problem(contents, network, wanted)
+    if left:
+        return Problem(True, 1.0, f"{plain.name}: {left}")
+    return Match(network, wanted, notes)
+
+
+def _without_weight(contents: Contents, name: str) -> bool:
+    """Whether a layer is there by other arrays than a weight of floats: quantized, pruned, split
+    in two, or a normalisation."""
+    if name in contents.units:
+        return "weight" not in contents.units[name].arrays
+    return bool(name) and contents.has_below(name)
+
+
+def _shape(contents: Contents, network: Network, layer: str, unit: str) -> Shape:
+    """Of a weight as refq would have it: convolutions that cover their whole input are dense."""
+    weight = contents.units[unit].arrays["weight"]
+    dense = isinstance(network.by_name[layer].layer, Dense)
+    if dense and len(weight.shape) == 4:
+        return weight.shape[0], math.prod(weight.shape[1:])
+    return weight.shape
+
+
+def _told_apart(best: list[Match], contents: Contents) -> Match:
+    """AlexNet's forms have equal weights and differ in what stands first, norm1 or pool1. Networks
+    that do the same as one graph, at its size, are one network and its forms.
+    """
+    order = contents.order
+    by_name = {each.network.name: each for each in best}
+    plain, *forms = sorted(by_name, key=len)
+    if contents.graph and all(name.startswith(f"{plain}_") for name in forms):
+        return by_name[plain]
+    alike = {"alexnet", "caffenet"} <= set(by_name) <= {"alexnet", "caffenet", "alexnet_matconvnet"}
+    if alike and {"norm1", "pool1"} <= set(order):
+        first = order.index("norm1") < order.index("pool1")
+        return by_name["alexnet" if first else "caffenet"]
+    raise refuse(
+        f"weights that fit {', '.join(sorted(by_name))}", "one network", "say which by --network"
+    )

@@ -1,0 +1,101 @@
+"""State dicts of torch: from names of tensors to layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from refq.importers import wrappers
+from refq.importers.contents import MOST, Contents, Tensor, Unit, checked_shape, float32, refuse
+from refq.importers.pickled import Storage, Strided
+
+ROLES = {"weight": "weight", "bias": "bias", "running_mean": "mean", "running_var": "variance"}
+# the trained values first, then their running averages
+WRAPPERS = (
+    "state_dict", "model_state_dict", "model", "net", "ema", "state_dict_ema", "model_ema",
+)  # fmt: skip
+# of the images, by which a model prepares them itself
+PREPARING = {"mean", "std", "pixel_mean", "pixel_std"}
+FLOATS = {"<f4", "<f8", "<f2", "bfloat16"}
+
+
+def tensors(
+    state: Any, read: Callable[[Storage], np.ndarray]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """({name: tensor}, names of what is no float tensor) of an unpickled state dict.
+
+    read gives a storage's values as they are stored. A dict around the state dict is opened.
+    """
+    for _ in WRAPPERS:
+        inner = [state[key] for key in WRAPPERS if isinstance(state, dict) and key in state]
+        dicts = [each for each in inner if isinstance(each, dict)]
+        if not dicts:
+            break
+        state = dicts[0]
+    if not isinstance(state, dict) or len(state) > MOST:
+        raise refuse("a pickle of something else", "a state dict: names and tensors")
+    found, others = {}, []
+    for name, value in state.items():
+        if type(value) is Strided and value.storage.kind in FLOATS:
+            found[str(name)] = _lazy(str(name), value, read)
+        else:
+            others.append(str(name))
+    return found, others
+
+
+def _lazy(name: str, view: Strided, read: Callable[[Storage], np.ndarray]) -> Tensor:
+    shape = checked_shape(name, view.shape)
+    if math.prod(shape) > view.storage.numel:
+        raise refuse(
+            f"{name}: {math.prod(shape):,} values, of which {view.storage.numel:,} are stored",
+            "a tensor of its own values", "save tensor.contiguous()",
+        )  # fmt: skip
+    last = view.offset + sum((size - 1) * step for size, step in zip(shape, view.strides))
+    if last >= view.storage.numel:
+        raise refuse(f"{name}: a tensor that reaches beyond its storage")
+
+    def load() -> np.ndarray:
+        flat = read(view.storage)
+        steps = tuple(step * flat.itemsize for step in view.strides)
+        part = np.lib.stride_tricks.as_strided(flat[view.offset :], shape, steps, writeable=False)
+        return float32(part, view.storage.kind)
+
+    return Tensor(shape, load)
+
+
+def contents(
+    named: Mapping[str, Tensor], others: list[str], form: str, by_name: bool = False
+) -> Contents:
+    """Layers of tensors named `layer.weight`, `layer.running_mean`, ...; one of another name is a
+    layer of its own, as nobody knows what it does."""
+    renamed, notes = wrappers.stripped(list(named))
+    grouped: dict[str, dict[str, Tensor]] = {}
+    ignored, preparing = list(others), []
+    for name, tensor in zip(renamed, named.values()):
+        layer, _, part = name.rpartition(".")
+        if name in PREPARING and math.prod(tensor.shape) in (1, 3):
+            preparing.append(name)
+        elif layer and part in ROLES:
+            grouped.setdefault(layer, {})[ROLES[part]] = tensor
+        else:
+            grouped.setdefault(name, {})["other"] = tensor
+    units = {layer: Unit(layer, _roles(arrays)) for layer, arrays in grouped.items()}
+    if preparing:
+        said = "the model prepares images itself; --preprocessing has to say the same"
+        notes = (*notes, f"{' and '.join(preparing)}: {said}")
+    return Contents(
+        "torch", form, units, tuple(units), (*ignored, *preparing), by_name=by_name, notes=notes
+    )
+
+
+def _roles(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A normalisation's weight and bias are its gamma and beta; one dimension tells it, too, where
+    it has no mean and variance."""
+    flat = "weight" in arrays and len(arrays["weight"].shape) == 1
+    plain = (
+        {"weight": "gamma", "bias": "beta"} if flat or {"mean", "variance"} & set(arrays) else {}
+    )
+    return {plain.get(role, role): tensor for role, tensor in arrays.items()}

@@ -1,0 +1,265 @@
+"""Weight dumps in HDF5: read, write, check against the network.
+
+Two layouts are recognised by themselves: refq's (a group per layer holding `weight` and `bias`,
+metadata as root attributes) and Caffe's `.caffemodel.h5` (`data/<layer>/0` and `/1`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from refq import networks
+from refq.errors import OptionError, RefqError, WeightsError
+from refq.networks import Network
+from refq.networks.layers import Add, Shape
+
+TEXT_ATTRIBUTES = ("network", "data_set", "source", "licence", "sha256")
+JSON_ATTRIBUTES = ("parameters", "preprocessing", "training")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights and biases of each layer, float32, with what the dump says about itself.
+
+    weight[layer]: (O, I/group, rows, columns) or (O, inputs); bias[layer]: (O,).
+    metadata keys: network, parameters, preprocessing, data_set, source, licence, training.
+    workspace: panels and buffers that the engine reuses, one batch at a time under the lock; it
+    makes results no different.
+    """
+
+    weight: Mapping[str, np.ndarray]
+    bias: Mapping[str, np.ndarray]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.RLock, compare=False, repr=False)
+    workspace: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of names, shapes and values, independent of the file's layout."""
+        parts = (self.weight, self.bias)
+        return hashed((name, part[name]) for name in sorted(self.weight) for part in parts)
+
+
+def hashed(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Weights.sha256 of a weight and a bias, float32, for each layer in the order of names."""
+    digest = hashlib.sha256()
+    for name, array in arrays:
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array, "<f4").data)
+    return digest.hexdigest()
+
+
+def load(
+    source: str | Path, network_name: str, parameters: Mapping[str, Any] | None = None
+) -> tuple[Network, Weights]:
+    """The network sized for a dump, and the dump's weights checked against it.
+
+    source: a path, or `random:SEED` for He-initialised weights at the network's full size.
+    parameters override what the dump says of its size. Raises WeightsError listing all problems.
+    """
+    if str(source).startswith("random:"):
+        network = networks.build(network_name, parameters)
+        return network, random_weights(network, _seed(str(source)))
+    raw, metadata = _read(Path(source))
+    stated = metadata.get("network")
+    if stated and stated != network_name:
+        raise WeightsError(
+            f"{source} holds weights of {stated}", network_name, f"evaluate {stated} instead"
+        )
+    sizes = metadata.get("parameters")
+    if sizes is None:
+        shapes = {
+            name: _plain_shape(parts["weight"].shape)
+            for name, parts in raw.items()
+            if "weight" in parts
+        }
+        sizes = networks.infer(network_name, shapes)
+    network = networks.build(network_name, {**sizes, **(parameters or {})})
+    weights = _checked(network, raw, metadata, str(source))
+    stored = metadata.get("sha256")
+    if stored and stored != weights.sha256:
+        raise WeightsError(
+            f"{source}: values hash to {weights.sha256[:12]}",
+            f"the stored sha256 {stored[:12]}",
+            "fetch the file again",
+        )
+    return network, weights
+
+
+def random_weights(network: Network, seed: int) -> Weights:
+    """He et al. 2015: normal weights of variance 2 / fan-in, zero biases.
+
+    What an addition reads has less, so that sums do not double from block to block.
+    """
+    rng = np.random.default_rng(seed)
+    weight, bias = {}, {}
+    shares = _shares(network)
+    for name, shape in network.weight_shapes().items():
+        deviation = np.float32(np.sqrt(2.0 / shares.get(name, 1) / np.prod(shape[1:])))
+        weight[name] = rng.standard_normal(shape, dtype=np.float32) * deviation
+        bias[name] = np.zeros(shape[0], np.float32)
+    return Weights(
+        weight, bias, {"network": network.name, "source": f"He-initialised, seed {seed}"}
+    )
+
+
+def _shares(network: Network) -> dict[str, int]:
+    """By what the variance of a layer that an addition reads is divided: where there is nothing but
+    layers with weights, by how many there are; beside a shortcut, by the number of additions."""
+    weighted, shares = network.weight_shapes(), {}
+    additions = [node for node in network.nodes if isinstance(node.layer, Add)]
+    for node in additions:
+        own = [name for name in node.inputs if name in weighted]
+        alone = len(own) == len(node.inputs)
+        shares.update(dict.fromkeys(own, len(own) if alone else len(additions)))
+    return shares
+
+
+def save(path: str | Path, network: Network, weights: Weights) -> None:
+    """Writes refq's layout; the file appears only when it is complete."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise WeightsError(f"cannot write {path}", "a file in an existing folder")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with h5py.File(partial, "w") as file:
+            for name in network.weight_shapes():
+                group = file.create_group(name)
+                group.create_dataset("weight", data=weights.weight[name].astype(np.float32))
+                group.create_dataset("bias", data=weights.bias[name].astype(np.float32))
+            stated = {
+                **weights.metadata,
+                "network": network.name,
+                "parameters": dict(network.parameters),
+                "sha256": weights.sha256,
+            }
+            for key, value in stated.items():
+                file.attrs[key] = json.dumps(value) if key in JSON_ATTRIBUTES else value
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _seed(source: str) -> int:
+    text = source.partition(":")[2]
+    if not text.isdecimal():
+        raise OptionError(f"weights {source!r}", "random:SEED with a whole number")
+    return int(text)
+
+
+Raw = dict[str, dict[str, np.ndarray]]
+
+
+def _read(path: Path) -> tuple[Raw, dict[str, Any]]:
+    """Arrays of each layer, keyed weight and bias, as stored; and the metadata."""
+    if not path.is_file():
+        raise WeightsError(f"no weight file at {path}", remedy="check the path given to --weights")
+    try:
+        with h5py.File(path, "r") as file:
+            metadata = _metadata(file, path)
+            raw: Raw = {}
+            caffe = isinstance(file.get("data"), h5py.Group)
+            for layer, part, dataset in _parts(file["data"] if caffe else file):
+                keys = ("0", "1") if caffe else ("weight", "bias")
+                if part not in keys:
+                    raise WeightsError(
+                        f"{path}: dataset {layer}/{part}",
+                        f"{keys[0]} and {keys[1]} in each layer's group",
+                        "see docs/weights.md for the layouts refq reads",
+                    )
+                array = np.asarray(dataset[()])
+                if array.ndim == 0:
+                    raise WeightsError(f"{path}: {layer}/{part} is a scalar", "an array")
+                raw.setdefault(layer, {})["weight" if part == keys[0] else "bias"] = array
+    except RefqError:
+        raise
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"cannot read {path} as HDF5 ({reason})", "a complete HDF5 file", "fetch it again"
+        ) from None
+    if not raw:
+        raise WeightsError(f"{path} holds no layers", "a group per layer with weight and bias")
+    return raw, metadata
+
+
+def _metadata(file: h5py.File, path: Path) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    for key in TEXT_ATTRIBUTES:
+        if key in file.attrs:
+            value = file.attrs[key]
+            metadata[key] = value.decode() if isinstance(value, bytes) else str(value)
+    for key in JSON_ATTRIBUTES:
+        if key in file.attrs:
+            try:
+                metadata[key] = json.loads(file.attrs[key])
+            except (TypeError, ValueError):
+                raise WeightsError(f"{path}: attribute {key!r}", "JSON text") from None
+            if not isinstance(metadata[key], dict):
+                raise WeightsError(f"{path}: attribute {key!r}", "a JSON object")
+    return metadata
+
+
+def _parts(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, str, h5py.Dataset]]:
+    """(layer, part, dataset) below a group; a layer's name may contain slashes."""
+    for key in sorted(group):
+        item = group[key]
+        if isinstance(item, h5py.Dataset):
+            yield prefix, key, item
+        else:
+            yield from _parts(item, f"{prefix}/{key}" if prefix else key)
+
+
+def _plain_shape(shape: Shape) -> Shape:
+    """Old Caffe blobs are always 4-D: (1, 1, O, K) is a dense weight (O, K)."""
+    return tuple(shape[2:]) if len(shape) == 4 and shape[:2] == (1, 1) else tuple(shape)
+
+
+def _same(shape: Shape, want: Shape) -> bool:
+    """Equal but for the leading ones of old Caffe blobs."""
+    extra = len(shape) - len(want)
+    return extra >= 0 and shape[extra:] == want and all(size == 1 for size in shape[:extra])
+
+
+def _checked(network: Network, raw: Raw, metadata: dict[str, Any], source: str) -> Weights:
+    """Every layer, shape, dtype and value against the network; all problems in one error."""
+    wanted = network.weight_shapes()
+    problems = [f"unknown layer {name!r}" for name in raw if name not in wanted]
+    weight: dict[str, np.ndarray] = {}
+    bias: dict[str, np.ndarray] = {}
+    for name, shape in wanted.items():
+        if name not in raw:
+            problems.append(f"missing layer {name!r}")
+            continue
+        for label, target, want in (("weight", weight, shape), ("bias", bias, shape[:1])):
+            array = raw[name].get(label)
+            if array is None:
+                problems.append(f"{name}: {label} is missing")
+                continue
+            if not _same(array.shape, want):
+                problems.append(f"{name}: {label} has shape {array.shape}, not {want}")
+            elif array.dtype.kind != "f":
+                problems.append(f"{name}: {label} has dtype {array.dtype}, not a float")
+            else:
+                with np.errstate(over="ignore"):
+                    values = np.ascontiguousarray(array.reshape(want), np.float32)
+                unusable = int((~np.isfinite(values)).sum())
+                if unusable:
+                    problems.append(f"{name}: {label} has {unusable} NaN or infinite values")
+                target[name] = values
+    if problems:
+        raise WeightsError(
+            f"{source}: {len(problems)} problem(s): {'; '.join(problems)}",
+            f"the layers of {network.name} {dict(network.parameters)}",
+        )
+    return Weights(weight, bias, metadata)

@@ -1,0 +1,296 @@
+"""A Plan says what the numbers of every tensor and layer look like; JSON round trip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refq.errors import FormatError, OptionError, RefqError
+from refq.formats import floats as float_formats
+from refq.formats.codes import Codebook, ShiftCode
+from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
+from refq.formats.floats import Number
+from refq.networks.points import Point
+
+# how much coarser than its tensor a feature map may be
+MAX_DROP = 24
+# what a plan's numbers are computed in
+INTEGER, FLOAT = "integer", "float"
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """Format of the values that the next layer computes with, and how they are stored.
+
+    format: a FixedPointFormat; in a float32 simulation a Number of refq.formats.floats. drops:
+    where feature maps have formats of their own, how many fraction bits each has fewer than the
+    format (contract section 3); all have its bits.
+    """
+
+    format: Any
+    code: ShiftCode | Codebook | None = None
+    drops: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.drops and (self.code or not 0 <= min(self.drops) <= max(self.drops) <= MAX_DROP):
+            raise FormatError(
+                f"feature maps with {min(self.drops)} to {max(self.drops)} fraction bits fewer",
+                f"0 to {MAX_DROP}, and no storage code",
+            )
+        if self.code is None:
+            return
+        if self.format.signed or self.format.bits > 31:
+            raise FormatError(f"a storage code on {self.format}", "an unsigned format to 31 bits")
+        if isinstance(self.code, Codebook):
+            if self.code.values[0] < 0 or self.code.values[-1] > self.format.max_code:
+                raise FormatError(
+                    f"a codebook from {self.code.values[0]} to {self.code.values[-1]}",
+                    f"0 to {self.format.max_code} of {self.format}",
+                )
+        elif self.code.bits + self.code.drop > self.format.bits:
+            raise FormatError(
+                f"{self.code.bits} bits kept after {self.code.drop} of {self.format}",
+                "a format with at least so many bits",
+            )
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits each value takes in memory."""
+        return self.code.bits if self.code else self.format.bits
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """Kernels as base and residual, F_i = G_l(i) + F~_i (paper B, eq. 9).
+
+    A base kernel is the mean of those it stands for, in its format; a residual is what its kernel
+    then still lacks. labels: which base each kernel has, all of 0..K-1. base: format of all, or of
+    each of the K kernels or their filters; residual: the same of the layer's own kernels.
+    """
+
+    base: FixedPointFormat | FormatGrid
+    residual: FixedPointFormat | FormatGrid
+    labels: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        used = sorted(set(self.labels))
+        if not used or used != list(range(len(used))):
+            raise FormatError(f"base kernels {used}", "0 to K - 1, each with a kernel")
+        if isinstance(self.base, FormatGrid) and len(self.base.bits) != len(used):
+            raise FormatError(
+                f"formats of {len(self.base.bits)} base kernels", f"{len(used)}, one for each"
+            )
+
+    @property
+    def short(self) -> str:
+        return f"{1 + max(self.labels)} x {self.base.short} + {self.residual.short}"
+
+    __str__ = short.fget  # type: ignore[attr-defined]
+
+
+Coefficients = FixedPointFormat | FormatGrid | Clustered
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """Formats of a weighted layer's coefficients, as in TensorPlan or None for float32, and its
+    accumulator."""
+
+    weight: Any
+    bias: Any
+    accumulator: Accumulator = Accumulator()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that turns a float network into an integer one.
+
+    tensors: {tensor name: TensorPlan} for every tensor that holds codes; a layer's output that
+    is not listed stays an exact accumulator. rounding and overflow apply to activations;
+    weights round to nearest, ties to even, and saturate. arithmetic: FLOAT for a simulation in
+    float32, where any tensors are listed, unlisted ones stay float32, and weights round likewise.
+    """
+
+    network: str
+    parameters: Mapping[str, Any]
+    scheme: str
+    tensors: Mapping[str, TensorPlan]
+    layers: Mapping[str, LayerPlan]
+    rounding: Rounding = Rounding.TIES_EVEN
+    overflow: Overflow = Overflow.SAT
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    arithmetic: str = INTEGER
+
+    def kept(self, point: Point) -> TensorPlan | None:
+        """How the values that a point's readers read are kept; None for float32."""
+        return self.tensors.get(point.tensors[-1])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; from_json gives back an equal Plan."""
+        plain: dict[str, Any] = _plain(self)
+        return {"refq_plan": 1, **plain}
+
+
+def _plain(value: Any) -> Any:
+    """A value in JSON's own types."""
+    if isinstance(value, FormatGrid):
+        same = value.bits.min() == value.bits.max()
+        bits = int(value.bits.min()) if same else value.bits.tolist()
+        return {"bits": bits, "frac_bits": value.frac_bits.tolist()}
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value
+
+
+def from_json(stored: Mapping[str, Any]) -> Plan:
+    """The inverse of Plan.to_json. Raises OptionError for anything else."""
+    try:
+        if stored.get("refq_plan") != 1:
+            raise OptionError(f"plan version {stored.get('refq_plan')!r}", "1")
+        tensors = {
+            name: TensorPlan(
+                _format(entry["format"]),
+                _code(entry["code"]) if entry["code"] else None,
+                _numbers(entry.get("drops", [])),
+            )
+            for name, entry in stored["tensors"].items()
+        }
+        layers = {
+            name: LayerPlan(
+                _coefficients(entry["weight"]),
+                _format(entry["bias"]),
+                _accumulator(entry["accumulator"]),
+            )
+            for name, entry in stored["layers"].items()
+        }
+        if not 0 <= _whole(stored)["seed"] < 2**31:
+            raise OptionError(f"seed {stored['seed']}", "0 to 2147483647")
+        return Plan(
+            str(stored["network"]),
+            dict(stored["parameters"]),
+            str(stored["scheme"]),
+            tensors,
+            layers,
+            Rounding(stored["rounding"]),
+            Overflow(stored["overflow"]),
+            stored["seed"],
+            dict(stored["options"]),
+            str(stored.get("arithmetic", INTEGER)),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise OptionError(
+            f"a plan with {type(error).__name__}: {error}", "what --save-plan writes"
+        ) from None
+
+
+WHOLE = ("bits", "drop", "frac_bits", "seed")
+FLAGS = ("signed", "nearest", "every_mac")
+
+
+def _whole(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The same entries, once counts are known to be whole numbers and flags true or false."""
+    for key in FLAGS:
+        if not isinstance(stored.get(key, False), bool):
+            raise TypeError(f"{key} is {stored[key]!r}, not true or false")
+    for key in WHOLE:
+        value = stored.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise TypeError(f"{key} is {value!r}, not a whole number")
+    return dict(stored)
+
+
+def _format(stored: Mapping[str, Any] | None) -> Number | None:
+    if stored is None:
+        return None
+    if "kind" in stored:
+        return float_formats.from_json(stored)
+    return FixedPointFormat(**_whole(stored))
+
+
+def _code(stored: Mapping[str, Any]) -> ShiftCode | Codebook:
+    if "values" not in stored:
+        return ShiftCode(**_whole(stored))
+    values = [_whole({"bits": value})["bits"] for value in stored["values"]]
+    return Codebook(**{**_whole(stored), "values": tuple(values)})
+
+
+def _numbers(stored: Any) -> tuple[int, ...]:
+    """A list of whole numbers."""
+    return tuple(_whole({"bits": value})["bits"] for value in stored)
+
+
+def _coefficients(stored: Mapping[str, Any] | None) -> Any:
+    if stored is None or "kind" in stored:
+        return _format(stored)
+    if "labels" in stored:
+        base, residual = _coefficients(stored["base"]), _coefficients(stored["residual"])
+        if not all(isinstance(part, (FixedPointFormat, FormatGrid)) for part in (base, residual)):
+            raise ValueError("base or residual in no fixed point")
+        return Clustered(base, residual, _numbers(stored["labels"]))
+    if not isinstance(stored["frac_bits"], list):
+        return _format(stored)
+    grid = [np.array(stored[key]) for key in ("bits", "frac_bits")]
+    if any(array.dtype.kind != "i" for array in grid):
+        raise TypeError("bits and frac_bits of a grid are whole numbers")
+    return FormatGrid(*grid)
+
+
+def _accumulator(stored: Mapping[str, Any]) -> Accumulator:
+    entry = dict(stored)
+    several = {
+        key: _numbers(entry.pop(key))
+        for key in ("bits", "frac_bits")
+        if isinstance(entry.get(key), list)
+    }
+    entry = {"frac_bits": None, "rounding": Rounding.TIES_EVEN.value, **_whole(entry), **several}
+    return Accumulator(
+        entry["bits"], Overflow(entry["overflow"]), entry["every_mac"], entry["frac_bits"],
+        Rounding(entry["rounding"]),
+    )  # fmt: skip
+
+
+def exact_sum(operands: Sequence[TensorPlan]) -> tuple[int, int]:
+    """(bits, fraction bits) of an addition's exact sum, its operands brought to the largest F."""
+    frac_bits = max(each.format.frac_bits for each in operands)
+    reach = 0
+    for each in operands:
+        left = frac_bits - each.format.frac_bits + max(each.drops, default=0)
+        reach += max(-each.format.min_code, each.format.max_code) << left
+    return reach.bit_length() + 1, frac_bits
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")
+
+
+def load(path: str | Path) -> Plan:
+    """A plan from a JSON file. Raises OptionError where it is missing or is no plan."""
+    try:
+        stored = json.loads(Path(path).read_text(), parse_constant=_refused)
+    except OSError as error:
+        raise OptionError(
+            f"cannot read plan {path} ({error.strerror})", remedy="check the path"
+        ) from None
+    except ValueError as error:
+        raise OptionError(f"plan {path} is no JSON ({error})", "what --save-plan writes") from None
+    if not isinstance(stored, dict):
+        raise OptionError(f"plan {path} holds a {type(stored).__name__}", "a JSON object")
+    try:
+        return from_json(stored)
+    except RefqError as error:
+        raise OptionError(f"plan {path}: {error}") from None

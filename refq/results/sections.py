@@ -1,0 +1,221 @@
+"""Result files as sections of a page: facts, tables and figures, checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from refq.errors import OptionError, RefqError
+from refq.results import charts
+
+WANTED = "what refq.evaluate --json or refq.reproduce --json writes"
+LAYER_COLUMNS = {
+    "layer": "name", "input": "input_format", "bits": "input_bits", "weight": "weight_format",
+    "bias": "bias_format", "accumulator": "accumulator", "needs": "accumulator_bits",
+    "overflows": "accumulator_overflows", "saturated, %": "saturated_percent",
+    "SQNR, dB": "sqnr_db", "zero, %": "zero_percent", "entropy, bits": "entropy_bits",
+    "memory, MB": "megabytes",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Section:
+    """Part of a page. tables and figures: as charts.check_table and check_figure return them."""
+
+    title: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    tables: Sequence[Mapping[str, Any]] = ()
+    figures: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation reached: top-1 in percent, of images; megabytes of activations."""
+
+    network: str
+    megabytes: float
+    top1: float
+    float_top1: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result file; outcome is None where it knows no accuracy."""
+
+    path: str
+    sections: tuple[Section, ...]
+    outcome: Outcome | None = None
+
+
+def load(path: str) -> Result:
+    """Raises OptionError for a file that is missing, is no JSON, or holds something else."""
+    try:
+        content = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise OptionError(
+            f"cannot read {path} ({error.strerror})", remedy="check the path"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise OptionError(f"{path} is no JSON ({error})", WANTED) from None
+    if not isinstance(content, dict):
+        raise OptionError(f"{path} holds a {type(content).__name__}", WANTED)
+    try:
+        if "refq_reproduce" in content:
+            return Result(path, tuple(_reproduction(content)))
+        if not {"network", "scheme", "layers", "memory", "quantized"} <= content.keys():
+            raise OptionError("no result of refq", WANTED)
+        return Result(path, (_evaluation(content),), _outcome(content))
+    except RefqError as error:
+        raise OptionError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found = f"{path}: a result with {type(error).__name__}: {error}"
+        raise OptionError(found, WANTED) from None
+
+
+def _checked(
+    title: str, content: Mapping[str, Any], facts: Mapping[str, str] | None = None
+) -> Section:
+    figures, tables = content.get("figures", []), content.get("tables", [])
+    return Section(
+        title,
+        facts or {},
+        tuple(charts.check_table(each) for each in tables),
+        tuple(charts.check_figure(each) for each in figures),
+    )
+
+
+def _reproduction(content: Mapping[str, Any]) -> list[Section]:
+    """The file's own tables and figures, if any, then its sections'."""
+    name = charts.text(content["refq_reproduce"], "refq_reproduce")
+    parts = [_checked(f"{name} reproduced", content)]
+    for each in content.get("sections", []):
+        parts.append(_checked(charts.text(each["title"], "a section's title"), each))
+    return [part for part in parts if part.tables or part.figures] or parts[:1]
+
+
+def _evaluation(content: Mapping[str, Any]) -> Section:
+    tables = [_accuracy(content), _memory(content)]
+    if content["plan"]:
+        tables.insert(1, _layers(content["layers"]))
+    shown = {"tables": tables, "figures": content.get("figures", [])}
+    return _checked(_title(content), shown, _facts(content))
+
+
+def _title(content: Mapping[str, Any]) -> str:
+    """Network and scheme, with the bits where all layers have the same."""
+    options = (content["plan"] or {}).get("options", {})
+    bits = options.get("bits_act")
+    same = isinstance(bits, int) and not options.get("widths")
+    title = f"{content['network']}, {content['scheme']}{f', {bits} bits' if same else ''}"
+    return charts.text(title, "the title")
+
+
+def _facts(content: Mapping[str, Any]) -> dict[str, str]:
+    weights, data = content["weights"], content["data"]
+    facts = {
+        "weights": f"{weights['source']}, sha256 {weights['sha256'][:12]}",
+        "data": f"{data['name']}, {content['images']} images, sha256 {data['sha256'][:12]}",
+        "input": data["preprocessing"],
+        "calibration": data["calibration"],
+        "search": (content.get("search") or {}).get("summary"),
+        "versions": ", ".join(f"{name} {each}" for name, each in content["versions"].items()),
+    }
+    if content["interrupted"]:
+        facts["interrupted"] = f"the figures cover {content['images']} images only"
+    return {key: charts.text(value, key) for key, value in facts.items() if value}
+
+
+def _accuracy(content: Mapping[str, Any]) -> dict[str, Any]:
+    ours, exact = content["quantized"], content["float"]
+    kinds = ("top1", "top5")
+    rows: list[list[Any]] = [["float", *(exact[kind] for kind in kinds)]]
+    notes = [f"of {content['labelled']} labelled images"]
+    if content["plan"]:
+        rows.append(["quantized", *(ours[kind] for kind in kinds)])
+        if exact["top1"] is not None:
+            rows.append(["change", *(round(ours[kind] - exact[kind], 10) for kind in kinds)])
+        same, noise = content["agreement"]["top1"], content["output_sqnr_db"]
+        if same is not None:
+            notes.append(f"same first class as float: {same:.2f} %")
+        notes.append(f"output SQNR {'exact' if noise is None else f'{noise:.2f} dB'}")
+    return charts.table("Accuracy", ["", "top-1, %", "top-5, %"], rows, notes)
+
+
+def _layers(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rows = []
+    for layer in layers:
+        row = {column: layer[key] for column, key in LAYER_COLUMNS.items()}
+        for column in ("input", "weight", "bias"):
+            # the first of a format's two spellings
+            row[column] = row[column] and row[column].partition(" = ")[0]
+        if row["SQNR, dB"] is None:
+            row["SQNR, dB"] = "exact"
+        # no convolution's output, or listed with another layer
+        row["memory, MB"] = row["memory, MB"] or None
+        rows.append(list(row.values()))
+    notes = ["needs: accumulator bits that hold every exact sum; entropy: of a stored value"]
+    return charts.table("Layers", list(LAYER_COLUMNS), rows, notes)
+
+
+def _memory(content: Mapping[str, Any]) -> dict[str, Any]:
+    memory = content["memory"]
+    rows = [
+        ["activations of one image, MB", memory["megabytes"]],
+        ["share of half precision", memory["normalized"]],
+        ["entropy bound, MB", memory["entropy_bound_megabytes"]],
+    ]
+    return charts.table(
+        "Memory", ["", "value"], rows, ["of convolutions' outputs; 1 MB is a million bytes"]
+    )
+
+
+def _outcome(content: Mapping[str, Any]) -> Outcome | None:
+    top1, float_top1 = content["quantized"]["top1"], content["float"]["top1"]
+    if top1 is None or float_top1 is None:
+        return None
+    # numbers, or the TypeError that load tells
+    return Outcome(str(content["network"]), content["memory"]["megabytes"] + 0.0, top1, float_top1)
+
+
+def named_apart(results: Sequence[Result]) -> list[Result]:
+    """The same results; where titles are equal, the files' names follow them."""
+    titles = [section.title for result in results for section in result.sections]
+    files = [Path(result.path).name for result in results]
+    named = []
+    for result, file in zip(results, files, strict=True):
+        origin = charts.text(file if files.count(file) == 1 else result.path, "a path")
+        sections = [
+            replace(each, title=f"{each.title} ({origin})")
+            if titles.count(each.title) > 1
+            else each
+            for each in result.sections
+        ]
+        named.append(replace(result, sections=tuple(sections)))
+    return named
+
+
+def comparison(results: Sequence[Result]) -> Section | None:
+    """Accuracy against memory, a point an evaluation; None for fewer than two."""
+    known = [(each.sections[0].title, each.outcome) for each in results if each.outcome]
+    if len(known) < 2:
+        return None
+    series = [
+        charts.line(name, [each.megabytes], [each.top1], style="points") for name, each in known
+    ]
+    across = [each.megabytes for _, each in known]
+    levels = dict.fromkeys((each.network, each.float_top1) for _, each in known)
+    # more levels than two would hide the points; the table has them all
+    for network, top1 in levels if len(levels) <= 2 else ():
+        name = f"{network} in float, {top1:.2f} %"
+        series.append(charts.line(name, [min(across), max(across)], [top1, top1], style="line"))
+    figure = charts.curves(
+        "Accuracy against activation memory", "activation memory of one image, MB", "top-1, %",
+        series,
+    )  # fmt: skip
+    columns = ["result", "memory, MB", "top-1, %", "top-1 in float, %"]
+    rows = [[name, each.megabytes, each.top1, each.float_top1] for name, each in known]
+    table = charts.table("Results", columns, rows)
+    return _checked("Comparison", {"tables": [table], "figures": [figure]})

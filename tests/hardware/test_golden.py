@@ -1,0 +1,421 @@
+"""Golden sets: what is in them determines itself, and nothing wrong or half is ever written."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refq import export, kernels, oracle
+from refq.cli import console
+from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
+from refq.hardware import files as exporters
+from refq.hardware.files.array import Array
+from refq.hardware.files.layouts import LAYOUTS, Layout
+from refq.hardware.files.words import Packing
+from refq.hardware.golden import writing
+
+
+def exported(out: Path, *arguments: str) -> dict[str, Any]:
+    assert export.main([*arguments, "--out", str(out)]) == 0
+    manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+    return manifest
+
+
+def stored_as(manifest: dict[str, Any], entry: dict[str, Any]) -> Array:
+    stem = Path(entry["name"].replace("/", "_")).name
+    return Array(
+        stem, tuple(entry["stored_shape"]), tuple(entry["stored_axes"]), entry["bits"],
+        entry["signed"], entry["format"],
+    )  # fmt: skip
+
+
+def read(out: Path, manifest: dict[str, Any]) -> dict[str, np.ndarray]:
+    """{array name, or another of its names: logical codes}."""
+    module, found = exporters.find(manifest["format"]), {}
+    for entry in manifest["arrays"]:
+        array = stored_as(manifest, entry)
+        words = module.read(out / entry["file"], array, Packing(**manifest["packing"]))
+        assert words.codes.size == array.words and not words.unknown.size
+        layout = Layout(manifest["layout"], manifest["tile"])
+        codes = layout.restored(words.codes, tuple(entry["shape"]))
+        digest = hashlib.sha256(np.ascontiguousarray(codes, "<i8").tobytes()).hexdigest()
+        assert digest == entry["codes_sha256"], entry["name"]
+        for name in (entry["name"], *entry["also"]):
+            found[name] = codes
+    return found
+
+
+def fractions(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: entry["frac_bits"]
+        for entry in manifest["arrays"]
+        for name in (entry["name"], *entry["also"])
+    }
+
+
+def across(numbers: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Numbers of kernels or filters, to meet coefficients."""
+    numbers = np.asarray(numbers)
+    return numbers.reshape(*numbers.shape, *(1,) * (like.ndim - numbers.ndim))
+
+
+def check_layer(layer: dict[str, Any], manifest: dict[str, Any], codes: dict[str, Any]) -> None:
+    """A weighted layer's sums, from what the set says alone, in the oracle's arithmetic."""
+    name, attributes = layer["name"], layer["attributes"]
+    x, bias = codes[f"{name}.operand"], codes[f"{name}.bias"] << codes[f"{name}.bias_shift"]
+    declared, how = layer["accumulator"], Accumulator()
+    if declared["bits"]:
+        places = declared["frac_bits"]
+        how = Accumulator(
+            declared["bits"], Overflow(declared["overflow"]), declared["every_mac"],
+            tuple(places) if isinstance(places, list) else places, Rounding(declared["rounding"]),
+        )  # fmt: skip
+    drop = codes.get(f"{name}.accumulator_drop", np.zeros(1, np.int64))
+    drop = np.broadcast_to(drop, bias.shape)
+
+    def sums(weight: np.ndarray, bias: np.ndarray | None, how: Accumulator) -> np.ndarray:
+        if layer["type"] == "Dense":
+            return oracle.dense_integer(x, weight.reshape(len(weight), -1), bias, how, drop)[0]
+        own = {key: tuple(attributes[key]) for key in ("strides", "pads")}
+        return oracle.conv_integer(
+            x, weight, bias, **own, group=attributes["group"], accumulator=how, drop=drop
+        )[0]
+
+    weight = codes[f"{name}.weight"]
+    weight = weight << across(codes[f"{name}.weight_shift"], weight)
+    np.testing.assert_array_equal(codes[f"{name}.sum"], sums(weight, bias, how), err_msg=name)
+    if f"{name}.accumulator" in codes:
+        np.testing.assert_array_equal(
+            codes[f"{name}.accumulator"], sums(weight, None, Accumulator()), err_msg=name
+        )
+
+
+def check_stored(layer: dict[str, Any], manifest: dict[str, Any], codes: dict[str, Any]) -> None:
+    """Rounding and storage of sums, from what the set says alone."""
+    name, stored = layer["name"], layer["stored"]
+    if stored is None:
+        return
+    rounded = codes.get(f"{name}.rounded")
+    shift = codes.get(f"{name}.requantize_shift")
+    if shift is not None:
+        source = layer["inputs"][0] if layer["type"] == "ReLU" else name
+        sums = codes[f"{source}.sum"]
+        if layer["type"] == "ReLU":
+            sums = np.maximum(sums, 0)
+        fmt = FixedPointFormat(stored["bits"], 0, stored["signed"])
+        for c in range(sums.shape[1]):
+            own = int(np.broadcast_to(shift, sums.shape[1])[c])
+            wanted, _ = oracle.requantize(
+                sums[:, c], own, fmt, Rounding(manifest["rounding"]), Overflow(manifest["overflow"])
+            )
+            np.testing.assert_array_equal(rounded[:, c], wanted, err_msg=name)
+    code = stored["code"]
+    if code is None:
+        np.testing.assert_array_equal(codes[f"{name}.code"], codes[f"{name}.value"])
+        return
+    index, value = codes[f"{name}.code"], codes[f"{name}.value"]
+    made = value if rounded is None else rounded
+    maker = name
+    if rounded is None:
+        # a layer that moves codes has the tables of the one that made them
+        while f"{maker}.shift" not in codes and f"{maker}.codebook" not in codes:
+            maker = next(each["inputs"][0] for each in manifest["layers"] if each["name"] == maker)
+    if code["kind"] == "shift":
+        drop = int(codes[f"{maker}.shift"][0])
+        assert drop == code["drop"]
+        wanted = oracle.shift_encode(made, code["bits"], drop, code["nearest"])
+        again = oracle.shift_decode(index, drop)
+    else:
+        wanted = oracle.codebook_encode(made, codes[f"{maker}.thresholds"])
+        again = oracle.codebook_decode(index, codes[f"{maker}.codebook"])
+    np.testing.assert_array_equal(index, wanted, err_msg=name)
+    np.testing.assert_array_equal(value, again, err_msg=name)
+
+
+CASES = {
+    "enq": ("squeezenet1_1", "--scheme", "enq", "--bits-act", "4"),
+    "knq floor": ("alexnet", "--scheme", "knq", "--bits-act", "3", "--assign", "floor"),
+    "wrap": ("squeezenet1_1", "--scheme", "uniform", "--bits-act", "6", "--frac-act", "2",
+             "--overflow", "wrap", "--rounding", "ties-away"),
+    "filters and maps": ("squeezenet1_1", "--scheme", "hybrid", "--granularity", "2D",
+                         "--data-granularity", "map", "--rounding", "to-zero"),
+    "accumulators by kernel": ("squeezenet1_1", "--scheme", "hybrid", "--bits-acc", "16",
+                               "--acc-frac", "kernel", "--acc-rounding", "ties-pos"),
+    "every MAC": ("squeezenet1_1", "--scheme", "hybrid", "--granularity", "4D", "--bits-acc", "13",
+                  "--acc-every-mac", "--acc-overflow", "sat-sym"),
+    "wrapping sums": ("squeezenet1_1", "--scheme", "energy", "--bits-acc", "12",
+                      "--acc-overflow", "wrap", "--low-share", "40"),
+}  # fmt: skip
+
+
+def limited(manifest: dict[str, Any], codes: dict[str, Any]) -> bool:
+    """Whether any sum of a convolution is another than an exact accumulator's."""
+    for layer in manifest["layers"]:
+        if layer["type"] == "Conv":
+            name = layer["name"]
+            weight = codes[f"{name}.weight"]
+            weight = weight << across(codes[f"{name}.weight_shift"], weight)
+            own = {key: tuple(layer["attributes"][key]) for key in ("strides", "pads")}
+            bias = codes[f"{name}.bias"] << codes[f"{name}.bias_shift"]
+            exact, _ = oracle.conv_integer(codes[f"{name}.operand"], weight, bias, **own)
+            drop = codes.get(f"{name}.accumulator_drop", np.zeros(1, np.int64))
+            if (np.abs((exact >> drop.reshape(-1, 1, 1)) - codes[f"{name}.sum"]) > 1).any():
+                return True
+    return False
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_set_determines_itself(case: str, tmp_path: Path) -> None:
+    arguments = (*CASES[case], "--calibrate", "40", "--skip", "3")
+    manifest = exported(tmp_path / "set", *arguments, "--format", "raw")
+    codes = read(tmp_path / "set", manifest)
+    for layer in manifest["layers"]:
+        if layer["accumulator"] is not None:
+            check_layer(layer, manifest, codes)
+        check_stored(layer, manifest, codes)
+    if "--acc-frac" in CASES[case]:
+        assert "conv1.accumulator_drop" in codes
+    elif "--bits-acc" in CASES[case]:
+        assert limited(manifest, codes), "no sum met its accumulator's limits"
+    for entry in manifest["arrays"]:
+        found, half = codes[entry["name"]], 1 << (entry["bits"] - 1)
+        low, high = (-half, half - 1) if entry["signed"] else (0, 2 * half - 1)
+        assert low <= found.min() and found.max() <= high, entry["name"]
+
+
+def test_clustered_sums_are_those_of_their_parts(tmp_path: Path) -> None:
+    manifest = exported(
+        tmp_path / "set", "squeezenet1_1", "--scheme", "clustered", "--granularity", "2D",
+        "--calibrate", "40", "--format", "raw", "--layers", "conv1:fire2/expand3x3",
+    )  # fmt: skip
+    codes = read(tmp_path / "set", manifest)
+    name = "fire2/expand3x3"
+    layer = next(each for each in manifest["layers"] if each["name"] == name)
+    attributes = {key: tuple(layer["attributes"][key]) for key in ("strides", "pads")}
+    x = codes[f"{name}.operand"]
+
+    def sums(stage: str, bias: np.ndarray | None) -> np.ndarray:
+        weight = codes[f"{name}.{stage}"]
+        weight = weight << across(codes[f"{name}.{stage}_shift"], weight)
+        return oracle.conv_integer(x, weight, bias, **attributes)[0]
+
+    base = sums("base", None)
+    residual = sums("residual", codes[f"{name}.bias"] << codes[f"{name}.bias_shift"])
+    np.testing.assert_array_equal(codes[f"{name}.base_sum"], base)
+    np.testing.assert_array_equal(codes[f"{name}.residual_sum"], residual)
+    raised = np.broadcast_to(codes[f"{name}.base_raise"], residual.shape[1])[:, None, None]
+    both = residual + (base[:, codes[f"{name}.labels"]] << raised)
+    np.testing.assert_array_equal(codes[f"{name}.sum"], both)
+
+
+@pytest.mark.parametrize("form", exporters.known())
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_format_and_layout_reads_back(form: str, layout: str, tmp_path: Path) -> None:
+    manifest = exported(
+        tmp_path / "set", "squeezenet1_1", "--scheme", "knq", "--calibrate", "9", "--images", "2",
+        "--layers", "data:fire2/squeeze1x1,pool10", "--format", form, "--layout", layout,
+        "--tile", "5", *(("--lanes", "3") if exporters.find(form).TEXT else ()),
+    )  # fmt: skip
+    codes = read(tmp_path / "set", manifest)
+    shapes = {each["name"]: each["shape"] for each in manifest["layers"]}
+    assert codes["conv1.sum"].shape == (2, *shapes["conv1"])
+    assert codes["pool10.code"].shape == (2, 62)
+    assert {path.name for path in (tmp_path / "set").iterdir()} == {
+        "manifest.json", *manifest["files"],
+    }  # fmt: skip
+
+
+def test_a_cut_has_what_it_reads_and_no_more(tmp_path: Path) -> None:
+    manifest = exported(
+        tmp_path / "set", "vgg16", "--scheme", "enq", "--calibrate", "9", "--layers",
+        "conv2_1:pool2",
+    )  # fmt: skip
+    names = [each["name"] for each in manifest["arrays"] if each["kind"] == "tensor"]
+    assert names == [
+        "pool1.code", "pool1.value", "conv2_1.accumulator", "conv2_1.sum", "relu2_1.rounded",
+        "relu2_1.code", "relu2_1.value", "conv2_2.accumulator", "conv2_2.sum", "relu2_2.rounded",
+        "relu2_2.code", "relu2_2.value", "pool2.code", "pool2.value",
+    ]  # fmt: skip
+    alone = exported(
+        tmp_path / "alone", "vgg16", "--scheme", "enq", "--calibrate", "9", "--layers", "conv2_1",
+        "--stages", "sum,code,weight",
+    )  # fmt: skip
+    assert [each["name"] for each in alone["arrays"]] == [
+        "pool1.code", "conv2_1.weight", "conv2_1.sum", "relu2_1.code",
+    ]  # fmt: skip
+    sums = {each["name"]: each["codes_sha256"] for each in manifest["arrays"]}
+    assert all(each["codes_sha256"] == sums[each["name"]] for each in alone["arrays"])
+
+
+@pytest.mark.parametrize("stage", ["sum", "accumulator"])
+def test_a_cut_may_end_before_a_relu(stage: str, tmp_path: Path) -> None:
+    manifest = exported(
+        tmp_path / "set", "alexnet", "--scheme", "uniform", "--calibrate", "5", "--layers", "conv2",
+        "--stages", stage,
+    )  # fmt: skip
+    assert [each["name"] for each in manifest["arrays"]] == [f"conv2.{stage}"]
+
+
+def test_all_folders_appear_or_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    golden, rtl = tmp_path / "golden", tmp_path / "rtl"
+    arguments = ["alexnet", "--scheme", "enq", "--calibrate", "5", "--out", str(golden)]
+    random = ["--rounding", "stochastic", "--rtl", str(rtl)]
+    assert export.main([*arguments, *random]) == 2
+    assert "rounds at random" in capsys.readouterr().err
+    assert export.main([*arguments, "--c-model", str(golden)]) == 2
+    assert "a folder for each" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_units_of_a_cut_are_its_layers(tmp_path: Path) -> None:
+    rtl = tmp_path / "rtl"
+    arguments = ["alexnet", "--scheme", "knq", "--calibrate", "5", "--layers", "relu1:conv2"]
+    assert export.main([*arguments, "--rtl", str(rtl)]) == 0
+    listed = json.loads((rtl / "layers.json").read_text())
+    tensors = [layer["tensors"] for layer in listed["units"]["qk"]["layers"]]
+    assert tensors == [["relu1"], ["norm1", "pool1"], ["relu2"]]
+
+
+def test_two_exports_are_the_same_bytes(tmp_path: Path) -> None:
+    arguments = ("alexnet", "--scheme", "enq", "--calibrate", "9", "--images", "3")
+    found = []
+    for number, batch in enumerate(("1", "3")):
+        exported(tmp_path / str(number), *arguments, "--batch-size", batch, "--format", "hex")
+        files = sorted((tmp_path / str(number)).iterdir())
+        found.append({path.name: path.read_bytes() for path in files})
+    assert found[0] == found[1]
+
+
+def broken(operation: str) -> Callable[..., Any]:
+    """A kernel whose first result is off by one in its last element."""
+    own = getattr(kernels, operation)
+
+    def off(*args: Any, **how: Any) -> Any:
+        result = own(*args, **how)
+        codes = (result[0] if isinstance(result, tuple) else result).copy()
+        codes.reshape(-1)[-1] += 1
+        return (codes, *result[1:]) if isinstance(result, tuple) else codes
+
+    return off
+
+
+@pytest.mark.parametrize(
+    "operation, network, scheme",
+    [
+        ("conv_integer", "squeezenet1_1", "uniform"), ("dense_integer", "alexnet", "uniform"),
+        ("requantize", "squeezenet1_1", "uniform"), ("max_pool", "squeezenet1_1", "uniform"),
+        ("global_avg_pool_integer", "squeezenet1_1", "uniform"), ("lrn_integer", "alexnet", "knq"),
+        ("shift_encode", "alexnet", "enq"), ("codebook_encode", "alexnet", "knq"),
+        ("codebook_decode", "alexnet", "knq"), ("quantize", "alexnet", "enq"),
+        ("concat", "squeezenet1_1", "uniform"),
+    ],
+)  # fmt: skip
+def test_a_kernel_that_is_wrong_writes_nothing(
+    operation: str, network: str, scheme: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    plan = tmp_path / "plan.json"
+    arguments = [network, "--scheme", scheme, "--calibrate", "9"]
+    assert export.main([*arguments, "--out", str(tmp_path / "good"), "--save-plan", str(plan)]) == 0
+    monkeypatch.setattr(kernels, operation, broken(operation))
+    bad = [network, "--plan", str(plan), "--out", str(tmp_path / "bad")]
+    assert export.main(bad) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "nothing was written" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good", "plan.json"]
+
+
+def test_fused_kernels_that_are_wrong_write_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = writing.forward
+
+    def off(*args: Any, observe: Any, note: Any = None, **how: Any) -> Any:
+        def show(node: Any, tensor: Any) -> None:
+            if note is None and node is not None and node.name == "pool1":
+                tensor = dataclasses.replace(tensor, codes=tensor.codes + 1)
+            observe(node, tensor)
+
+        return own(*args, observe=show, note=note, **how)
+
+    monkeypatch.setattr(writing, "forward", off)
+    out = tmp_path / "set"
+    assert (
+        export.main(["alexnet", "--scheme", "uniform", "--calibrate", "9", "--out", str(out)]) == 1
+    )
+    assert "pool1 by fused kernels" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_export_leaves_nothing(
+    how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, seen = writing._one_image, []
+
+    def second_is_stopped(*args: Any) -> None:
+        seen.append(sorted(path.name for path in tmp_path.iterdir()))
+        if len(seen) == 2:
+            signal.raise_signal(how)
+        own(*args)
+
+    monkeypatch.setattr(writing, "_one_image", second_is_stopped)
+    out = tmp_path / "set"
+    status = export.main(["alexnet", "--scheme", "uniform", "--images", "3", "--out", str(out)])
+    assert status == console.INTERRUPTED
+    # what was under way had another name, and is gone
+    assert seen[1] != ["set"] and len(seen[1]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["--out", "OUT", "--scheme", "float"], "a scheme of integers"),
+        (["--out", "OUT", "--scheme", "tensorflow"], "a scheme of integers"),
+        (["--scheme", "enq"], "--out DIR"),
+        (["--out", "OUT", "--scheme", "enq", "--format", "vhdl"], "one of c, coe, hdf5"),
+        (["--out", "OUT", "--scheme", "enq", "--layout", "CHWN"], "NCHW, NHWC, tiled"),
+        (["--out", "OUT", "--scheme", "enq", "--layers", "conv9"], "one of conv1"),
+        (["--out", "OUT", "--scheme", "enq", "--layers", "conv3:conv1"], "in the network's order"),
+        (["--out", "OUT", "--scheme", "enq", "--stages", "sums"], "one of accumulator"),
+        (["--out", "OUT", "--scheme", "enq", "--lanes", "0"], "1 to 4096"),
+        (["--out", "OUT", "--scheme", "enq", "--lanes", "4"], "a format of text"),
+        (["--out", "OUT", "--scheme", "enq", "--max-bytes", "1000"], "--max-bytes"),
+        (["--out", "OUT", "--scheme", "enq", "--tile", "0"], "1 to 4096"),
+        (["--out", "OUT", "--scheme", "enq", "--byte-order", "middle"], "little or big"),
+        (["--out", "OUT", "--scheme", "enq", "--images", "0"], "1 to "),
+        (["--out", "FULL", "--scheme", "enq"], "a new folder"),
+        (["--out", "no/such/folder", "--scheme", "enq"], "a folder"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    names = {"OUT": str(tmp_path / "out"), "FULL": str(tmp_path / "full")}
+    given = [names.get(each, each) for each in arguments]
+    assert export.main(["alexnet", "--calibrate", "5", *given]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and told in error
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.mark.parametrize("form", ["mem", "hex", "coe", "mif", "raw"])
+def test_sizes_are_known_before(form: str, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    arguments = ["alexnet", "--scheme", "enq", "--calibrate", "5", "--format", form]
+    manifest = exported(out, *arguments)
+    total = sum(each["bytes"] for each in manifest["files"].values())
+    limit = [*arguments, "--out", str(tmp_path / "more"), "--max-bytes"]
+    assert export.main([*limit, str(total)]) == 0
+    assert export.main([*limit[:-2], str(tmp_path / "less"), limit[-1], str(total - 1)]) == 2

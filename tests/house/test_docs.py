@@ -1,0 +1,150 @@
+"""The pages say what the code does: commands, options, keys, links and examples."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import doctest
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from refq import evaluate, export, networks, report, reproduce, schemes, verify
+from refq.results import evaluation as results
+from refq.search import judging
+
+TOP = Path(__file__).parents[2]
+PAGES = sorted((TOP / "docs").glob("*.md"))
+TEXTS = [*PAGES, *TOP.glob("*.md")]
+RUN = "pip install . && python -m refq.evaluate vgg16 --scheme enq"
+TEST = "pip install '.[test]' && python -m pytest -n 2 --dist loadfile"
+
+
+def text(name: str) -> str:
+    return (TOP / name).read_text("utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Contents of the fenced code blocks of that language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [body for tongue, body in found if tongue == language]
+
+
+def options() -> dict[str, argparse.Action]:
+    actions = evaluate.parser()._actions
+    return {name: each for each in actions for name in each.option_strings if name[:2] == "--"}
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """Cells of all table rows of a page by the first word in backquotes."""
+    found = {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        name = re.match(r"`(\S+?)[ `]", cells[0])
+        if line.startswith("|") and name:
+            found[name[1]] = cells[1:]
+    return found
+
+
+def test_readme_gives_the_two_commands() -> None:
+    assert blocks(text("README.md"), "")[:2] == [RUN + "\n", TEST + "\n"]
+
+
+def test_ci_ends_with_the_readmes_test_command() -> None:
+    lines = [line for line in text(".ci/run").splitlines() if line.strip()]
+    assert lines[-1] == TEST.partition(" && ")[2]
+    assert any("pip install" in line and ".[test" in line for line in lines)
+    assert (TOP / ".ci" / "run").stat().st_mode & 0o111, ".ci/run is not executable"
+
+
+def test_index_links_every_page() -> None:
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", text("docs/index.md")))
+    assert linked == {page.name for page in PAGES} - {"index.md"}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_readme_lists_every_room() -> None:
+    listing = blocks(text("README.md"), "")[2]
+    assert len(listing.splitlines()) <= 25
+    for path in (TOP / "refq").iterdir():
+        if not path.name.startswith("_"):
+            name = f"{path.name}/" if path.is_dir() else path.stem
+            assert re.search(rf"(?<!\w){name}", listing), f"no word about {name}"
+
+
+def test_options_are_documented() -> None:
+    page = text("docs/evaluate.md")
+    known = set(options())
+    assert set(re.findall(r"--[a-z][a-z-]*", page)) == known - {"--help"}
+    assert {name for name in rows(page) if name.startswith("--")} == known - {"--help"}
+
+
+@pytest.mark.parametrize("command", [report, reproduce, verify])
+def test_other_commands_options_are_documented(command: ModuleType) -> None:
+    known = {name for each in command.parser()._actions for name in each.option_strings}
+    page = text(f"docs/{command.__name__.rpartition('.')[2]}.md").partition("\n## ")[0]
+    assert {name for name in rows(page) if name.startswith("--")} == known - {"-h", "--help"}
+
+
+def test_options_of_export_are_documented() -> None:
+    # those of plans and images are an evaluation's
+    known = {name for each in export.parser()._actions for name in each.option_strings}
+    own = known - set(options()) - {"-h"} | {"--json"}
+    page = text("docs/export.md")
+    assert {name for name in rows(page) if name.startswith("--")} == own
+
+
+def test_documented_defaults_hold() -> None:
+    documented = rows(text("docs/evaluate.md"))
+    for name, action in options().items():
+        if action.default is not None and action.nargs != 0:  # flags take no value
+            assert documented[name][0] == str(action.default), name
+
+
+def test_names_are_documented() -> None:
+    page = text("docs/evaluate.md")
+    assert f"one of {', '.join(networks.known())}." in " ".join(page.split())
+    for name in schemes.known():
+        assert f"`{name}`" in page, name
+
+
+def test_json_keys_are_documented() -> None:
+    page = text("docs/evaluate.md").partition("## JSON")[2]
+    tree = ast.parse(Path(results.__file__).read_text("utf-8"))
+    (function,) = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "to_json"
+    ]
+    (content,) = [node.value for node in function.body if isinstance(node, ast.Return)]
+    assert isinstance(content, ast.Dict)
+    keys = [key.value for key in content.keys if isinstance(key, ast.Constant)]
+    for key in [*keys, *results.LayerRow.__dataclass_fields__]:
+        assert f"`{key}`" in page, key
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_run(page: Path) -> None:
+    examples = [block for block in blocks(page.read_text("utf-8"), "python") if ">>>" in block]
+    if examples:
+        test = doctest.DocTestParser().get_doctest("\n".join(examples), {}, page.name, None, 0)
+        said: list[str] = []
+        doctest.DocTestRunner().run(test, out=said.append)
+        assert not said, "".join(said)
+
+
+def test_search_keys_are_documented() -> None:
+    page = text("docs/search.md").partition("## Report")[2]
+    source = (TOP / "refq" / "search" / "running.py").read_text("utf-8")
+    keys = re.findall(r'^ {12}"(\w+)":', source, re.MULTILINE)
+    assert len(keys) > 15
+    for key in [*keys, *judging.Passes.__dataclass_fields__]:
+        assert f"`{key}`" in page, key

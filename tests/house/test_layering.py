@@ -1,0 +1,161 @@
+"""The house rules that a reader of the code may rely on, checked on the source text."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+
+# From the ground up: a room imports from floors below its own only. Rooms on one floor do not know
+# each other; inside a room, files may import each other as long as there is no circle. A folder
+# inside a room is a room of its own where it is listed.
+FLOORS = [
+    ["errors", "papers.published"],
+    ["writing", "formats", "results.drawing", "hardware.files"],
+    ["networks", "hardware.c_model"],
+    ["kernels", "oracle", "data", "plans"],
+    ["engine", "importers", "schemes.kmeans"],
+    ["schemes", "hardware.golden", "hardware.rtl"],
+    ["measure", "hardware.diagnosis"],
+    ["results", "search"],
+    ["cli", "papers"],
+    ["evaluate", "verify", "report", "convert"],
+    ["reproduce", "export"],
+    ["__main__"],
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+PACKAGES = {"numpy", "numba", "scipy", "h5py", "tqdm"}
+PRINTING = {"cli", "export", "__main__"}
+NAMELESS = {"utils", "util", "common", "helpers", "helper", "core", "misc"}
+MOST_LINES = 400
+LONGER = {"refq.oracle": 800}  # definitions in a row, one place to look them up
+
+MODULES = {
+    ".".join(path.relative_to(TOP).with_suffix("").parts): path
+    for path in sorted((TOP / "refq").rglob("*.py"))
+}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
+
+
+def room(module: str) -> str:
+    """`kernels` of `refq.kernels.conv`; `__init__` of `refq` itself."""
+    parts = module.split(".")
+    inner = ".".join(parts[1:3])
+    return inner if inner in FLOOR else parts[1] if len(parts) > 1 else "__init__"
+
+
+def imports(module: str) -> list[tuple[ast.stmt, str]]:
+    """Every import of a module, wherever it stands, as (statement, dotted name)."""
+    found: list[tuple[ast.stmt, str]] = []
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            found += [(node, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                deeper = whole in MODULES or f"{whole}.__init__" in MODULES
+                found.append((node, whole if deeper else base))
+    return found
+
+
+def own_imports(module: str) -> set[str]:
+    return {name for _, name in imports(module) if name.split(".")[0] == "refq"}
+
+
+def test_imports_are_absolute() -> None:
+    relative = [
+        f"{module}:{node.lineno}"
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not relative
+
+
+def test_every_module_has_a_floor() -> None:
+    rooms = {room(module) for module in MODULES} - {"__init__", "hardware"}
+    unknown = sorted(rooms - set(FLOOR))
+    assert not unknown, f"give {unknown} a floor in FLOORS and a word in README.md"
+    assert not set(FLOOR) - rooms, "FLOORS names modules that are gone"
+
+
+def test_imports_go_down() -> None:
+    # `refq` itself is below all; a room that nobody placed fails the test before this one
+    floor = {"__init__": -1, **FLOOR}
+    wrong = [
+        f"{module} imports {name}"
+        for module in MODULES
+        for name in own_imports(module)
+        if room(name) != room(module) or room(module) == "__init__"
+        if floor.get(room(name), 0) >= floor.get(room(module), len(FLOORS))
+    ]
+    assert not wrong
+
+
+def test_imports_are_no_circle() -> None:
+    graph = {
+        name: own_imports(name) & MODULES.keys()
+        for name in MODULES
+        # a package's __init__ collects its files for others
+        if not name.endswith("__init__")
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"imports in a circle: {' -> '.join(error.args[1])}")
+
+
+def test_runtime_packages_are_few() -> None:
+    wrong = []
+    for module, tree in TREES.items():
+        for node, name in imports(module):
+            package = name.split(".")[0]
+            if package == "PIL":
+                # an extra: for image files alone, and only once one is met
+                allowed = module.startswith("refq.data.") and node not in tree.body
+            elif package == "matplotlib":
+                # an extra: for figures alone, and only once one is drawn
+                allowed = module.startswith("refq.results.drawing.") and node not in tree.body
+            elif package == "llvmlite":
+                # what Numba compiles with and brings along: for instructions it has no name for
+                allowed = module.startswith("refq.kernels.")
+            else:
+                allowed = package in {"refq", *PACKAGES} or package in sys.stdlib_module_names
+            if not allowed:
+                wrong.append(f"{module}:{node.lineno} imports {name}")
+    assert not wrong
+
+
+def test_only_commands_print() -> None:
+    wrong = []
+    for module in MODULES:
+        if room(module) in PRINTING:
+            continue
+        for node in ast.walk(TREES[module]):
+            prints = isinstance(node, ast.Name) and node.id == "print"
+            stream = (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and (node.value.id, node.attr) in (("sys", "stdout"), ("sys", "stderr"))
+            )
+            if prints or stream:
+                wrong.append(f"{module}:{node.lineno}")
+    assert not wrong
+
+
+def test_modules_are_named_after_what_they_hold() -> None:
+    paths = [*MODULES.values(), *(TOP / "tools").glob("*.py"), *(TOP / "tests").rglob("*.py")]
+    nameless = [path for path in paths if path.stem in NAMELESS or path.parent.name in NAMELESS]
+    assert not nameless, f"say what is inside: {nameless}"
+
+
+def test_files_are_short() -> None:
+    for module, path in MODULES.items():
+        lines, most = len(path.read_text("utf-8").splitlines()), LONGER.get(module, MOST_LINES)
+        assert lines < most, f"{module} has {lines} lines; split it by subject"

@@ -1,0 +1,340 @@
+"""The fused convolutions equal the oracle, on every backend, at every tail and width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numba
+import numpy as np
+import pytest
+
+from refq import oracle
+from refq.errors import OptionError
+from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
+from refq.kernels import fused, maps, planes, rows, tiles, walk
+from refq.networks.layers import NO_PADS, Conv, Pads, output_shape
+
+
+@dataclass(frozen=True)
+class Shape:
+    images: int
+    channels: int
+    height: int
+    width: int
+    outputs: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    pads: Pads = NO_PADS
+    group: int = 1
+
+
+# tails of every block: pixels (16, 32), channels (16, 32), steps (64 bytes), few-channel images
+SHAPES = [
+    Shape(2, 64, 9, 11, 32, (3, 3), pads=(1, 1, 1, 1)),
+    Shape(3, 5, 13, 7, 19, (3, 2), pads=(1, 0, 1, 1)),
+    Shape(2, 24, 15, 10, 36, (5, 3), (2, 2), (2, 1, 2, 1), 2),
+    Shape(2, 6, 7, 9, 33, (2, 4), (3, 2), (0, 2, 1, 1), 3),
+    Shape(1, 3, 23, 21, 17, (11, 11), (4, 4)),
+    Shape(2, 3, 10, 12, 40, (3, 3), pads=(1, 1, 1, 1)),
+    Shape(2, 16, 9, 5, 65, (3, 3), pads=(1, 1, 1, 1)),
+    Shape(5, 96, 3, 1, 70, (1, 1)),
+    Shape(1, 65, 4, 4, 15, (4, 4)),
+    Shape(1, 2, 1, 40, 3, (1, 7), pads=(0, 3, 0, 3)),
+    Shape(1, 8, 5, 6, 16, (1, 1), pads=(2, 2, 2, 2)),
+    Shape(1, 130, 15, 16, 18, (1, 2), (7, 7)),
+    Shape(1, 300, 3, 3, 17, (3, 3), (4, 4), (1, 1, 1, 1)),
+]
+# (activation bits, signed, weight bits)
+WIDTHS = [
+    (2, False, 2), (5, False, 14), (8, False, 8), (9, True, 14), (12, False, 14), (16, False, 15),
+    (16, True, 8), (4, True, 9), (14, True, 14), (13, False, 16), (16, False, 16), (7, False, 16),
+    (14, False, 15), (10, True, 7),
+]  # fmt: skip
+OUT = FixedPointFormat(12, -9, signed=False)
+
+
+@pytest.fixture(params=list(tiles.TOKENS))
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param not in tiles.supported():
+        pytest.skip(f"this CPU has no {request.param}")
+    monkeypatch.setenv(tiles.VARIABLE, request.param)
+    return str(request.param)
+
+
+def random_codes(
+    rng: np.random.Generator, bits: int, signed: bool, shape: tuple[int, ...]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    values = rng.integers(low, high + 1, shape).astype(np.int32)
+    values.reshape(-1)[[0, -1]] = low, high
+    return values, (low, high)
+
+
+def run(
+    x: np.ndarray,
+    span: tuple[int, int],
+    w: np.ndarray,
+    b: np.ndarray,
+    shape: Shape,
+    fmt: FixedPointFormat = OUT,
+    shift: int = 9,
+    rounding: Rounding = Rounding.TIES_EVEN,
+    relu: bool = True,
+    width: int | None = None,
+) -> tuple[np.ndarray, fused.Result, np.ndarray]:
+    """(codes, what was seen, exact sums) of the fused convolution."""
+    layout = maps.Layout(*x.shape, shape.pads)
+    bits = max(span[1] - span[0], 1).bit_length()
+    source = maps.new_map(layout, bits, 0, -span[0])
+    maps.pack(x, source)
+    kernel = fused.prepare(
+        w, b, layout, len(source.planes), span, -span[0], np.zeros_like(b), shape.strides,
+        shape.pads, shape.group,
+    )  # fmt: skip
+    assert kernel is not None
+    assert width != 32 or kernel.largest + (1 << shift) < 2**31
+    width = width or (32 if kernel.largest + (1 << shift) < 2**31 else 64)
+    conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
+    target_layout = maps.Layout(x.shape[0], *output_shape(conv, (x.shape[1:],)), (1, 1, 0, 2))
+    target = maps.new_map(target_layout, fmt.bits, fmt.frac_bits, -fmt.min_code)
+    planes = len(target.planes)
+    ending = rows.ending(0, relu, shift, rounding, fmt, False, None, target.offset, planes, width)
+    assert ending is not None
+    seen = fused.convolve(source, kernel, target, ending)
+    sums = np.zeros(target_layout.size, np.int64)
+    fused.convolve(source, kernel, (target_layout, sums), rows.exact_sums(0))
+    t = target_layout
+    grid = sums[t.first * t.channels :][: t.images * t.rows * t.pitch * t.channels]
+    grid = grid.reshape(t.images, t.rows, t.pitch, t.channels)[:, : t.height, : t.width]
+    return maps.unpack(target), seen, grid.transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_oracle(backend: str, shape: Shape, widths: tuple[int, bool, int]) -> None:
+    rng = np.random.default_rng(5)
+    bits, signed, weight_bits = widths
+    size = (shape.images, shape.channels, shape.height, shape.width)
+    x, span = random_codes(rng, bits, signed, size)
+    inputs = shape.channels // shape.group
+    w, _ = random_codes(rng, weight_bits, True, (shape.outputs, inputs, *shape.kernel))
+    b = rng.integers(-5000, 5000, shape.outputs)
+    sums, _ = oracle.conv_integer(x, w, b, shape.strides, shape.pads, shape.group)
+    wanted, outside = oracle.requantize(oracle.relu(sums), 0, OUT)
+    got, seen, exact = run(x, span, w, b, shape)
+    np.testing.assert_array_equal(exact, sums)
+    np.testing.assert_array_equal(got, wanted)
+    assert seen.outside == outside
+    assert (seen.low, seen.high) == (sums.min(), sums.max())
+
+
+@pytest.mark.parametrize("rounding", [r for r in Rounding if r is not Rounding.STOCHASTIC])
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("relu", [True, False])
+def test_every_rounding(backend: str, rounding: Rounding, width: int, relu: bool) -> None:
+    rng = np.random.default_rng(6)
+    shape = Shape(1, 7, 6, 5, 21, (2, 3))
+    x, span = random_codes(rng, 5, False, (1, 7, 6, 5))
+    w, _ = random_codes(rng, 4, True, (21, 7, 2, 3))
+    b = rng.integers(-9, 9, 21)
+    for shift in (0, 1, 2, 5):
+        fmt = FixedPointFormat(9, -shift, signed=not relu)
+        sums, _ = oracle.conv_integer(x, w, b)
+        values = oracle.relu(sums) if relu else sums
+        wanted, outside = oracle.requantize(values, 0, fmt, rounding)
+        got, seen, _ = run(x, span, w, b, shape, fmt, shift, rounding, relu, width)
+        np.testing.assert_array_equal(got, wanted)
+        assert seen.outside == outside
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_extremes_at_the_deepest_layer(backend: str, sign: int) -> None:
+    """All operands at the ends of their range, K = 25,088 as in VGG's fc6."""
+    depth = 25088
+    x = np.full((2, depth, 1, 1), 4095, np.int32)
+    w = np.full((3, depth, 1, 1), 8191 if sign > 0 else -8192, np.int32)
+    w[1] = np.arange(depth).reshape(-1, 1, 1) % 16384 - 8192
+    b = np.array([1, -1, 0])
+    shape = Shape(2, depth, 1, 1, 3, (1, 1))
+    _, seen, exact = run(x, (0, 4095), w, b, shape, FixedPointFormat(16, -30, False), 30)
+    wanted = (x[:, :, 0, 0].astype(object) @ w[:, :, 0, 0].T.astype(object)) + b
+    np.testing.assert_array_equal(exact[:, :, 0, 0], wanted.astype(np.int64))
+    assert (seen.low, seen.high) == (wanted.min(), wanted.max())
+
+
+@pytest.mark.parametrize("activations", [1, 2, 3])
+@pytest.mark.parametrize("bits", range(2, 23))
+def test_weight_planes_add_up(bits: int, activations: int) -> None:
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    codes = np.append(np.arange(low, high, max(1, (1 << bits) // 65536)), high)
+    recipe = planes.recipe_for(low, high, activations)
+    assert recipe is not None
+    parts = [each.astype(np.int64) for each in planes.weight_planes(codes, recipe)]
+    assert all(a < activations and w < len(parts) for a, w in recipe.passes)
+    if recipe == planes.KARATSUBA:
+        assert activations == 3 and 8 < bits <= 14
+        np.testing.assert_array_equal(parts.pop(), parts[0] + parts[1])
+    else:
+        assert len(parts) == max(1, -(-(bits - 1) // 7))
+    np.testing.assert_array_equal(sum(each << (7 * i) for i, each in enumerate(parts)), codes)
+
+
+def test_three_products_as_far_as_bytes_allow() -> None:
+    edges = np.array([planes.KARATSUBA_LOW, planes.KARATSUBA_HIGH])
+    low, high = int(edges[0]), int(edges[1])
+    assert planes.recipe_for(low, high, 3) == planes.KARATSUBA
+    lower, upper, both = (
+        each.astype(np.int64) for each in planes.weight_planes(edges, planes.KARATSUBA)
+    )
+    np.testing.assert_array_equal(lower + 128 * upper, edges)
+    np.testing.assert_array_equal(both, lower + upper)
+    for span in ((low - 1, high), (low, high + 1)):
+        recipe = planes.recipe_for(*span, 3)
+        assert recipe is not None and recipe != planes.KARATSUBA
+
+
+def test_weights_of_more_than_three_planes_are_left_to_others() -> None:
+    layout = maps.Layout(1, 4, 5, 6, NO_PADS)
+    none = np.zeros(3, np.int64)
+    arguments = (none, layout, 1, (0, 255), 0, none, (1, 1), NO_PADS, 1)
+    assert fused.prepare(np.full((3, 4, 1, 1), 1 << 20), *arguments) is not None
+    assert fused.prepare(np.full((3, 4, 1, 1), 1 << 21), *arguments) is None
+
+
+def test_maps_keep_codes_and_padding() -> None:
+    rng = np.random.default_rng(7)
+    codes = rng.integers(-256, 256, (3, 5, 4, 7)).astype(np.int32)
+    target = maps.new_map(maps.Layout(3, 5, 4, 7, (2, 1, 0, 3)), 9, 0, 256)
+    maps.pack(codes, target)
+    np.testing.assert_array_equal(maps.unpack(target), codes)
+    np.testing.assert_array_equal(maps.unpack(target, slice(1, 3)), codes[:, 1:3])
+    layout = target.layout
+    low, high, both = (plane.astype(np.int64) for plane in target.planes)
+    values = low + 128 * high - 256
+    np.testing.assert_array_equal(both, low + high)
+    # all that is no pixel is zero
+    assert np.count_nonzero(values) == np.count_nonzero(codes)
+    assert layout.first == 2 * layout.pitch + 3
+
+
+@pytest.mark.parametrize("bits", [5, 12])
+def test_max_pool_on_maps(bits: int) -> None:
+    rng = np.random.default_rng(8)
+    codes = rng.integers(0, 1 << bits, (2, 19, 9, 8)).astype(np.int32)
+    source = maps.new_map(maps.Layout(2, 19, 9, 8, (1, 1, 1, 1)), bits, 0)
+    maps.pack(codes, source)
+    for attributes in (((2, 2), (2, 2), NO_PADS), ((3, 2), (2, 1), (1, 0, 1, 1))):
+        wanted = oracle.max_pool(codes, *attributes)
+        layout = maps.Layout(2, 30, *wanted.shape[2:], (0, 2, 1, 0))
+        target = maps.new_map(layout, bits, 0)
+        maps.max_pool(source, target, 4, *attributes)
+        np.testing.assert_array_equal(maps.unpack(target, slice(4, 23)), wanted)
+        assert not maps.unpack(target, slice(0, 4)).any()
+
+
+def test_unknown_backend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tiles.VARIABLE, "gpu")
+    with pytest.raises(OptionError, match="unknown backend in REFQ_BACKEND 'gpu'; expected one of"):
+        tiles.backend()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_microkernels_read_inside_their_map(shape: Shape) -> None:
+    conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
+    source = maps.Layout(shape.images, shape.channels, shape.height, shape.width, shape.pads)
+    inputs = (shape.channels, shape.height, shape.width)
+    target = maps.Layout(shape.images, *output_shape(conv, (inputs,)), NO_PADS)
+    where = walk.pixels(source, target, shape.strides, shape.pads)
+    weights = np.ones((shape.outputs, shape.channels // shape.group, *shape.kernel), np.int32)
+    kernel = fused.prepare(
+        weights, np.zeros(shape.outputs, np.int64), source, 1, (0, 255), 0,
+        np.zeros(shape.outputs, np.int64), shape.strides, shape.pads, shape.group,
+    )  # fmt: skip
+    assert kernel is not None and where.starts.min() >= 0
+    last = int(where.starts.max() + 15 * where.stride + kernel.offsets.max())
+    assert last + tiles.STEP <= source.size
+
+
+def test_sums_beyond_64_bits_are_left_to_the_definition() -> None:
+    layout = maps.Layout(1, 4, 5, 6, NO_PADS)
+    weights, bias = np.full((3, 4, 1, 1), 8191), np.zeros(3, np.int64)
+    arguments = (weights, bias, layout, 3, (0, 4095), 0)
+    some, one = np.full(3, 20), np.array([20, 45, 20])
+    assert fused.prepare(*arguments, some, (1, 1), NO_PADS, 1) is not None
+    assert fused.prepare(*arguments, one, (1, 1), NO_PADS, 1) is None
+
+
+# bits and sign of the output, symmetric saturation, (bits, drop, nearest) of a shift code or the
+# values of a codebook, bits of the sums
+Case = tuple[int, bool, bool, "tuple[int, int, bool] | list[int] | None", int]
+ENDINGS: list[Case] = [
+    (5, True, False, None, 32), (8, False, False, (3, 5, True), 32),
+    (12, False, False, (5, 7, False), 64), (20, False, False, (9, 11, True), 32),
+    (14, True, True, None, 64), (16, False, False, None, 32),
+    (12, False, False, [0, 0, 3, 50, 700, 701, 4000], 32), (9, False, False, [2, 9, 250], 64),
+    (16, False, False, [5, 40000, 65535], 32),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ENDINGS, ids=str)
+def test_every_ending_in_some_channels(backend: str, case: Case) -> None:
+    """ENQ's scale and code, symmetric saturation, and neighbours in a shared map."""
+    rng = np.random.default_rng(9)
+    bits, signed, symmetric, encode, width = case
+    x, span = random_codes(rng, 5, False, (2, 6, 5, 7))
+    w, _ = random_codes(rng, 6, True, (19, 6, 3, 2))
+    w, b = w.astype(np.int8), rng.integers(-4000, 4000, 19)
+    scale, shift, first = 3, 4, 5
+    fmt = FixedPointFormat(bits, -shift, signed)
+    sums, _ = oracle.conv_integer(x << scale, w.astype(np.int32), b)
+    overflow = Overflow.SAT_SYM if symmetric else Overflow.SAT
+    wanted, outside = oracle.requantize(sums, 0, fmt, Rounding.TIES_EVEN, overflow)
+    table, stored_bits, drop = None, bits, 0
+    if isinstance(encode, list):
+        values = np.array(encode, np.int32)
+        wanted = oracle.codebook_decode(oracle.codebook_encode(wanted, values[1:]), values)
+        index = [sum(code >= value for value in encode[1:]) for code in range(1 << bits)]
+        table, encode, stored_bits = values[index], None, encode[-1].bit_length()
+    elif encode:
+        stored_bits, drop, _ = encode
+        wanted = oracle.shift_decode(oracle.shift_encode(wanted, *encode), drop)
+    source = maps.new_map(maps.Layout(*x.shape, NO_PADS), 5, 0, 0, scale)
+    maps.pack(x, source)
+    kernel = fused.prepare(
+        w, b, source.layout, 1, span, 0, np.full_like(b, scale), (1, 1), NO_PADS, 1
+    )  # fmt: skip
+    assert kernel is not None
+    layout = maps.Layout(2, 30, *wanted.shape[2:], (1, 0, 0, 1))
+    target = maps.new_map(layout, stored_bits, 0, -fmt.min_code, drop)
+    for plane in target.planes:
+        plane[:] = 77
+    ending = rows.ending(
+        scale, False, shift, Rounding.TIES_EVEN, fmt, symmetric, encode, target.offset,
+        len(target.planes), width, table,
+    )  # fmt: skip
+    assert ending is not None
+    seen = fused.convolve(source, kernel, target, ending, first)
+    np.testing.assert_array_equal(maps.unpack(target, slice(first, first + 19)), wanted)
+    assert (seen.outside, seen.low, seen.high) == (outside, sums.min(), sums.max())
+    for plane in target.planes:
+        assert np.count_nonzero(plane != 77) <= wanted.size  # and nothing beside it
+        beside = maps.unpack(replace(target, planes=(plane,)), slice(0, first))
+        assert (beside == beside[0, 0, 0, 0]).all()
+
+
+def test_threads_do_not_matter(backend: str) -> None:
+    rng = np.random.default_rng(10)
+    x, span = random_codes(rng, 12, False, (3, 70, 9, 11))
+    w, _ = random_codes(rng, 14, True, (65, 70, 3, 3))
+    shape = Shape(3, 70, 9, 11, 65, (3, 3), pads=(1, 1, 1, 1))
+    results = []
+    before = numba.get_num_threads()
+    try:
+        for threads in (1, before):
+            numba.set_num_threads(threads)
+            results.append(run(x, span, w, np.zeros(65, np.int64), shape))
+    finally:
+        numba.set_num_threads(before)
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][2], results[1][2])
+    assert results[0][1] == results[1][1]
