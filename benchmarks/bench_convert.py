@@ -107,9 +107,17 @@ CASES |= {
     f"ONNX light {name}": ("light.onnx", partial(real_models.light, name=name)) for name in LIGHT
 }
 TORCHVISION = (
-    "alexnet", "googlenet", "resnet50", "resnet101", "resnet152", "squeezenet1_0", "squeezenet1_1",
-    "vgg16", "vgg16_bn", "vgg19",
-)  # fmt: skip
+    "alexnet",
+    "googlenet",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "squeezenet1_0",
+    "squeezenet1_1",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+)
 FRAMEWORKS: dict[str, tuple[str, Callable[[Path], Reference]]] = {
     f"torchvision {name}": ("w.pth", partial(real_models.torchvision, name=name))
     for name in TORCHVISION
@@ -126,8 +134,10 @@ def converted(file: Path, out: Path) -> tuple[str, float, int]:
     code = CONVERT
     done = subprocess.run(
         [sys.executable, "-c", code, str(file), "-o", str(out)],
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(TOP)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+    )
     seconds = time.perf_counter() - began
     if done.returncode:
         raise SystemExit(done.stderr)

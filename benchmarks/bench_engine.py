@@ -72,9 +72,20 @@ def _spin(token, a, b, c, offsets, parts, config, steps, repeats, threads):
         at, panel = a[thread].ctypes.data, b[thread].ctypes.data
         for _ in range(repeats):
             tiles._tiles(
-                token, at, at + 1024, 64, 16, 16, offsets.ctypes.data, parts.ctypes.data, panel,
-                1024 * steps, 64, c[thread].ctypes.data, steps,
-            )  # fmt: skip
+                token,
+                at,
+                at + 1024,
+                64,
+                16,
+                16,
+                offsets.ctypes.data,
+                parts.ctypes.data,
+                panel,
+                1024 * steps,
+                64,
+                c[thread].ctypes.data,
+                steps,
+            )
         tiles._release_tiles(token)
 
 
@@ -105,9 +116,12 @@ def make_plan(
     """A plan of the scheme, calibrated on the images."""
     seen: dict[str, np.ndarray] = {}
     forward(
-        network, weights, None, images[:2],
+        network,
+        weights,
+        None,
+        images[:2],
         observe=lambda node, x: seen.update({node.name if node else "data": x}),
-    )  # fmt: skip
+    )
     scheme, bits, bits_wt = how
     options = schemes.Options(bits_act=bits, bits_wt=bits_wt, bits_image=min(9, max(8, bits)))
     made: Plan = schemes.find(scheme).plan(

@@ -72,22 +72,40 @@ def integer_convolutions(images: int, only: str) -> Iterator[Case]:
             low = -(1 << (weight_bits - 1))
             weights = rng.integers(low, -low, (outputs, channels, window, window), np.int32)
             kernel = fused.prepare(
-                weights, np.zeros(outputs, np.int64), layout, len(source.planes),
-                (0, (1 << bits) - 1), 0, np.zeros(outputs, np.int64), (stride, stride), pads, 1,
-            )  # fmt: skip
+                weights,
+                np.zeros(outputs, np.int64),
+                layout,
+                len(source.planes),
+                (0, (1 << bits) - 1),
+                0,
+                np.zeros(outputs, np.int64),
+                (stride, stride),
+                pads,
+                1,
+            )
             assert kernel is not None
             shift = bits + weight_bits
             width = 32 if kernel.largest + (1 << shift) < 2**31 else 64
             ending = rows.ending(
-                0, True, shift, Rounding.TIES_EVEN, FixedPointFormat(bits, 0, False), False, None,
-                0, len(target.planes), width,
-            )  # fmt: skip
+                0,
+                True,
+                shift,
+                Rounding.TIES_EVEN,
+                FixedPointFormat(bits, 0, False),
+                False,
+                None,
+                0,
+                len(target.planes),
+                width,
+            )
             operations = 2 * images * outputs * side * side * channels * window * window
             for backend in tiles.supported():
                 yield Case(
-                    name, backend, operations,
+                    name,
+                    backend,
+                    operations,
                     lambda s=source, k=kernel, t=target, e=ending: fused.convolve(s, k, t, e),
-                )  # fmt: skip
+                )
 
 
 def float_convolutions(images: int, only: str) -> Iterator[Case]:
@@ -111,9 +129,11 @@ def float_convolutions(images: int, only: str) -> Iterator[Case]:
         )
         operations = 2 * images * outputs * side * side * channels * window * window
         yield Case(
-            name, "", operations,
+            name,
+            "",
+            operations,
             lambda s=source, k=kernel, t=target: floats.convolve(s, k, t, 0, True),
-        )  # fmt: skip
+        )
 
 
 def others(images: int, only: str) -> Iterator[Case]:
@@ -124,13 +144,14 @@ def others(images: int, only: str) -> Iterator[Case]:
     codes, _ = kernels.quantize(x, fmt)
     for rounding in (Rounding.TIES_EVEN, Rounding.TIES_AWAY, Rounding.STOCHASTIC):
         yield Case(
-            f"quantize, {rounding.name}", "", x.size,
-            lambda r=rounding: kernels.quantize(x, fmt, r),
-        )  # fmt: skip
+            f"quantize, {rounding.name}", "", x.size, lambda r=rounding: kernels.quantize(x, fmt, r)
+        )
         yield Case(
-            f"requantize, {rounding.name}", "", x.size,
+            f"requantize, {rounding.name}",
+            "",
+            x.size,
             lambda r=rounding: kernels.requantize(codes, 3, fmt, r),
-        )  # fmt: skip
+        )
     pool = {"kernel_shape": (2, 2), "strides": (2, 2)}
     yield Case("max_pool 2x2", "", x.size, lambda: kernels.max_pool(codes, **pool))
     yield Case("lrn 5", "", x.size, lambda: kernels.lrn(x, 5, 1e-4, 0.75, 1.0))
@@ -139,20 +160,21 @@ def others(images: int, only: str) -> Iterator[Case]:
         source = maps.new_map(layout, bits, 0)
         target = maps.new_map(maps.Layout(images, 64, 56, 56, NO_PADS), bits, 0)
         yield Case(
-            f"max_pool 2x2 on maps, {bits} bits", "", x.size,
+            f"max_pool 2x2 on maps, {bits} bits",
+            "",
+            x.size,
             lambda s=source, t=target: maps.max_pool(s, t, 0, (2, 2), (2, 2), NO_PADS),
-        )  # fmt: skip
+        )
     weights = rng.integers(-8192, 8192, (256, 256, 3, 3), np.int32)
     wide = rng.integers(0, 4096, (1, 256, 28, 28), np.int32)
     for bits in (32, 24, 40):
         kept = Accumulator(bits, every_mac=True)
         yield Case(
-            f"conv 12b x 14b, {bits}-bit accumulator checked at every MAC, 256 to 256 at 28", "",
+            f"conv 12b x 14b, {bits}-bit accumulator checked at every MAC, 256 to 256 at 28",
+            "",
             2 * 256 * 28 * 28 * 256 * 9,
-            lambda a=kept: kernels.conv_integer(
-                wide, weights, pads=(1, 1, 1, 1), accumulator=a
-            ),
-        )  # fmt: skip
+            lambda a=kept: kernels.conv_integer(wide, weights, pads=(1, 1, 1, 1), accumulator=a),
+        )
 
 
 def measure(cases: Sequence[Case], rounds: int) -> list[dict[str, Any]]:

@@ -42,9 +42,7 @@ def parser() -> argparse.ArgumentParser:
         help="what weights do not tell of the network, as centred=true; may be given again",
     )
     parser.add_argument(
-        "--preprocessing",
-        choices=sorted(RULES),
-        help="how images were prepared, if not as usual",
+        "--preprocessing", choices=sorted(RULES), help="how images were prepared, if not as usual"
     )
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON; - is stdout")
     return parser
@@ -67,9 +65,13 @@ def _convert(options: argparse.Namespace) -> int:
     writing.check_apart(**{"FILE": str(options.file), "--out": str(options.out), "--json": listed})
     writing.check_writable(str(options.out), listed)
     report = converting.convert(
-        read(options.file), options.file, options.out, options.network, options.preprocessing,
+        read(options.file),
+        options.file,
+        options.out,
+        options.network,
+        options.preprocessing,
         dict(options.parameter),
-    )  # fmt: skip
+    )
     if options.json == "-":
         console.tell(json.dumps(report.to_json(), indent=1))
         return 0

@@ -89,10 +89,18 @@ def open_inputs(arguments: argparse.Namespace) -> Inputs:
     if wanted < 1:
         raise OptionError(f"--calibrate {wanted}", "1 or more images")
     return Inputs(
-        network, weights, "bundled" if arguments.weights is None else source, preprocessing,
-        dataset, calibration, start, stop, min(wanted, len(calibration)),
-        _batch_size(arguments, network), oracle if arguments.ops == "oracle" else kernels,
-    )  # fmt: skip
+        network,
+        weights,
+        "bundled" if arguments.weights is None else source,
+        preprocessing,
+        dataset,
+        calibration,
+        start,
+        stop,
+        min(wanted, len(calibration)),
+        _batch_size(arguments, network),
+        oracle if arguments.ops == "oracle" else kernels,
+    )
 
 
 def _bundled_weights(name: str) -> Path:
@@ -177,9 +185,12 @@ def gather_statistics(
 ) -> Statistics | None:
     """What the scheme wants to know of the calibration images; None for nothing."""
     source = Source(
-        inputs.network, inputs.weights, inputs.calibration_batches, inputs.ops,
+        inputs.network,
+        inputs.weights,
+        inputs.calibration_batches,
+        inputs.ops,
         lambda what: telling(inputs.calibration_images, what),
-    )  # fmt: skip
+    )
     return gather(scheme, options, source)
 
 
@@ -205,9 +216,17 @@ def run_search(
     with tqdm(desc="search", unit="list", leave=False, disable=None) as progress:
         try:
             found = search.run(
-                inputs.network, inputs.weights, scheme, statistics, options, data,
-                inputs.preprocessing, settings, inputs.ops, lambda trial: progress.update(1),
-            )  # fmt: skip
+                inputs.network,
+                inputs.weights,
+                scheme,
+                statistics,
+                options,
+                data,
+                inputs.preprocessing,
+                settings,
+                inputs.ops,
+                lambda trial: progress.update(1),
+            )
         except KeyboardInterrupt:
             rest = "; the journal resumes it" if settings.journal else ""
             raise KeyboardInterrupt(f"interrupted during the search{rest}") from None
@@ -227,9 +246,15 @@ def evaluate(arguments: argparse.Namespace) -> Report:
     total = inputs.stop - inputs.start
     with bar(total, "evaluate") as progress:
         measurement = measure(
-            inputs.network, inputs.weights, plan, inputs.test_batches(), inputs.ops,
-            progress.update, keep, inputs.start,
-        )  # fmt: skip
+            inputs.network,
+            inputs.weights,
+            plan,
+            inputs.test_batches(),
+            inputs.ops,
+            progress.update,
+            keep,
+            inputs.start,
+        )
     if measurement.images == 0:
         raise KeyboardInterrupt
     if arguments.save_plan and plan is not None:

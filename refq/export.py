@@ -112,11 +112,7 @@ def _main(arguments: argparse.Namespace) -> int:
 
 
 def _filled(
-    folder: Path,
-    arguments: argparse.Namespace,
-    inputs: Inputs,
-    subject: Subject,
-    form: Form,
+    folder: Path, arguments: argparse.Namespace, inputs: Inputs, subject: Subject, form: Form
 ) -> tuple[dict[str, Any], float]:
     """A golden set in a folder: (its manifest, seconds of writing)."""
     if not subject.listed:
@@ -183,9 +179,15 @@ def _subject(
         )
     own = quantize_weights(inputs.network, inputs.weights, plan)
     return Subject(
-        inputs.network, inputs.weights, own, plan, chosen, stages,
-        inputs.stop - inputs.start, inputs.start,
-    )  # fmt: skip
+        inputs.network,
+        inputs.weights,
+        own,
+        plan,
+        chosen,
+        stages,
+        inputs.stop - inputs.start,
+        inputs.start,
+    )
 
 
 def _about(inputs: Inputs) -> dict[str, Any]:

@@ -481,10 +481,12 @@ def avg_pool(
 ) -> np.ndarray:
     grid = _windows(x.astype(np.float64), kernel_shape, strides, pads, ceil_mode)
     means = [
-        [cells.sum(axis=2) / (count if count_include_pad else cells.shape[2])
-         for cells, count in line]
+        [
+            cells.sum(axis=2) / (count if count_include_pad else cells.shape[2])
+            for cells, count in line
+        ]
         for line in grid
-    ]  # fmt: skip
+    ]
     return _on_grid(means).astype(np.float32)
 
 
@@ -552,8 +554,9 @@ def global_avg_pool_integer(
 def _neighbours(channels: int, size: int) -> list[range]:
     """Channels that each channel's sum of squares runs over (ONNX LRN)."""
     reach_down, reach_up = (size - 1) // 2, math.ceil((size - 1) / 2)
-    return [range(max(0, c - reach_down), min(channels - 1, c + reach_up) + 1)
-            for c in range(channels)]  # fmt: skip
+    return [
+        range(max(0, c - reach_down), min(channels - 1, c + reach_up) + 1) for c in range(channels)
+    ]
 
 
 def lrn(

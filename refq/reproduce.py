@@ -169,16 +169,28 @@ def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
         widths = scheme.SEARCHED if isinstance(scheme.SEARCHED, range) else range(0)
         parts = [name, arguments.metric, f"{delta:g}", str(inputs.calibration_images)]
         settings = search.Settings(
-            delta=delta, widths=widths, images=inputs.calibration_images,
-            metric=arguments.metric, strategy=strategy or scheme.SEARCH,
-            at_once=inputs.batch_size, step=STEP,
+            delta=delta,
+            widths=widths,
+            images=inputs.calibration_images,
+            metric=arguments.metric,
+            strategy=strategy or scheme.SEARCH,
+            at_once=inputs.batch_size,
+            step=STEP,
             journal=place(*parts, *([strategy] if strategy else [])),
-        )  # fmt: skip
+        )
         with tqdm(desc="search", unit="list", leave=False, disable=None) as bar:
             found = search.run(
-                inputs.network, inputs.weights, scheme, statistics, options, inputs.calibration,
-                inputs.preprocessing, settings, inputs.ops, lambda trial: bar.update(1),
-            )  # fmt: skip
+                inputs.network,
+                inputs.weights,
+                scheme,
+                statistics,
+                options,
+                inputs.calibration,
+                inputs.preprocessing,
+                settings,
+                inputs.ops,
+                lambda trial: bar.update(1),
+            )
         content = found.to_json()
         passes = content["passes"]
         note = (
@@ -192,11 +204,16 @@ def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
         return content, note
 
     return Study(
-        inputs.network, inputs.weights,
+        inputs.network,
+        inputs.weights,
         kept(inputs.calibration_batches, size * inputs.calibration_images),
         kept(inputs.test_batches, size * (inputs.stop - inputs.start)),
-        options, ranks, Journal(place(), identity), find, progress,
-    )  # fmt: skip
+        options,
+        ranks,
+        Journal(place(), identity),
+        find,
+        progress,
+    )
 
 
 if __name__ == "__main__":

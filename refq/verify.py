@@ -52,9 +52,13 @@ def _main(arguments: argparse.Namespace) -> int:
     known = golden.load(Path(arguments.golden), not arguments.no_hash)
     entries = chosen(known, arguments.layers)
     asked = Asked(
-        arguments.format, arguments.layout, arguments.tile, arguments.lanes,
-        arguments.lane_order, arguments.byte_order,
-    )  # fmt: skip
+        arguments.format,
+        arguments.layout,
+        arguments.tile,
+        arguments.lanes,
+        arguments.lane_order,
+        arguments.byte_order,
+    )
     device = open_device(Path(arguments.device), known, asked)
     found = sources(device, entries, known)
     compared = {source.entry.name for source in found}

@@ -104,10 +104,15 @@ def _sums() -> Iterator[Case]:
     yield "dense", {"x": real(3, 40), "w": real(7, 40)}
     yield "dense", {"x": real(9, 21), "w": real(4, 21)}
     for accumulator in ACCUMULATORS[:7]:
-        yield "dense_integer", {
-            "x": codes(3, 4, 5, 2, signed=False), "w": codes(7, 40, bits=9),
-            "b": RNG.integers(-(2**15), 2**15, 7), "accumulator": accumulator,
-        }  # fmt: skip
+        yield (
+            "dense_integer",
+            {
+                "x": codes(3, 4, 5, 2, signed=False),
+                "w": codes(7, 40, bits=9),
+                "b": RNG.integers(-(2**15), 2**15, 7),
+                "accumulator": accumulator,
+            },
+        )
 
 
 def _saturations() -> Iterator[Case]:
@@ -116,12 +121,15 @@ def _saturations() -> Iterator[Case]:
     for bits, wide in ((32, 16), (31, 15), (12, 7), (2, 2), (32, 20), (40, 20)):
         for overflow in (Overflow.SAT, Overflow.SAT_SYM):
             for outputs, columns in ((3, 7), (5, 33)):
-                yield "conv_integer", {
-                    "x": codes(2, 3, 3, columns, bits=wide, signed=bits != 31),
-                    "w": codes(outputs, 3, 3, 2, bits=wide),
-                    "b": RNG.integers(-(1 << (bits - 1)), 1 << (bits - 1), outputs),
-                    "accumulator": Accumulator(bits, overflow, every_mac=True),
-                }  # fmt: skip
+                yield (
+                    "conv_integer",
+                    {
+                        "x": codes(2, 3, 3, columns, bits=wide, signed=bits != 31),
+                        "w": codes(outputs, 3, 3, 2, bits=wide),
+                        "b": RNG.integers(-(1 << (bits - 1)), 1 << (bits - 1), outputs),
+                        "accumulator": Accumulator(bits, overflow, every_mac=True),
+                    },
+                )
 
 
 def _narrowed() -> Iterator[Case]:
@@ -132,15 +140,27 @@ def _narrowed() -> Iterator[Case]:
             continue
         for overflow in Overflow:
             for every_mac in (False, True):
-                yield "conv_integer", {
-                    "x": codes(2, 3, 4, 7, bits=6), "w": codes(5, 3, 3, 2, bits=5),
-                    "b": RNG.integers(-(2**11), 2**11, 5), "drop": drop,
-                    "accumulator": Accumulator((9, 15, 8, 12, 6), overflow, every_mac, 0, rounding),
-                }  # fmt: skip
-        yield "dense_integer", {
-            "x": codes(3, 4, 5, bits=5), "w": codes(7, 20, bits=6), "drop": np.arange(7),
-            "accumulator": Accumulator(9, Overflow.SAT, True, 0, rounding),
-        }  # fmt: skip
+                yield (
+                    "conv_integer",
+                    {
+                        "x": codes(2, 3, 4, 7, bits=6),
+                        "w": codes(5, 3, 3, 2, bits=5),
+                        "b": RNG.integers(-(2**11), 2**11, 5),
+                        "drop": drop,
+                        "accumulator": Accumulator(
+                            (9, 15, 8, 12, 6), overflow, every_mac, 0, rounding
+                        ),
+                    },
+                )
+        yield (
+            "dense_integer",
+            {
+                "x": codes(3, 4, 5, bits=5),
+                "w": codes(7, 20, bits=6),
+                "drop": np.arange(7),
+                "accumulator": Accumulator(9, Overflow.SAT, True, 0, rounding),
+            },
+        )
 
 
 def _hybrid() -> Iterator[Case]:
@@ -153,11 +173,15 @@ def _hybrid() -> Iterator[Case]:
         halves = RNG.integers(-300, 300, (7, 3, 2, 5)) * step
         yield "quantize_grid", {"x": halves, "grid": grid}
     for accumulator in (Accumulator(), *(Accumulator(17, overflow) for overflow in Overflow)):
-        yield "add_limited", {
-            "sums": RNG.integers(-(2**16), 2**16, (2, 3, 5, 4)),
-            "more": RNG.integers(-(2**16), 2**16, (2, 3, 5, 4)), "accumulator": accumulator,
-            "drop": np.array([0, 2, 1]),
-        }  # fmt: skip
+        yield (
+            "add_limited",
+            {
+                "sums": RNG.integers(-(2**16), 2**16, (2, 3, 5, 4)),
+                "more": RNG.integers(-(2**16), 2**16, (2, 3, 5, 4)),
+                "accumulator": accumulator,
+                "drop": np.array([0, 2, 1]),
+            },
+        )
     for shape in ((7,), (7, 3)):
         affine = AffineGrid(4, RNG.normal(0, 1, shape), RNG.uniform(0.1, 0.5, shape))
         yield "round_affine", {"x": real(7, 3, 2, 5), "grid": affine}
@@ -166,10 +190,16 @@ def _hybrid() -> Iterator[Case]:
     wide = RNG.integers(-(2**30), 2**30, (3, 5, 2, 7))
     for fmt in FORMATS[:4]:
         for modes in _modes():
-            yield "requantize_maps", {
-                "codes": wide, "frac_bits": 22, "fmt": fmt, "drops": np.array([0, 3, 1, 9, 0]),
-                **modes,
-            }  # fmt: skip
+            yield (
+                "requantize_maps",
+                {
+                    "codes": wide,
+                    "frac_bits": 22,
+                    "fmt": fmt,
+                    "drops": np.array([0, 3, 1, 9, 0]),
+                    **modes,
+                },
+            )
 
 
 def _pools() -> Iterator[Case]:
@@ -181,15 +211,27 @@ def _pools() -> Iterator[Case]:
             both = {**attributes, "count_include_pad": include}
             yield "avg_pool", {"x": real(2, 3, 8, 11), **both}
             for modes in _modes():
-                yield "avg_pool_integer", {
-                    "x": codes(2, 3, 8, 11), "frac_bits": 4,
-                    "fmt": FixedPointFormat(9, 6), **both, **modes,
-                }  # fmt: skip
+                yield (
+                    "avg_pool_integer",
+                    {
+                        "x": codes(2, 3, 8, 11),
+                        "frac_bits": 4,
+                        "fmt": FixedPointFormat(9, 6),
+                        **both,
+                        **modes,
+                    },
+                )
     for rounding in Rounding:  # a divisor beyond 32 bits
-        yield "avg_pool_integer", {
-            "x": codes(2, 3, 8, 11, bits=30), "frac_bits": 30, "fmt": FixedPointFormat(9, -9),
-            "kernel_shape": (3, 5), "rounding": rounding,
-        }  # fmt: skip
+        yield (
+            "avg_pool_integer",
+            {
+                "x": codes(2, 3, 8, 11, bits=30),
+                "frac_bits": 30,
+                "fmt": FixedPointFormat(9, -9),
+                "kernel_shape": (3, 5),
+                "rounding": rounding,
+            },
+        )
     for fmt in FORMATS:
         yield "global_avg_pool_integer", {"x": codes(3, 4, 5, 7), "frac_bits": 7, "fmt": fmt}
     yield "global_avg_pool", {"x": real(3, 4, 5, 7)}
@@ -203,24 +245,31 @@ def _channels() -> Iterator[Case]:
         (1, 1.0, True),
     ):
         attributes = {
-            "size": size, "alpha": 1e-2, "beta": beta, "bias": 1.5, "per_window": per_window
-        }  # fmt: skip
+            "size": size,
+            "alpha": 1e-2,
+            "beta": beta,
+            "bias": 1.5,
+            "per_window": per_window,
+        }
         yield "lrn", {"x": real(2, 7, 3, 5), **attributes}
         for fmt in FORMATS[:4]:
-            yield "lrn_integer", {
-                "x": codes(2, 7, 3, 5), "frac_bits": 5, "fmt": fmt, **attributes
-            }  # fmt: skip
+            yield "lrn_integer", {"x": codes(2, 7, 3, 5), "frac_bits": 5, "fmt": fmt, **attributes}
     yield "lrn", {"x": real(2, 7, 3, 5), "size": 5, "beta": 0.6}
     yield "softmax", {"x": real(3, 5)}
     yield "softmax", {"x": real(3, 5, 2, 4)}
     for frac_bits in (-2, 0, 7, 12):
-        yield "softmax_integer", {
-            "x": codes(3, 6, 2, 4), "frac_bits": frac_bits,
-            "fmt": FixedPointFormat(8, 8, signed=False),
-        }  # fmt: skip
-    yield "softmax_integer", {
-        "x": codes(4, 5, bits=24), "frac_bits": 18, "fmt": FixedPointFormat(16, 15)
-    }  # fmt: skip
+        yield (
+            "softmax_integer",
+            {
+                "x": codes(3, 6, 2, 4),
+                "frac_bits": frac_bits,
+                "fmt": FixedPointFormat(8, 8, signed=False),
+            },
+        )
+    yield (
+        "softmax_integer",
+        {"x": codes(4, 5, bits=24), "frac_bits": 18, "fmt": FixedPointFormat(16, 15)},
+    )
 
 
 def _rest() -> Iterator[Case]:
@@ -238,9 +287,10 @@ def _rest() -> Iterator[Case]:
         yield "add", {"arrays": [codes(2, 3, 4, 5), codes(2, 3, 4, 5)], "shifts": shifts}
     for drop in (0, 1, 3, 7):
         for nearest in (True, False):
-            yield "shift_encode", {
-                "codes": codes(5, 40, signed=False), "bits": 5, "drop": drop, "nearest": nearest
-            }  # fmt: skip
+            yield (
+                "shift_encode",
+                {"codes": codes(5, 40, signed=False), "bits": 5, "drop": drop, "nearest": nearest},
+            )
         yield "shift_decode", {"index": codes(5, 4, bits=5, signed=False), "drop": drop}
     for thresholds in ([], [7], [0, 0, 1, 1, 5, 90, 90, 2047, 4095], range(-9, 4097, 129)):
         table = np.array(thresholds, np.int64)
@@ -313,6 +363,13 @@ def _rounded() -> Iterator[Case]:
 
 
 CASES: list[Case] = [
-    *_fixed(), *_sums(), *_saturations(), *_narrowed(), *_hybrid(), *_pools(), *_channels(),
-    *_rest(), *_rounded(),
-]  # fmt: skip
+    *_fixed(),
+    *_sums(),
+    *_saturations(),
+    *_narrowed(),
+    *_hybrid(),
+    *_pools(),
+    *_channels(),
+    *_rest(),
+    *_rounded(),
+]

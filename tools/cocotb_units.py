@@ -89,10 +89,16 @@ def main(golden: str, rtl: str) -> int:
     build = Path(rtl) / "cocotb"
     runner.build(sources=sources, hdl_toplevel="refq_units", build_dir=build, always=True)
     results = runner.test(
-        test_module=Path(__file__).stem, hdl_toplevel="refq_units", build_dir=build,
-        test_dir=build, extra_env={GOLDEN: os.path.abspath(golden), RTL: os.path.abspath(rtl),
-                                   "PYTHONPATH": str(Path(__file__).parent)},
-    )  # fmt: skip
+        test_module=Path(__file__).stem,
+        hdl_toplevel="refq_units",
+        build_dir=build,
+        test_dir=build,
+        extra_env={
+            GOLDEN: os.path.abspath(golden),
+            RTL: os.path.abspath(rtl),
+            "PYTHONPATH": str(Path(__file__).parent),
+        },
+    )
     return 1 if "<failure" in Path(results).read_text() else 0
 
 

@@ -38,8 +38,17 @@ STUCK = 30  # seconds until a process is ended that nothing can interrupt
 MEMORY = 4 << 30
 GROWTH = 256  # MB that one input may take; the network's arrays have 2
 # what Python tells of code that runs; importing has happened before the first input
-ALARMS = {"exec", "compile", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn",
-          "pickle.find_class", "socket.connect", "import"}  # fmt: skip
+ALARMS = {
+    "exec",
+    "compile",
+    "os.system",
+    "subprocess.Popen",
+    "os.exec",
+    "os.posix_spawn",
+    "pickle.find_class",
+    "socket.connect",
+    "import",
+}
 EXTREMES = [0, 1, 2**7, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1]
 
 
@@ -111,11 +120,7 @@ def alarm(watching: list[bool], own: set[str]) -> Callable[[str, tuple[object, .
         place = arguments[0] if event == "open" else None
         elsewhere = (
             isinstance(place, (str, bytes))
-            and not {
-                os.fsdecode(place),
-                os.path.dirname(os.fsdecode(place)),
-            }
-            & own
+            and not {os.fsdecode(place), os.path.dirname(os.fsdecode(place))} & own
         )
         if event in ALARMS or elsewhere:
             raise CodeRan(f"{event} {arguments[:1]}")

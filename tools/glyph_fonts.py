@@ -38,8 +38,15 @@ urw-base35 vollkorn yanone-kaffeesatz yrsa-rasa
 PACKAGES = tuple(f"fonts-{name}" for name in _NAMES.split())
 
 # Faces that hold all characters but draw something else, or nobody could read.
-EXCLUDED = ("OCRBE", "OCRBX", "D050000L", "StandardSymbolsPS", "LinBiolinum_K", "Joscelyn",
-            "femkeklaver")  # fmt: skip
+EXCLUDED = (
+    "OCRBE",
+    "OCRBX",
+    "D050000L",
+    "StandardSymbolsPS",
+    "LinBiolinum_K",
+    "Joscelyn",
+    "femkeklaver",
+)
 FAINT = ("Hairline", "Thin")
 # Letters whose small form is not a smaller capital: alike, they betray a font of capitals only.
 TELLTALE = "ABDEFGHQRT"

@@ -143,9 +143,15 @@ def run(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     jobs = [
         Job("test", 1, counts[0], out / "glyphs_test.h5", families(held_out), arguments.seed),
-        Job("calibration", 2, counts[1], out / "glyphs_calibration.h5", families(held_out),
-            arguments.seed),
-    ]  # fmt: skip
+        Job(
+            "calibration",
+            2,
+            counts[1],
+            out / "glyphs_calibration.h5",
+            families(held_out),
+            arguments.seed,
+        ),
+    ]
     if arguments.train_file:
         jobs.append(
             Job("train", 3, counts[2], arguments.train_file, families(train), arguments.seed)

@@ -187,9 +187,10 @@ def _found(asked: str | None) -> str:
         if path:
             return path
     raise OptionError(
-        f"no program {' or '.join(names)}", "Yosys",
+        f"no program {' or '.join(names)}",
+        "Yosys",
         "install Debian's package yosys, or pip install '.[synthesis]'",
-    )  # fmt: skip
+    )
 
 
 def _version(yosys: str) -> str:
@@ -311,24 +312,48 @@ def _print(version: str, figures: Sequence[Figures], ratios: Sequence[Mapping[st
     print(f"{version}, cells of {LIBRARY.name}; area in NAND2 equivalents, depth in cells\n")
     lines = [("unit", "layers", "rule", "reading", "cells", "area", "depth")]
     lines += [
-        (each.unit.upper(), each.layers, each.rule, each.reading, f"{each.cells}",
-         f"{each.area:.0f}", f"{each.depth}")
+        (
+            each.unit.upper(),
+            each.layers,
+            each.rule,
+            each.reading,
+            f"{each.cells}",
+            f"{each.area:.0f}",
+            f"{each.depth}",
+        )
         for each in figures
-    ]  # fmt: skip
+    ]
     _aligned(lines, 4)
     print("\nbeside Table V: areas, and depths beside the paper's delays\n")
-    heading = ("ratio", "rule", "reading", "ENQ's layers", "area", "paper", "difference", "depth",
-               "paper's delay")  # fmt: skip
+    heading = (
+        "ratio",
+        "rule",
+        "reading",
+        "ENQ's layers",
+        "area",
+        "paper",
+        "difference",
+        "depth",
+        "paper's delay",
+    )
     _aligned(
         [heading]
         + [
-            (each["ratio"], each["rule"], each["reading"], each["enq_layers"],
-             _number(each["area"]), _number(each["paper_area"]), _number(each["difference"], "+"),
-             _number(each["depth"]), _number(each["paper_delay"]))
+            (
+                each["ratio"],
+                each["rule"],
+                each["reading"],
+                each["enq_layers"],
+                _number(each["area"]),
+                _number(each["paper_area"]),
+                _number(each["difference"], "+"),
+                _number(each["depth"]),
+                _number(each["paper_delay"]),
+            )
             for each in ratios
         ],
         4,
-    )  # fmt: skip
+    )
 
 
 def _number(value: float | None, sign: str = "") -> str:

@@ -51,9 +51,14 @@ class Model(nn.Module):
             layer, shape, bias = node.layer, network.shapes[node.inputs[0]], gain is None
             if isinstance(layer, Conv):
                 self.layers[node.name] = nn.Conv2d(
-                    shape[0], layer.out_channels, layer.kernel, layer.strides, _equal_pads(node),
-                    groups=layer.group, bias=bias,
-                )  # fmt: skip
+                    shape[0],
+                    layer.out_channels,
+                    layer.kernel,
+                    layer.strides,
+                    _equal_pads(node),
+                    groups=layer.group,
+                    bias=bias,
+                )
                 self.norms[node.name] = nn.BatchNorm2d(layer.out_channels)
             elif isinstance(layer, Dense):
                 self.layers[node.name] = nn.Linear(math.prod(shape), layer.out_features, bias)

@@ -36,11 +36,12 @@ def to_onnx(network: Network, weights: Weights) -> onnx.ModelProto:
         _add(network, weights, node, nodes, constants)
     image: list[str | int | None] = ["N", *network.input_shape]
     graph = helper.make_graph(
-        nodes, network.name,
+        nodes,
+        network.name,
         [helper.make_tensor_value_info("data", TensorProto.FLOAT, image)],
         [helper.make_tensor_value_info(network.output, TensorProto.FLOAT, None)],
         constants,
-    )  # fmt: skip
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
 
 
@@ -58,9 +59,13 @@ def _add(
     match layer:
         case Conv():
             make(
-                "Conv", [*inputs, f"{name}.weight", f"{name}.bias"], kernel_shape=layer.kernel,
-                strides=layer.strides, pads=layer.pads, group=layer.group,
-            )  # fmt: skip
+                "Conv",
+                [*inputs, f"{name}.weight", f"{name}.bias"],
+                kernel_shape=layer.kernel,
+                strides=layer.strides,
+                pads=layer.pads,
+                group=layer.group,
+            )
         case Dense():
             make("Flatten", inputs, f"{name}.flat")
             make("Gemm", [f"{name}.flat", f"{name}.weight", f"{name}.bias"], transB=1)
@@ -83,9 +88,12 @@ def _add(
         case Subsample():
             before, after = layer.channels
             slicing = {
-                "start": [0, 0], "end": [2**31, 2**31], "axes": [2, 3], "steps": layer.strides,
+                "start": [0, 0],
+                "end": [2**31, 2**31],
+                "axes": [2, 3],
+                "steps": layer.strides,
                 "pads": [0, before, 0, 0, 0, after, 0, 0],
-            }  # fmt: skip
+            }
             for part, numbers in slicing.items():
                 array = np.array(numbers, np.int64)
                 constants.append(numpy_helper.from_array(array, f"{name}.{part}"))

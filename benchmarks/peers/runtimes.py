@@ -30,9 +30,14 @@ def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
         onnx.save(model, source)
         q.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         q.quantize_static(
-            str(prepared), str(target), Reader(), quant_format=q.QuantFormat.QDQ,
-            per_channel=True, activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8,
-        )  # fmt: skip
+            str(prepared),
+            str(target),
+            Reader(),
+            quant_format=q.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=q.QuantType.QUInt8,
+            weight_type=q.QuantType.QInt8,
+        )
         return onnx.load(target)
 
 

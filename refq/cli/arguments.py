@@ -102,23 +102,55 @@ def add_plan(out: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 
 HYBRID_ALONE = (
-    *hybrid_arguments.SHARED, *hybrid_arguments.LOW, *hybrid_arguments.ENERGY,
+    *hybrid_arguments.SHARED,
+    *hybrid_arguments.LOW,
+    *hybrid_arguments.ENERGY,
     *hybrid_arguments.CLUSTERED,
-)  # fmt: skip
+)
 # options that a plan already answers
 IN_PLAN = (
-    "scheme", "bits_act", "frac_act", "bits_wt", "bits_image", "bits_acc", "acc_overflow",
-    "acc_every_mac", "acc_rounding", "rounding", "overflow", "assign", "qm", "kmeans",
-    "kmeans_iterations", "no_saturate", "coverage", "distribution", "allocate", "kappa",
-    *HYBRID_ALONE, "bits_fc", "numbers", "device", "mode", "delta", "seed",
-)  # fmt: skip
+    "scheme",
+    "bits_act",
+    "frac_act",
+    "bits_wt",
+    "bits_image",
+    "bits_acc",
+    "acc_overflow",
+    "acc_every_mac",
+    "acc_rounding",
+    "rounding",
+    "overflow",
+    "assign",
+    "qm",
+    "kmeans",
+    "kmeans_iterations",
+    "no_saturate",
+    "coverage",
+    "distribution",
+    "allocate",
+    "kappa",
+    *HYBRID_ALONE,
+    "bits_fc",
+    "numbers",
+    "device",
+    "mode",
+    "delta",
+    "seed",
+)
 
 
 # options that only a search reads
 IN_SEARCH = (
-    "metric", "search", "objective", "search_bits", "search_images", "confidence",
-    "search_memory", "step", "journal",
-)  # fmt: skip
+    "metric",
+    "search",
+    "objective",
+    "search_bits",
+    "search_images",
+    "confidence",
+    "search_memory",
+    "step",
+    "journal",
+)
 
 
 HYBRID = ("hybrid", "energy", "clustered")
@@ -132,9 +164,21 @@ PAPER_A = ("frac_act", "bits_image", "assign", "qm", *KNQ_ALONE, *CLNQ_ALONE, *S
 PAPER_B = (*HYBRID_ALONE, *SIMULATED_ALONE)
 # what float32 simulations by another's rules leave no choice of
 INTEGERS_ALONE = (
-    "frac_act", "bits_image", "bits_acc", "acc_overflow", "acc_every_mac", "acc_rounding",
-    "rounding", "overflow", "assign", "qm", *KNQ_ALONE, *CLNQ_ALONE, *HYBRID_ALONE, "coverage",
-)  # fmt: skip
+    "frac_act",
+    "bits_image",
+    "bits_acc",
+    "acc_overflow",
+    "acc_every_mac",
+    "acc_rounding",
+    "rounding",
+    "overflow",
+    "assign",
+    "qm",
+    *KNQ_ALONE,
+    *CLNQ_ALONE,
+    *HYBRID_ALONE,
+    "coverage",
+)
 # options of numbers that a scheme does not read
 UNREAD = {
     "float": IN_PLAN[1:],
@@ -142,13 +186,17 @@ UNREAD = {
     "enq": (*KNQ_ALONE, *CLNQ_ALONE, *PAPER_B),
     "knq": ("qm", *CLNQ_ALONE, *PAPER_B),
     "clnq": ("frac_act", "assign", "qm", *KNQ_ALONE, "coverage", *PAPER_B),
-    "hybrid": (*PAPER_A, *hybrid_arguments.LOW, *hybrid_arguments.ENERGY,
-               *hybrid_arguments.CLUSTERED),
+    "hybrid": (
+        *PAPER_A,
+        *hybrid_arguments.LOW,
+        *hybrid_arguments.ENERGY,
+        *hybrid_arguments.CLUSTERED,
+    ),
     "energy": (*PAPER_A, "granularity", *hybrid_arguments.CLUSTERED),
     "clustered": (*PAPER_A, *hybrid_arguments.ENERGY),
     "ristretto": (*INTEGERS_ALONE, "mode"),
     "tensorflow": (*INTEGERS_ALONE, *RISTRETTO_ALONE, "seed"),
-}  # fmt: skip
+}
 
 
 def check_options(arguments: argparse.Namespace) -> None:

@@ -22,9 +22,15 @@ Amount = TypeVar("Amount", int, float)
 
 # options that the schemes below read, and those of each scheme alone
 SHARED = (
-    "granularity", "data_granularity", "formats", "bits_bias", "unsigned", "acc_frac", "float_data",
+    "granularity",
+    "data_granularity",
+    "formats",
+    "bits_bias",
+    "unsigned",
+    "acc_frac",
+    "float_data",
     "only",
-)  # fmt: skip
+)
 ENERGY = ("threshold", "low_share", "experiment")
 CLUSTERED = ("clusters",)
 LOW = ("bits_low",)
@@ -99,9 +105,11 @@ def accumulator(arguments: argparse.Namespace, network: Network) -> Accumulator 
     # layers that are not named have the 32 bits of paper B's C-model
     width = (32 if named else None) if bits is None else bits
     return Accumulator(
-        width, parse_overflow(arguments.acc_overflow), arguments.acc_every_mac,
+        width,
+        parse_overflow(arguments.acc_overflow),
+        arguments.acc_every_mac,
         rounding=parse_rounding(arguments.acc_rounding),
-    )  # fmt: skip
+    )
 
 
 def per_layer(

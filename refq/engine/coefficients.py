@@ -161,9 +161,13 @@ def _layer(
     made = IntegerLayer(
         _narrow(codes).reshape(weight.shape),
         shifted_left(bias_codes, own - entry.bias.frac_bits, node.name).astype(np.int64),
-        int(kept.max()), own - top, drop, kept.max() - kept, entry.accumulator,
+        int(kept.max()),
+        own - top,
+        drop,
+        kept.max() - kept,
+        entry.accumulator,
         parts.split(entry.accumulator, own, weight.shape[1:]) if parts else None,
-    )  # fmt: skip
+    )
     _check_raised(made, plan.tensors[node.inputs[0]].format, node.name)
     return made
 
@@ -272,18 +276,17 @@ class _Parts:
         rest = shifted_left(self.residual.codes, top - self.residual.top, name)
         return base.astype(np.int64) + rest, top
 
-    def split(
-        self,
-        accumulator: Accumulator,
-        own: np.ndarray,
-        shape: tuple[int, ...],
-    ) -> Split:
+    def split(self, accumulator: Accumulator, own: np.ndarray, shape: tuple[int, ...]) -> Split:
         own_base, drop = _declared(self.base.top, accumulator)
         return Split(
-            self.base.codes.reshape(-1, *shape), self.residual.codes.reshape(-1, *shape),
-            self.labels, own_base - self.base.top, drop, own - self.residual.top,
+            self.base.codes.reshape(-1, *shape),
+            self.residual.codes.reshape(-1, *shape),
+            self.labels,
+            own_base - self.base.top,
+            drop,
+            own - self.residual.top,
             own - own_base[self.labels],
-        )  # fmt: skip
+        )
 
 
 def base_kernels(weight: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -161,8 +161,11 @@ class FusedSteps:
         outside = adding.add_maps(
             (sources[0].map, sources[1].map),
             (max(places) - places[0], max(places) - places[1]),
-            target.map, target.place.first, target.shape[1], ending,
-        )  # fmt: skip
+            target.map,
+            target.place.first,
+            target.shape[1],
+            ending,
+        )
         return replace(target, outside=outside)
 
     def _weighted(self, node: Node, source: Stored, result: Node, relu: bool) -> Any:
@@ -198,9 +201,18 @@ class FusedSteps:
             case Codebook():
                 table = stored_values(entry)
         ending = rows.ending(
-            int(scale[0]), relu, int(shift[0]), self.plan.rounding, entry.format, symmetric,
-            shifted, target.map.offset, len(target.map.planes), width, table,
-        )  # fmt: skip
+            int(scale[0]),
+            relu,
+            int(shift[0]),
+            self.plan.rounding,
+            entry.format,
+            symmetric,
+            shifted,
+            target.map.offset,
+            len(target.map.planes),
+            width,
+            table,
+        )
         assert ending is not None  # _fuses has asked
         if np.ptp(scale) or np.ptp(shift):
             ending = rows.by_channel(ending, kernel.bias, scale, shift, self.plan.rounding)
@@ -288,9 +300,19 @@ class FusedSteps:
                 codes = codes.reshape(-1, *shape)
             like = next((known for at, known in own.panels.items() if at[:3] == grid), None)
             own.panels[key] = fused.prepare(
-                codes, own.bias, layout, len(read.planes), (low, high), read.offset,
-                read.scale + own.align, strides, pads, group, isinstance(node.layer, Dense), like,
-            )  # fmt: skip
+                codes,
+                own.bias,
+                layout,
+                len(read.planes),
+                (low, high),
+                read.offset,
+                read.scale + own.align,
+                strides,
+                pads,
+                group,
+                isinstance(node.layer, Dense),
+                like,
+            )
         found: fused.Kernel | None = own.panels[key]
         return found
 

@@ -117,14 +117,21 @@ class FusedFloatSteps:
         key = (node.name, layout.pitch, layout.channels)
         if key not in self.weights.workspace:
             self.weights.workspace[key] = floats.prepare(
-                self.weights.weight[node.name], self.weights.bias[node.name], layout,
-                layer.strides, layer.pads, layer.group,
-            )  # fmt: skip
+                self.weights.weight[node.name],
+                self.weights.bias[node.name],
+                layout,
+                layer.strides,
+                layer.pads,
+                layer.group,
+            )
         target = self._target(result.name)
         floats.convolve(
-            source.place.map, self.weights.workspace[key], target.place.map, target.place.first,
+            source.place.map,
+            self.weights.workspace[key],
+            target.place.map,
+            target.place.first,
             relu,
-        )  # fmt: skip
+        )
         return target
 
     def _target(self, name: str) -> Mapped:

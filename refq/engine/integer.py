@@ -215,9 +215,7 @@ class IntegerSteps:
         """Rounding, overflow, and the place in the stochastic sequence of a tensor's elements."""
         per_image = like.size // max(1, like.shape[0])
         seed = zlib.crc32(name.encode()) ^ (self.plan.seed << 32)
-        return (
-            self.plan.rounding, self.plan.overflow, seed % 2**64, self.first_image * per_image,
-        )  # fmt: skip
+        return (self.plan.rounding, self.plan.overflow, seed % 2**64, self.first_image * per_image)
 
     def _stored(self, node: Node, tensor: Tensor) -> Tensor:
         """A tensor as the plan keeps it: requantized and encoded, unless it is so already."""
@@ -235,9 +233,12 @@ class IntegerSteps:
             )
         self._note(node.name, "rounded", codes)
         return dataclasses.replace(
-            tensor, codes=encoded(codes, entry, self.ops), frac_bits=entry.format.frac_bits,
-            stored=entry, outside=outside,
-        )  # fmt: skip
+            tensor,
+            codes=encoded(codes, entry, self.ops),
+            frac_bits=entry.format.frac_bits,
+            stored=entry,
+            outside=outside,
+        )
 
     def _sum(self, inputs: Sequence[Tensor]) -> Tensor:
         """Operands brought to the largest F by exact left shifts, then added (contract 4)."""
@@ -258,9 +259,14 @@ class IntegerSteps:
         rounding, overflow, seed, _ = self.modes(node.name, x.codes)
         outputs = math.prod(output_shape(layer, (x.codes.shape[1:],)))
         codes, outside = operation(
-            x.codes, **arguments, **attributes, rounding=rounding, overflow=overflow, seed=seed,
+            x.codes,
+            **arguments,
+            **attributes,
+            rounding=rounding,
+            overflow=overflow,
+            seed=seed,
             offset=self.first_image * outputs,
-        )  # fmt: skip
+        )
         self._note(node.name, "rounded", codes)
         return Tensor(encoded(codes, entry, self.ops), entry.format.frac_bits, entry, outside)
 

@@ -103,8 +103,10 @@ class AffineGrid:
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         if self.mean.ndim not in (1, 2) or self.mean.shape != self.step.shape:
-            raise FormatError(f"means and steps of shape {self.mean.shape}, {self.step.shape}",
-                              "(O,) or (O, I) of both")  # fmt: skip
+            raise FormatError(
+                f"means and steps of shape {self.mean.shape}, {self.step.shape}",
+                "(O,) or (O, I) of both",
+            )
         usable = np.isfinite(self.mean).all() and np.isfinite(self.step).all()
         if not (usable and (self.step > 0).all()):
             raise FormatError("means or steps that are no numbers", "finite means, positive steps")

@@ -26,9 +26,16 @@ from refq.importers.contents import Contents, one_line
 
 # those with a magic number first; protobuf has none
 FORMATS: tuple[ModuleType, ...] = (
-    torch_zip, torch_legacy, matconvnet, matconvnet_hdf5, caffe_hdf5, keras, safetensors_, onnx_,
+    torch_zip,
+    torch_legacy,
+    matconvnet,
+    matconvnet_hdf5,
+    caffe_hdf5,
+    keras,
+    safetensors_,
+    onnx_,
     caffe,
-)  # fmt: skip
+)
 HEAD = 4096
 
 

@@ -28,9 +28,19 @@ MOST = 100_000  # arrays or layers of a file; ResNet-152 has about a thousand
 DEEPEST = 32  # parts within parts
 # what Python, NumPy and h5py raise where bytes make no sense
 MALFORMED = (
-    OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError,
-    EOFError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)

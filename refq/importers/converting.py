@@ -107,9 +107,17 @@ def convert(
     trunk = () if found.network.parameters["top"] else (TRUNK,)
     notes = (*contents.notes, *found.notes, *trunk, *preparing.notes(contents, rule))
     return Report(
-        file.name, contents.form, found.network.name, dict(found.network.parameters), prepared,
-        chosen, digest, tuple(rows), ignored, notes,
-    )  # fmt: skip
+        file.name,
+        contents.form,
+        found.network.name,
+        dict(found.network.parameters),
+        prepared,
+        chosen,
+        digest,
+        tuple(rows),
+        ignored,
+        notes,
+    )
 
 
 def _layers(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from refq.importers.contents import Step, Window
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.networks.layers import (  # fmt: skip
+from refq.networks.layers import (
     LRN,
     Add,
     AvgPool,

@@ -20,9 +20,13 @@ from refq.networks.layers import Shape
 
 FORM = "Keras weights (HDF5)"
 ROLES = {
-    "kernel": "weight", "bias": "bias", "gamma": "gamma", "beta": "beta",
-    "moving_mean": "mean", "moving_variance": "variance",
-}  # fmt: skip
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "gamma",
+    "beta": "beta",
+    "moving_mean": "mean",
+    "moving_variance": "variance",
+}
 # of Normalization, which is adapted to the images and stands before the network
 PREPARING = {"mean", "variance", "count"}
 # paths of Keras 3 that are of training, and no layer's
@@ -179,8 +183,10 @@ def _roles(layer: str, arrays: Mapping[str, h5py.Dataset]) -> tuple[str, ...]:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """conv2d before conv2d_1 before conv2d_10."""
-    return [(int(part or 0), "") if part.isdecimal() and len(part) < 10 else (0, part)
-            for part in re.split(r"(\d+)", name)]  # fmt: skip
+    return [
+        (int(part or 0), "") if part.isdecimal() and len(part) < 10 else (0, part)
+        for part in re.split(r"(\d+)", name)
+    ]
 
 
 def _turned(role: str, tensor: Tensor) -> Tensor:

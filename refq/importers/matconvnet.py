@@ -29,9 +29,17 @@ from refq.importers.contents import (
 FORM = "MatConvNet network (MAT version 5)"
 MATRIX, COMPRESSED, INT8, UINT8, UINT16, INT32, UINT32, UTF8, UTF16 = 14, 15, 1, 2, 4, 5, 6, 16, 17
 NUMBERS = {
-    1: "i1", 2: "u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 9: "<f8", 12: "<i8",
+    1: "i1",
+    2: "u1",
+    3: "<i2",
+    4: "<u2",
+    5: "<i4",
+    6: "<u4",
+    7: "<f4",
+    9: "<f8",
+    12: "<i8",
     13: "<u8",
-}  # fmt: skip
+}
 CELL, STRUCT, CHAR, DOUBLE, UINT64 = 1, 2, 4, 6, 15
 HEADER = 128
 DENSEST = 64  # times that compressed elements may be smaller

@@ -52,9 +52,10 @@ def contents(variables: Mapping[str, Value], form: str) -> Contents:
         form = f"{form}, DagNN"
     else:
         raise refuse(
-            "no network in the file", "the fields layers (SimpleNN) or layers and params (DagNN)",
+            "no network in the file",
+            "the fields layers (SimpleNN) or layers and params (DagNN)",
             "save it with save('-struct', 'net')",
-        )  # fmt: skip
+        )
     mean = _mean(variables)
     return Contents("matconvnet", form, units, tuple(order), mean=mean)
 

@@ -65,13 +65,19 @@ def _matconvnet_googlenet(network: Network, layers: list[str]) -> Iterator[Names
     """imagenet-googlenet-dag: icp1 to icp9."""
     stages = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
     parts = {
-        "1x1": "out0", "3x3_reduce": "reduction1", "3x3": "out1", "5x5_reduce": "reduction2",
-        "5x5": "out2", "pool_proj": "out3",
-    }  # fmt: skip
+        "1x1": "out0",
+        "3x3_reduce": "reduction1",
+        "3x3": "out1",
+        "5x5_reduce": "reduction2",
+        "5x5": "out2",
+        "pool_proj": "out3",
+    }
     first = {
-        "conv1/7x7_s2": "conv1", "conv2/3x3_reduce": "reduction2", "conv2/3x3": "conv2",
+        "conv1/7x7_s2": "conv1",
+        "conv2/3x3_reduce": "reduction2",
+        "conv2/3x3": "conv2",
         "loss3/classifier": "cls3_fc",
-    }  # fmt: skip
+    }
     named = {}
     for layer in layers:
         stage, _, part = layer.removeprefix("inception_").partition("/")
@@ -121,9 +127,13 @@ def _torch_squeezenet(network: Network, layers: list[str]) -> Iterator[Names]:
 
 def _torch_googlenet(network: Network, layers: list[str]) -> Iterator[Names]:
     branches = {
-        "1x1": "branch1", "3x3_reduce": "branch2.0", "3x3": "branch2.1", "5x5_reduce": "branch3.0",
-        "5x5": "branch3.1", "pool_proj": "branch4.1",
-    }  # fmt: skip
+        "1x1": "branch1",
+        "3x3_reduce": "branch2.0",
+        "3x3": "branch2.1",
+        "5x5_reduce": "branch3.0",
+        "5x5": "branch3.1",
+        "pool_proj": "branch4.1",
+    }
     first = {"conv1/7x7_s2": "conv1", "conv2/3x3_reduce": "conv2", "conv2/3x3": "conv3"}
     named: dict[str, tuple[str, ...]] = {}
     for layer in layers:
@@ -150,9 +160,11 @@ def _torch_resnet(network: Network, layers: list[str]) -> Iterator[Names]:
     """torchvision's; and the CIFAR-10 ones with layer1.0.conv1, bn1 and linear or fc."""
     if "fc1000" in layers or "res2a_branch1" in layers:
         parts = {
-            "branch1": ("downsample.0", "downsample.1"), "branch2a": ("conv1", "bn1"),
-            "branch2b": ("conv2", "bn2"), "branch2c": ("conv3", "bn3"),
-        }  # fmt: skip
+            "branch1": ("downsample.0", "downsample.1"),
+            "branch2a": ("conv1", "bn1"),
+            "branch2b": ("conv2", "bn2"),
+            "branch2c": ("conv3", "bn3"),
+        }
         named: dict[str, tuple[str, ...]] = {"conv1": ("conv1", "bn1"), "fc1000": ("fc",)}
         for layer, stage, index, branch in _blocks(network, layers):
             prefix = f"layer{stage - 1}.{index}"
@@ -181,8 +193,9 @@ def _keras_resnet(network: Network, layers: list[str]) -> Iterator[Names]:
         return
     parts = {"branch1": 0, "branch2a": 1, "branch2b": 2, "branch2c": 3}
     named: dict[str, tuple[str, ...]] = {
-        "conv1": ("conv1_conv", "conv1_bn"), "fc1000": ("predictions",)
-    }  # fmt: skip
+        "conv1": ("conv1_conv", "conv1_bn"),
+        "fc1000": ("predictions",),
+    }
     for layer, stage, index, branch in _blocks(network, layers):
         own = f"conv{stage}_block{index + 1}_{parts[branch]}"
         named[layer] = (f"{own}_conv", f"{own}_bn")

@@ -188,9 +188,10 @@ def _tensor(
             raw = each
         elif each.number == 13 or (each.number == 14 and each.value):
             raise refuse(
-                f"{own or name}: values in another file", "all values in the model",
+                f"{own or name}: values in another file",
+                "all values in the model",
                 "save it with onnx.save and save_as_external_data=False",
-            )  # fmt: skip
+            )
     name = name or own
     if kind in INTEGERS:
         if raw is not None and raw.end - raw.begin <= 1 << 10:

@@ -104,8 +104,9 @@ def _normalised(unit: Unit, node: Any, known: Sequence[Tensor | None]) -> Unit:
     if node.attributes.get("training_mode") or node.attributes.get("spatial") == 0:
         raise refuse(
             f"{unit.name}: a normalisation in training mode, or of single pixels",
-            "one by the stored means", "export after model.eval()",
-        )  # fmt: skip
+            "one by the stored means",
+            "export after model.eval()",
+        )
     if "mean" in unit.arrays:
         raise refuse(f"{unit.name}: two normalisations behind each other", "one")
     roles = ("gamma", "beta", "mean", "variance")

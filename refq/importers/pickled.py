@@ -19,16 +19,41 @@ MOST_BYTES = 16 << 20
 MOST_WORK = 1_000_000
 LONGEST_KEY = 100
 STORAGES = {
-    "FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2",
-    "BFloat16Storage": "bfloat16", "LongStorage": "<i8", "IntStorage": "<i4",
-    "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?",
-}  # fmt: skip
-DTYPES = {"float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
-          "bool", "float", "double", "half", "long", "int"}  # fmt: skip
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+DTYPES = {
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "bool",
+    "float",
+    "double",
+    "half",
+    "long",
+    "int",
+}
 CALLS = {
-    "collections OrderedDict", "torch Size", "torch._utils _rebuild_tensor",
-    "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter",
-}  # fmt: skip
+    "collections OrderedDict",
+    "torch Size",
+    "torch._utils _rebuild_tensor",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+}
 
 
 @dataclass(frozen=True)
@@ -82,10 +107,26 @@ _MARK = object()
 _CONSTANT: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _NEW: dict[str, Any] = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
 _VALUES = {
-    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
-    "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE",
-    "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
-}  # fmt: skip
+    "INT",
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "LONG",
+    "LONG1",
+    "LONG4",
+    "FLOAT",
+    "BINFLOAT",
+    "STRING",
+    "BINSTRING",
+    "SHORT_BINSTRING",
+    "UNICODE",
+    "BINUNICODE",
+    "SHORT_BINUNICODE",
+    "BINUNICODE8",
+    "BINBYTES",
+    "SHORT_BINBYTES",
+    "BINBYTES8",
+}
 
 
 def load(data: mmap.mmap | bytes, begin: int = 0) -> tuple[Any, int]:
@@ -232,9 +273,10 @@ def _called(name: str, arguments: tuple[Any, ...]) -> Any:
         storage, offset, shape, strides = arguments[:4]
         if len(arguments) > 6 and arguments[6]:
             raise refuse(
-                "a tensor whose sign or conjugate is still to be taken", "its values",
+                "a tensor whose sign or conjugate is still to be taken",
+                "its values",
                 "save tensor.resolve_neg() or tensor.resolve_conj()",
-            )  # fmt: skip
+            )
         numbers = (offset, *_of(shape, tuple), *_of(strides, tuple))
         if len(shape) != len(strides) or len(shape) > 8:
             raise refuse("a tensor with other than as many strides as sizes")

@@ -14,9 +14,7 @@ from refq.importers.pickled import Storage, Strided
 
 ROLES = {"weight": "weight", "bias": "bias", "running_mean": "mean", "running_var": "variance"}
 # the trained values first, then their running averages
-WRAPPERS = (
-    "state_dict", "model_state_dict", "model", "net", "ema", "state_dict_ema", "model_ema",
-)  # fmt: skip
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema", "state_dict_ema", "model_ema")
 # of the images, by which a model prepares them itself
 PREPARING = {"mean", "std", "pixel_mean", "pixel_std"}
 FLOATS = {"<f4", "<f8", "<f2", "bfloat16"}
@@ -51,8 +49,9 @@ def _lazy(name: str, view: Strided, read: Callable[[Storage], np.ndarray]) -> Te
     if math.prod(shape) > view.storage.numel:
         raise refuse(
             f"{name}: {math.prod(shape):,} values, of which {view.storage.numel:,} are stored",
-            "a tensor of its own values", "save tensor.contiguous()",
-        )  # fmt: skip
+            "a tensor of its own values",
+            "save tensor.contiguous()",
+        )
     last = view.offset + sum((size - 1) * step for size, step in zip(shape, view.strides))
     if last >= view.storage.numel:
         raise refuse(f"{name}: a tensor that reaches beyond its storage")

@@ -22,12 +22,7 @@ from refq.kernels.pool import (
 )
 from refq.kernels.rounded import round_values
 from refq.kernels.softmax import softmax, softmax_integer
-from refq.kernels.storage import (
-    codebook_decode,
-    codebook_encode,
-    shift_decode,
-    shift_encode,
-)
+from refq.kernels.storage import codebook_decode, codebook_encode, shift_decode, shift_encode
 
 __all__ = [
     "add",

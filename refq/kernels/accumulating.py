@@ -118,9 +118,16 @@ def keep_sums(sums: np.ndarray, own: Limits, overflow: Overflow) -> int:
     """Brings int64 sums (N, O, ...) into their accumulators in place; returns the overflows."""
     flat = sums.reshape(*sums.shape[:2], -1)
     outside: int = _keep(
-        flat, own.low, own.high, own.bits, own.drop, own.always, own.even, own.negative,
+        flat,
+        own.low,
+        own.high,
+        own.bits,
+        own.drop,
+        own.always,
+        own.even,
+        own.negative,
         overflow is Overflow.WRAP,
-    )  # fmt: skip
+    )
     return outside
 
 

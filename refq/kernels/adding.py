@@ -50,10 +50,30 @@ def _gather(line, low, high, at, count, radix, offset, left):
 
 @njit(cache=True, nogil=True, parallel=True)
 def _add(
-    low_a, high_a, where_a, code_a, low_b, high_b, where_b, code_b,
-    low, high, both, where, radix, offset,
-    images, height, width, channels, relu, terms, bounds, index, table,
-):  # fmt: skip
+    low_a,
+    high_a,
+    where_a,
+    code_a,
+    low_b,
+    high_b,
+    where_b,
+    code_b,
+    low,
+    high,
+    both,
+    where,
+    radix,
+    offset,
+    images,
+    height,
+    width,
+    channels,
+    relu,
+    terms,
+    bounds,
+    index,
+    table,
+):
     outside = 0
     # rows in one piece where their pixels lie side by side in all three maps
     whole = where_a[3] == channels and where_b[3] == channels and where[3] == channels
@@ -96,9 +116,13 @@ def _where(own: Map, first: int) -> tuple[int, ...]:
 
 
 def add_maps(
-    sources: tuple[Map, Map], shifts: tuple[int, int],
-    target: Map, first: int, channels: int, ending: Ending,
-) -> int:  # fmt: skip
+    sources: tuple[Map, Map],
+    shifts: tuple[int, int],
+    target: Map,
+    first: int,
+    channels: int,
+    ending: Ending,
+) -> int:
     """Writes stored codes of the sum of two maps into channels of another; how many were outside.
 
     Operands are whole maps; first, channels: which channels of the target. shifts: how far left
@@ -118,9 +142,20 @@ def add_maps(
         half, largest = (1 << index_drop) >> 1 if nearest else 0, (1 << bits) - 1
     table = np.empty(0, np.int32) if ending.table is None else ending.table
     outside: int = _add(
-        *one, *two, *target.three(), _where(target, first), target.radix, target.offset,
-        layout.images, layout.height, layout.width, channels, ending.relu,
-        (ending.drop, always, even, negative), (ending.low, ending.high),
-        (half, index_drop, largest), table,
-    )  # fmt: skip
+        *one,
+        *two,
+        *target.three(),
+        _where(target, first),
+        target.radix,
+        target.offset,
+        layout.images,
+        layout.height,
+        layout.width,
+        channels,
+        ending.relu,
+        (ending.drop, always, even, negative),
+        (ending.low, ending.high),
+        (half, index_drop, largest),
+        table,
+    )
     return outside

@@ -37,7 +37,10 @@ def energies(reference: np.ndarray, codes: np.ndarray, frac_bits: int) -> tuple[
     signal, noise = np.empty(rows), np.empty(rows)
     flat = np.ascontiguousarray(reference).reshape(rows, -1)
     _energies(
-        flat, np.ascontiguousarray(codes).reshape(rows, -1), math.ldexp(1.0, -frac_bits),
-        signal, noise,
-    )  # fmt: skip
+        flat,
+        np.ascontiguousarray(codes).reshape(rows, -1),
+        math.ldexp(1.0, -frac_bits),
+        signal,
+        noise,
+    )
     return float(signal.sum()), float(noise.sum())

@@ -246,14 +246,22 @@ def quantize(
         if rounding is Rounding.TIES_EVEN and overflow is not Overflow.WRAP:
             least = -fmt.max_code if fmt.signed and overflow is Overflow.SAT_SYM else fmt.min_code
             outside, unusable = _quantize_to_even(
-                x.reshape(-1), out.reshape(-1), 2.0**fmt.frac_bits, float(least),
+                x.reshape(-1),
+                out.reshape(-1),
+                2.0**fmt.frac_bits,
+                float(least),
                 float(fmt.max_code),
-            )  # fmt: skip
+            )
         else:
             outside, unusable = _quantize(
-                x.reshape(-1), out.reshape(-1), 2.0**fmt.frac_bits, MODE[rounding],
-                *_range(fmt, overflow), np.uint64(seed % 2**64), offset,
-            )  # fmt: skip
+                x.reshape(-1),
+                out.reshape(-1),
+                2.0**fmt.frac_bits,
+                MODE[rounding],
+                *_range(fmt, overflow),
+                np.uint64(seed % 2**64),
+                offset,
+            )
     if unusable:
         raise FormatError(f"{unusable} NaN or infinite values", "finite values to quantize")
     return out, int(outside)
@@ -285,7 +293,12 @@ def requantize(
     out = np.empty(codes.shape, fmt.dtype)
     with np.errstate(over="ignore"):
         outside = _requantize(
-            codes.reshape(-1), out.reshape(-1), fmt.frac_bits - frac_bits, MODE[rounding],
-            *_range(fmt, overflow), np.uint64(seed % 2**64), offset,
-        )  # fmt: skip
+            codes.reshape(-1),
+            out.reshape(-1),
+            fmt.frac_bits - frac_bits,
+            MODE[rounding],
+            *_range(fmt, overflow),
+            np.uint64(seed % 2**64),
+            offset,
+        )
     return out, int(outside)

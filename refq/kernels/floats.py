@@ -67,9 +67,26 @@ class FloatKernel:
 
 @intrinsic
 def _block(
-    typing_context, form, values, starts, numbers, first, last, offsets, lengths, runs, b, sums,
-    resumed, ended, bias, relu, out, pitch, count,
-):  # fmt: skip
+    typing_context,
+    form,
+    values,
+    starts,
+    numbers,
+    first,
+    last,
+    offsets,
+    lengths,
+    runs,
+    b,
+    sums,
+    resumed,
+    ended,
+    bias,
+    relu,
+    out,
+    pitch,
+    count,
+):
     """Some pixels by some vectors of channels, as the form tells, through runs of K.
 
     starts, numbers: addresses of int64 and int32, float offset of each pixel's window in values
@@ -83,9 +100,24 @@ def _block(
 
     def generate(context, builder, signature, arguments):
         (
-            values, starts, numbers, first, last, offsets, lengths, runs, b, at, resumed, ended,
-            bias, relu, out, pitch, count,
-        ) = arguments[1:]  # fmt: skip
+            values,
+            starts,
+            numbers,
+            first,
+            last,
+            offsets,
+            lengths,
+            runs,
+            b,
+            at,
+            resumed,
+            ended,
+            bias,
+            relu,
+            out,
+            pitch,
+            count,
+        ) = arguments[1:]
         w = _Writer(builder)
         kind = ir.VectorType(ir.FloatType(), LANES)
         zero = ir.Constant(kind, [0.0] * LANES)
@@ -205,16 +237,31 @@ def prepare(
     biases = np.zeros((group, units * channels), np.float32)
     biases[:, :per_group] = bias.reshape(group, per_group)
     return FloatKernel(
-        panels, table, np.array([n for _, n in runs], np.int64), biases,
-        outputs, strides, pads,
-    )  # fmt: skip
+        panels, table, np.array([n for _, n in runs], np.int64), biases, outputs, strides, pads
+    )
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def _convolve(
-    form, values, starts, numbers, offsets, lengths, panels, bias, relu, outputs, out, pitch,
-    channel, size, per_task, piece, sums, turn,
-):  # fmt: skip
+    form,
+    values,
+    starts,
+    numbers,
+    offsets,
+    lengths,
+    panels,
+    bias,
+    relu,
+    outputs,
+    out,
+    pitch,
+    channel,
+    size,
+    per_task,
+    piece,
+    sums,
+    turn,
+):
     """size: pixels of a block; per_task: blocks of a task; piece: runs of K at a time; sums: of
     each thread's blocks between pieces; turn: the next task."""
     blocks, runs = (starts.size + size - 1) // size, lengths.size
@@ -222,8 +269,10 @@ def _convolve(
     for thread in prange(sums.shape[0]):
         # addresses are taken once: taking one counts a reference
         values_at, starts_at, numbers_at = (
-            values.ctypes.data, starts.ctypes.data, numbers.ctypes.data
-        )  # fmt: skip
+            values.ctypes.data,
+            starts.ctypes.data,
+            numbers.ctypes.data,
+        )
         offsets_at, lengths_at = offsets.ctypes.data, lengths.ctypes.data
         panels_at, bias_at, out_at = panels.ctypes.data, bias.ctypes.data, out.ctypes.data
         sums_at, turn_at = sums[thread].ctypes.data, turn.ctypes.data
@@ -238,12 +287,25 @@ def _convolve(
                     following = min(runs, run + piece)
                     for block in range(begin, end):
                         _block(
-                            form, values_at, starts_at, numbers_at, block * size, starts.size - 1,
-                            offsets_at + 8 * run, lengths_at + 8 * run, following - run, panel,
-                            sums_at + 4 * (block - begin) * size * channels, run, following == runs,
-                            bias_at + 4 * first, relu, out_at + 4 * (channel + first), 4 * pitch,
+                            form,
+                            values_at,
+                            starts_at,
+                            numbers_at,
+                            block * size,
+                            starts.size - 1,
+                            offsets_at + 8 * run,
+                            lengths_at + 8 * run,
+                            following - run,
+                            panel,
+                            sums_at + 4 * (block - begin) * size * channels,
+                            run,
+                            following == runs,
+                            bias_at + 4 * first,
+                            relu,
+                            out_at + 4 * (channel + first),
+                            4 * pitch,
                             outputs - first,
-                        )  # fmt: skip
+                        )
                     for done in range(run, following):
                         panel += 4 * lengths[done] * channels
             task = _take(turn_at)
@@ -264,11 +326,25 @@ def convolve(
     sums = aligned.zeros((get_num_threads(), per_task * size * channels), np.float32)
     for g in range(groups):
         _convolve(
-            FORMS[vectors], source.values, where.starts, where.numbers, kernel.offsets[g],
-            kernel.lengths, kernel.panels[g], kernel.bias[g], relu, per_group, target.values,
-            target.layout.channels, channel + g * per_group, size, per_task, piece, sums,
+            FORMS[vectors],
+            source.values,
+            where.starts,
+            where.numbers,
+            kernel.offsets[g],
+            kernel.lengths,
+            kernel.panels[g],
+            kernel.bias[g],
+            relu,
+            per_group,
+            target.values,
+            target.layout.channels,
+            channel + g * per_group,
+            size,
+            per_task,
+            piece,
+            sums,
             np.zeros(1, np.int64),
-        )  # fmt: skip
+        )
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -299,9 +375,14 @@ def pack(x: np.ndarray, target: FloatMap, channel: int = 0) -> None:
     """Writes float32 (N,C,H,W) into channels of a map, from `channel` on."""
     layout = target.layout
     _pack(
-        np.asarray(x, np.float32), target.values, layout.pitch, layout.rows, layout.first,
-        layout.channels, channel,
-    )  # fmt: skip
+        np.asarray(x, np.float32),
+        target.values,
+        layout.pitch,
+        layout.rows,
+        layout.first,
+        layout.channels,
+        channel,
+    )
 
 
 def unpack(source: FloatMap, channels: slice | None = None) -> np.ndarray:
@@ -315,9 +396,26 @@ def unpack(source: FloatMap, channels: slice | None = None) -> np.ndarray:
 
 @njit(cache=True, nogil=True, parallel=True)
 def _max_pool(
-    values, pitch, rows, first, channels, height, width, out, out_pitch, out_rows, out_first,
-    out_channels, out_channel, images, out_height, out_width, kernel, strides, pads,
-):  # fmt: skip
+    values,
+    pitch,
+    rows,
+    first,
+    channels,
+    height,
+    width,
+    out,
+    out_pitch,
+    out_rows,
+    out_first,
+    out_channels,
+    out_channel,
+    images,
+    out_height,
+    out_width,
+    kernel,
+    strides,
+    pads,
+):
     for task in prange(images * out_height):
         n, r = task // out_height, task % out_height
         top = max(0, r * strides[0] - pads[0])
@@ -342,7 +440,23 @@ def max_pool(
     """Maximum over windows, from one map into channels of another."""
     a, b = source.layout, target.layout
     _max_pool(
-        source.values, a.pitch, a.rows, a.first, a.channels, a.height, a.width, target.values,
-        b.pitch, b.rows, b.first, b.channels, channel, a.images, b.height, b.width, kernel,
-        strides, pads,
-    )  # fmt: skip
+        source.values,
+        a.pitch,
+        a.rows,
+        a.first,
+        a.channels,
+        a.height,
+        a.width,
+        target.values,
+        b.pitch,
+        b.rows,
+        b.first,
+        b.channels,
+        channel,
+        a.images,
+        b.height,
+        b.width,
+        kernel,
+        strides,
+        pads,
+    )

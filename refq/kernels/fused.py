@@ -116,9 +116,18 @@ def prepare(
             for index, plane in enumerate(weight_planes(here, recipe)):
                 panels[index, g, unit] = _panel(plane.reshape(len(plane), -1), order)
     return Kernel(
-        panels, offsets, (used + 15) // 16, _grouped(shifted, group), outputs, recipe, strides,
-        pads, largest, positive, negative,
-    )  # fmt: skip
+        panels,
+        offsets,
+        (used + 15) // 16,
+        _grouped(shifted, group),
+        outputs,
+        recipe,
+        strides,
+        pads,
+        largest,
+        positive,
+        negative,
+    )
 
 
 def _signed_sums(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -179,10 +188,37 @@ def _panel(plane: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True, parallel=True)
 def _convolve(
-    backend, recipe, ending, sources, panels, unit_bytes, starts, numbers, wanted, stride, offsets,
-    parts, bias, parameters, outputs, low, high, both, pitch, channel_bytes, per_task,
-    units_per_task, config, scratch, seen, seen_bytes, turn, threads, down, wide,
-):  # fmt: skip
+    backend,
+    recipe,
+    ending,
+    sources,
+    panels,
+    unit_bytes,
+    starts,
+    numbers,
+    wanted,
+    stride,
+    offsets,
+    parts,
+    bias,
+    parameters,
+    outputs,
+    low,
+    high,
+    both,
+    pitch,
+    channel_bytes,
+    per_task,
+    units_per_task,
+    config,
+    scratch,
+    seen,
+    seen_bytes,
+    turn,
+    threads,
+    down,
+    wide,
+):
     """One group of channels. sources, panels: addresses of the planes of each pass; low, high,
     both: addresses of the output's planes, or in low of int64 sums; scratch, seen: addresses of
     each thread's tiles and of the vectors of what rows._work saw; turn: the next task; down, wide:
@@ -195,8 +231,10 @@ def _convolve(
     for thread in prange(threads):
         # addresses are taken once: taking one counts a reference, which costs more than a row
         offsets_at, parts_at, numbers_at = (
-            offsets.ctypes.data, parts.ctypes.data, numbers.ctypes.data
-        )  # fmt: skip
+            offsets.ctypes.data,
+            parts.ctypes.data,
+            numbers.ctypes.data,
+        )
         bias_at, parameters_at = bias.ctypes.data, parameters.ctypes.data
         turn_at = turn.ctypes.data
         buffer = scratch + thread * 2 * passes * PASS
@@ -227,15 +265,35 @@ def _convolve(
                     last_pixel = pixels_done * (p + 1) // passes
                     panel = panels[p] + unit * unit_bytes
                     _work(
-                        backend, recipe, ending, sources[p] + starts[m],
-                        sources[p] + starts[min(m + 1, end - 1)], stride, rows0, rows1, offsets_at,
-                        parts_at, panel, steps * TILE, outputs - unit * wide,
-                        buffer + now + p * PASS, steps_now, first_pixel, last_pixel,
-                        (last_pixel - first_pixel + steps_now - 1) // steps_now, buffer + before,
-                        numbers_at + 4 * ROWS * done_m, pitch, bias_at + 8 * channel, parameters_at,
-                        low + channel_bytes * channel, high + channel, both + channel,
-                        outputs - channel, seen + thread * seen_bytes,
-                    )  # fmt: skip
+                        backend,
+                        recipe,
+                        ending,
+                        sources[p] + starts[m],
+                        sources[p] + starts[min(m + 1, end - 1)],
+                        stride,
+                        rows0,
+                        rows1,
+                        offsets_at,
+                        parts_at,
+                        panel,
+                        steps * TILE,
+                        outputs - unit * wide,
+                        buffer + now + p * PASS,
+                        steps_now,
+                        first_pixel,
+                        last_pixel,
+                        (last_pixel - first_pixel + steps_now - 1) // steps_now,
+                        buffer + before,
+                        numbers_at + 4 * ROWS * done_m,
+                        pitch,
+                        bias_at + 8 * channel,
+                        parameters_at,
+                        low + channel_bytes * channel,
+                        high + channel,
+                        both + channel,
+                        outputs - channel,
+                        seen + thread * seen_bytes,
+                    )
                 done_m, done_unit = m, unit
                 unit += 1
                 if unit == block_end:
@@ -291,18 +349,42 @@ def convolve(
         first = channel + g * per_group
         low, high, both = (*(each.ctypes.data + first * size for each in planes), 0, 0)[:3]
         _convolve(
-            tiles.TOKENS[backend], rows.RECIPE_TOKENS[kernel.recipe], ending.token,
-            sources, np.array([kernel.panels[w, g].ctypes.data for _, w in passes], np.int64),
-            unit_bytes, where.starts, where.numbers, where.wanted, where.stride,
-            kernel.offsets[g], kernel.parts, kernel.bias[g], ending.parameters, per_group, low,
-            high, both, layout.channels * size, size, per_task, units_per_task, tiles.CONFIG,
-            scratch.ctypes.data, seen.ctypes.data, seen[0].nbytes, np.zeros(1, np.int64), threads,
-            down, ROWS * across,
-        )  # fmt: skip
+            tiles.TOKENS[backend],
+            rows.RECIPE_TOKENS[kernel.recipe],
+            ending.token,
+            sources,
+            np.array([kernel.panels[w, g].ctypes.data for _, w in passes], np.int64),
+            unit_bytes,
+            where.starts,
+            where.numbers,
+            where.wanted,
+            where.stride,
+            kernel.offsets[g],
+            kernel.parts,
+            kernel.bias[g],
+            ending.parameters,
+            per_group,
+            low,
+            high,
+            both,
+            layout.channels * size,
+            size,
+            per_task,
+            units_per_task,
+            tiles.CONFIG,
+            scratch.ctypes.data,
+            seen.ctypes.data,
+            seen[0].nbytes,
+            np.zeros(1, np.int64),
+            threads,
+            down,
+            ROWS * across,
+        )
     return Result(
         int(seen[:, OUTSIDE].sum(dtype=np.int64)),
-        int(seen[:, LEAST].min()), int(seen[:, MOST].max()),
-    )  # fmt: skip
+        int(seen[:, LEAST].min()),
+        int(seen[:, MOST].max()),
+    )
 
 
 def _tasks(groups: int, stride: int, units: int, unit_bytes: int) -> tuple[int, int]:

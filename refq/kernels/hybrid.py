@@ -45,9 +45,11 @@ def quantize_grid(x: np.ndarray, grid: FormatGrid) -> tuple[np.ndarray, int]:
     out = np.empty(x.shape, np.int32)
     rows = grid.bits.size
     outside, unusable = _quantize_rows(
-        x.reshape(rows, -1), grid.bits.reshape(-1), grid.frac_bits.reshape(-1),
+        x.reshape(rows, -1),
+        grid.bits.reshape(-1),
+        grid.frac_bits.reshape(-1),
         out.reshape(rows, -1),
-    )  # fmt: skip
+    )
     if unusable:
         raise FormatError(f"{unusable} NaN values", "finite values to quantize")
     return out, int(outside)
@@ -66,9 +68,16 @@ def _requantize_maps(
             place = (n * channels + c) * pixels + i
             noise = _random(seed, offset + place) if mode == STOCHASTIC else np.uint64(0)
             code, over = _shift_code(
-                np.int64(codes[n, c, i]), shift - drops[c], mode, noise, low, high, overflow, bits,
+                np.int64(codes[n, c, i]),
+                shift - drops[c],
+                mode,
+                noise,
+                low,
+                high,
+                overflow,
+                bits,
                 signed,
-            )  # fmt: skip
+            )
             out[n, c, i] = code << drops[c]
             outside += over
     return outside
@@ -100,10 +109,19 @@ def requantize_maps(
     flat = (*codes.shape[:2], -1)
     with np.errstate(over="ignore"):
         outside = _requantize_maps(
-            codes.reshape(flat), out.reshape(flat), fmt.frac_bits - frac_bits,
-            drops.astype(np.int64), MODE[rounding], fmt.min_code, fmt.max_code,
-            OVERFLOW[overflow], fmt.bits, fmt.signed, np.uint64(seed % 2**64), offset,
-        )  # fmt: skip
+            codes.reshape(flat),
+            out.reshape(flat),
+            fmt.frac_bits - frac_bits,
+            drops.astype(np.int64),
+            MODE[rounding],
+            fmt.min_code,
+            fmt.max_code,
+            OVERFLOW[overflow],
+            fmt.bits,
+            fmt.signed,
+            np.uint64(seed % 2**64),
+            offset,
+        )
     return out, int(outside)
 
 
@@ -130,7 +148,10 @@ def round_affine(x: np.ndarray, grid: AffineGrid) -> np.ndarray:
         )
     out, rows = np.empty(x.shape, np.float32), grid.mean.size
     _round_affine(
-        x.reshape(rows, -1), grid.mean.reshape(-1), grid.step.reshape(-1),
-        2.0 ** (grid.bits - 1) - 1, out.reshape(rows, -1),
-    )  # fmt: skip
+        x.reshape(rows, -1),
+        grid.mean.reshape(-1),
+        grid.step.reshape(-1),
+        2.0 ** (grid.bits - 1) - 1,
+        out.reshape(rows, -1),
+    )
     return out

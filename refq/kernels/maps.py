@@ -139,9 +139,16 @@ def pack(codes: np.ndarray, target: Map, channel: int = 0) -> None:
     applied."""
     layout = target.layout
     _pack(
-        codes, *target.three(), target.radix, target.offset,
-        layout.pitch, layout.rows, layout.first, layout.channels, channel,
-    )  # fmt: skip
+        codes,
+        *target.three(),
+        target.radix,
+        target.offset,
+        layout.pitch,
+        layout.rows,
+        layout.first,
+        layout.channels,
+        channel,
+    )
 
 
 def unpack(source: Map, channels: slice | None = None) -> np.ndarray:
@@ -151,18 +158,47 @@ def unpack(source: Map, channels: slice | None = None) -> np.ndarray:
     out = np.empty((layout.images, stop - start, layout.height, layout.width), np.int32)
     low, high, _ = source.three()
     _unpack(
-        low, high, source.radix, source.offset, source.scale,
-        layout.pitch, layout.rows, layout.first, layout.channels, start, out,
-    )  # fmt: skip
+        low,
+        high,
+        source.radix,
+        source.offset,
+        source.scale,
+        layout.pitch,
+        layout.rows,
+        layout.first,
+        layout.channels,
+        start,
+        out,
+    )
     return out
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def _max_pool(
-    low, high, radix, pitch, rows, first, channels, height, width,
-    out_low, out_high, out_both, out_pitch, out_rows, out_first, out_channels, out_channel,
-    images, out_height, out_width, kernel, strides, pads,
-):  # fmt: skip
+    low,
+    high,
+    radix,
+    pitch,
+    rows,
+    first,
+    channels,
+    height,
+    width,
+    out_low,
+    out_high,
+    out_both,
+    out_pitch,
+    out_rows,
+    out_first,
+    out_channels,
+    out_channel,
+    images,
+    out_height,
+    out_width,
+    kernel,
+    strides,
+    pads,
+):
     for task in prange(images * out_height):
         n, r = task // out_height, task % out_height
         narrow, wide = np.empty(channels, np.uint8), np.empty(channels, np.uint16)
@@ -198,9 +234,13 @@ def _max_pool(
 
 
 def max_pool(
-    source: Map, target: Map, channel: int, kernel: tuple[int, int],
-    strides: tuple[int, int], pads: Pads,
-) -> None:  # fmt: skip
+    source: Map,
+    target: Map,
+    channel: int,
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    pads: Pads,
+) -> None:
     """Maximum over windows, from one map into channels of another of the same formats.
 
     Unsigned codes order as their values do, so no code is decoded.
@@ -208,7 +248,25 @@ def max_pool(
     a, b = source.layout, target.layout
     low, high, _ = source.three()
     _max_pool(
-        low, high, source.radix, a.pitch, a.rows, a.first, a.channels, a.height,
-        a.width, *target.three(), b.pitch, b.rows, b.first, b.channels, channel,
-        a.images, b.height, b.width, kernel, strides, pads,
-    )  # fmt: skip
+        low,
+        high,
+        source.radix,
+        a.pitch,
+        a.rows,
+        a.first,
+        a.channels,
+        a.height,
+        a.width,
+        *target.three(),
+        b.pitch,
+        b.rows,
+        b.first,
+        b.channels,
+        channel,
+        a.images,
+        b.height,
+        b.width,
+        kernel,
+        strides,
+        pads,
+    )

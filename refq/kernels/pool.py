@@ -8,14 +8,7 @@ from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
-from refq.kernels.fixed import (
-    MODE,
-    OVERFLOW,
-    STOCHASTIC,
-    _divide,
-    _limit,
-    _random,
-)  # fmt: skip
+from refq.kernels.fixed import MODE, OVERFLOW, STOCHASTIC, _divide, _limit, _random
 from refq.networks.layers import NO_PADS, AvgPool, MaxPool, Pads, Pair, output_shape
 
 
@@ -71,9 +64,12 @@ def _mean_codes(sums, counts, out, up, down, mode, low, high, overflow, bits, si
             index = offset + plane * sums.shape[1] + p
             noise = _random(seed, index) if mode == STOCHASTIC else np.uint64(0)
             mean = _divide(
-                magnitude << np.uint64(up), negative, np.uint64(counts[p]) << np.uint64(down),
-                mode, noise,
-            )  # fmt: skip
+                magnitude << np.uint64(up),
+                negative,
+                np.uint64(counts[p]) << np.uint64(down),
+                mode,
+                noise,
+            )
             code = -np.int64(mean) if negative else np.int64(mean)
             limited = _limit(code, low, high, overflow, bits, signed)
             outside += limited != code
@@ -154,10 +150,20 @@ def avg_pool_integer(
     area = sums.shape[2] * sums.shape[3]
     with np.errstate(over="ignore"):
         outside = _mean_codes(
-            sums.reshape(-1, area), counts.reshape(-1), out.reshape(-1, area), up, down,
-            MODE[rounding], fmt.min_code, fmt.max_code, OVERFLOW[overflow], fmt.bits, fmt.signed,
-            np.uint64(seed % 2**64), offset,
-        )  # fmt: skip
+            sums.reshape(-1, area),
+            counts.reshape(-1),
+            out.reshape(-1, area),
+            up,
+            down,
+            MODE[rounding],
+            fmt.min_code,
+            fmt.max_code,
+            OVERFLOW[overflow],
+            fmt.bits,
+            fmt.signed,
+            np.uint64(seed % 2**64),
+            offset,
+        )
     return out, int(outside)
 
 
@@ -166,9 +172,14 @@ def _window_sums(x: np.ndarray, kind: type, layer: AvgPool) -> tuple[np.ndarray,
     sums: np.ndarray = np.empty(shape, kind)
     counts = np.empty(shape[2:], np.int64)
     _sum_pool(
-        planes, sums.reshape(-1, *shape[2:]), counts,
-        layer.kernel, layer.strides, layer.pads, layer.count_include_pad,
-    )  # fmt: skip
+        planes,
+        sums.reshape(-1, *shape[2:]),
+        counts,
+        layer.kernel,
+        layer.strides,
+        layer.pads,
+        layer.count_include_pad,
+    )
     return sums, counts
 
 
@@ -188,7 +199,13 @@ def global_avg_pool_integer(
 ) -> tuple[np.ndarray, int]:
     """Mean over rows and columns as codes of fmt: (N,C,H,W) -> (codes (N,C), outside)."""
     codes, outside = avg_pool_integer(
-        x, frac_bits, fmt, (x.shape[2], x.shape[3]),
-        rounding=rounding, overflow=overflow, seed=seed, offset=offset,
-    )  # fmt: skip
+        x,
+        frac_bits,
+        fmt,
+        (x.shape[2], x.shape[3]),
+        rounding=rounding,
+        overflow=overflow,
+        seed=seed,
+        offset=offset,
+    )
     return codes[:, :, 0, 0], outside

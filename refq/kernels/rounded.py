@@ -116,10 +116,7 @@ def round_rows(values: np.ndarray, fmt: Number, rounding: Rounding = Rounding.TI
     A MiniFloat's until_zero is not looked at: rows have no order.
     """
     if rounding not in ROUNDINGS:
-        raise FormatError(
-            f"rounding {rounding.value} of real values",
-            "ties-even or ties-away",
-        )
+        raise FormatError(f"rounding {rounding.value} of real values", "ties-even or ties-away")
     even = rounding is Rounding.TIES_EVEN
     match fmt:
         case FixedPointFormat():

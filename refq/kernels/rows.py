@@ -29,7 +29,7 @@ from refq.kernels.tiles import (
     TOKENS,
     _Writer,
     multiply,
-)  # fmt: skip
+)
 
 # a recipe is told by the length of a tuple, which its type shows
 RECIPE_TOKENS = {recipe: (np.int8(0),) * (1 + n) for n, recipe in enumerate(RECIPES)}
@@ -41,9 +41,23 @@ PASS = 4 * TILE
 
 # places in the parameter array (int64)
 (
-    SCALE, SHIFT, HALF, NEGATIVE, TIES, FLOOR, LOW, HIGH, ENC_HALF, DROP, TOP, OFFSET, RADIX,
-    TABLE, APART, ROW,
-) = range(16)  # fmt: skip
+    SCALE,
+    SHIFT,
+    HALF,
+    NEGATIVE,
+    TIES,
+    FLOOR,
+    LOW,
+    HIGH,
+    ENC_HALF,
+    DROP,
+    TOP,
+    OFFSET,
+    RADIX,
+    TABLE,
+    APART,
+    ROW,
+) = range(16)
 # the first of them, which channels may have each for itself
 OWN = (SCALE, SHIFT, HALF, NEGATIVE, TIES)
 # vectors of 16 lanes that tell what was seen: least sum, greatest sum, codes outside the range
@@ -227,9 +241,17 @@ class _Finish:
         self.w, self.recipe, self.across = w, recipe, across
         width, self.even, self.scaled, self.encoded, self.planes, each = flags
         (
-            self.sums, self.numbers, self.pitch, bias, address, self.low, self.high, self.both,
-            self.count, self.seen,
-        ) = arguments  # fmt: skip
+            self.sums,
+            self.numbers,
+            self.pitch,
+            bias,
+            address,
+            self.low,
+            self.high,
+            self.both,
+            self.count,
+            self.seen,
+        ) = arguments
         self.scalar = I64 if width else I32
         self.kind = ir.VectorType(self.scalar, LANES)
         parameters = _Parameters(w, address, self.scalar)
@@ -351,10 +373,36 @@ class _Finish:
 
 @intrinsic
 def _work(
-    typing_context, backend, recipe, ending, a0, a1, stride, rows0, rows1, offsets, parts, b, apart,
-    channels, c, steps, first, last, each, sums, numbers, pitch, bias, parameters, low, high, both,
-    count, seen,
-):  # fmt: skip
+    typing_context,
+    backend,
+    recipe,
+    ending,
+    a0,
+    a1,
+    stride,
+    rows0,
+    rows1,
+    offsets,
+    parts,
+    b,
+    apart,
+    channels,
+    c,
+    steps,
+    first,
+    last,
+    each,
+    sums,
+    numbers,
+    pitch,
+    bias,
+    parameters,
+    low,
+    high,
+    both,
+    count,
+    seen,
+):
     """One pass of a block as in tiles._tiles; meanwhile pixels first..last-1 of the block before
     are finished, `each` per step.
 

@@ -90,16 +90,27 @@ def _narrow(w, x, start, out, low, high):
     rows, columns, depth = w.shape[0], x.shape[1], x.shape[0]
     for task in prange((columns + TASK_PIXELS - 1) // TASK_PIXELS):
         w_at, x_at, out_at, start_at, low_at, high_at = (
-            w.ctypes.data, x.ctypes.data, out.ctypes.data, start.ctypes.data, low.ctypes.data,
+            w.ctypes.data,
+            x.ctypes.data,
+            out.ctypes.data,
+            start.ctypes.data,
+            low.ctypes.data,
             high.ctypes.data,
-        )  # fmt: skip
+        )
         for o in range(0, rows, ROWS):
             for p in range(task * TASK_PIXELS, min(columns, (task + 1) * TASK_PIXELS), PIXELS):
                 clipped += _block(
-                    w_at + 4 * o * depth, 4 * depth, x_at + 4 * p, 4 * columns, depth,
-                    start_at + 4 * o, low_at + 4 * o, high_at + 4 * o,
-                    out_at + 4 * (o * columns + p), 4 * columns,
-                )  # fmt: skip
+                    w_at + 4 * o * depth,
+                    4 * depth,
+                    x_at + 4 * p,
+                    4 * columns,
+                    depth,
+                    start_at + 4 * o,
+                    low_at + 4 * o,
+                    high_at + 4 * o,
+                    out_at + 4 * (o * columns + p),
+                    4 * columns,
+                )
     return clipped
 
 

@@ -227,9 +227,21 @@ def _release_tiles(typing_context, token):
 
 @intrinsic
 def _tiles(
-    typing_context, token, a0, a1, stride, rows0, rows1, offsets, parts, b, apart, channels, c,
+    typing_context,
+    token,
+    a0,
+    a1,
+    stride,
+    rows0,
+    rows1,
+    offsets,
+    parts,
+    b,
+    apart,
+    channels,
+    c,
     steps,
-):  # fmt: skip
+):
     """C[g][h] = sum over steps of A_g . B_h, four tiles of int32 (16, 16) one after the other at c.
 
     a0, a1: addresses of the first bytes of two groups of 16 rows, `stride` bytes apart; rows0,

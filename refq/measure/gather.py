@@ -44,28 +44,47 @@ def gather(
         before = found or Statistics()
         if not before.images or not also <= before.histograms.keys():
             made = calibrate(
-                network, weights, source.batches(), ops, source.progress("calibrate"),
+                network,
+                weights,
+                source.batches(),
+                ops,
+                source.progress("calibrate"),
                 also | before.histograms.keys(),
-            )  # fmt: skip
+            )
             # what was there stays, so that no plan depends on what others asked for meanwhile
             found = replace(
-                made, histograms={**made.histograms, **before.histograms}, codes=before.codes,
-                frac_bits=before.frac_bits, maps=before.maps, energies=before.energies,
-            )  # fmt: skip
+                made,
+                histograms={**made.histograms, **before.histograms},
+                codes=before.codes,
+                frac_bits=before.frac_bits,
+                maps=before.maps,
+                energies=before.energies,
+            )
     if hasattr(scheme, "code_frac_bits"):
         frac_bits = scheme.code_frac_bits(network, found, options)
         if found is None or found.frac_bits != frac_bits:
             found = count_codes(
-                network, weights, source.batches(), found or Statistics(), frac_bits,
-                options.rounding, ops, source.progress("count codes"),
-            )  # fmt: skip
+                network,
+                weights,
+                source.batches(),
+                found or Statistics(),
+                frac_bits,
+                options.rounding,
+                ops,
+                source.progress("count codes"),
+            )
     if hasattr(scheme, "mapped") and scheme.mapped(options):
         also = scheme.watched(network, options)
         if not (found and found.maps and also <= found.maps.keys()):
             found = count_maps(
-                network, weights, source.batches(), found or Statistics(), ops,
-                source.progress("feature maps"), also,
-            )  # fmt: skip
+                network,
+                weights,
+                source.batches(),
+                found or Statistics(),
+                ops,
+                source.progress("feature maps"),
+                also,
+            )
     wanted = hasattr(scheme, "needs_energies") and scheme.needs_energies(options)
     if wanted and not (found and found.energies):
         energies = filter_energies(

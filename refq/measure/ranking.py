@@ -30,9 +30,10 @@ class Ranking:
         unusable = int((~np.isfinite(outputs)).sum())
         if unusable:
             raise FormatError(
-                f"{unusable} NaN or infinite outputs", "finite ones",
+                f"{unusable} NaN or infinite outputs",
+                "finite ones",
                 "check the weights and the preprocessing",
-            )  # fmt: skip
+            )
         own = outputs[np.arange(len(classes)), classes][:, None]
         lower = np.arange(outputs.shape[1])[None, :] < classes[:, None]
         place = ((outputs > own) | ((outputs == own) & lower)).sum(axis=1)

@@ -116,9 +116,17 @@ def measure(
     try:
         for images, labels in batches:
             result = _one_batch(
-                network, weights, own, plan, images, labels, ops, result, keep_output,
+                network,
+                weights,
+                own,
+                plan,
+                images,
+                labels,
+                ops,
+                result,
+                keep_output,
                 first_image + result.images,
-            )  # fmt: skip
+            )
             progress(len(images))
     except KeyboardInterrupt:
         return replace(result, interrupted=True)

@@ -109,7 +109,7 @@ class Softmax:
 
 Layer = Union[
     Conv, Dense, MaxPool, AvgPool, GlobalAvgPool, LRN, ReLU, Concat, Subsample, Add, Softmax
-]  # fmt: skip
+]
 WEIGHTED = (Conv, Dense)
 
 

@@ -16,9 +16,7 @@ SQUEEZE = (16, 16, 32, 32, 48, 48, 64, 64)
 def _fire(name: str, source: str, squeeze: int) -> list[Node]:
     """Squeeze 1x1, then expand 1x1 and 3x3 side by side, joined channel after channel."""
     nodes = chain(
-        source,
-        (f"{name}/squeeze1x1", Conv(squeeze, (1, 1))),
-        (f"{name}/relu_squeeze1x1", ReLU()),
+        source, (f"{name}/squeeze1x1", Conv(squeeze, (1, 1))), (f"{name}/relu_squeeze1x1", ReLU())
     )
     branches = []
     for side, pad in ((1, 0), (3, 1)):

@@ -37,10 +37,16 @@ def table(study: Study) -> Table:
         images, reference = int(got["images"]), 100 - got["float_top1"]
         error = 100 - got["top1"]
         rows.append(
-            (accumulator.bits if isinstance(accumulator.bits, int) else None,
-             accumulator.overflow.value + (" every MAC" if accumulator.every_mac else ""), places,
-             error, less(error, reference), got["overflows"], got["layers"])
-        )  # fmt: skip
+            (
+                accumulator.bits if isinstance(accumulator.bits, int) else None,
+                accumulator.overflow.value + (" every MAC" if accumulator.every_mac else ""),
+                places,
+                error,
+                less(error, reference),
+                got["overflows"],
+                got["layers"],
+            )
+        )
     return Table(
         "Accumulators",
         ("bits", "overflow", "fraction bits", "top-1 error", "lost", "overflows", "layers"),

@@ -20,10 +20,13 @@ OPERANDS = {"8b": HIGH, "4b": LOW, "flp": FLOAT_MAC_BITS}
 def total(network: Network, bits: Mapping[str, float] | None = None, data: float = HIGH) -> float:
     """Complexity of a network whose coefficients have so many bits on average by layer name, 8
     where none are named."""
-    return sum(
-        macs * relative_complexity((bits or {}).get(name, HIGH), data)
-        for name, macs in network.macs().items()
-    ) / MILLION  # fmt: skip
+    return (
+        sum(
+            macs * relative_complexity((bits or {}).get(name, HIGH), data)
+            for name, macs in network.macs().items()
+        )
+        / MILLION
+    )
 
 
 def of_format(macs: float, operands: str) -> float:

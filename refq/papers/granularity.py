@@ -61,20 +61,39 @@ class System:
 
 # what the paper compares with; a power of two of more bits than its own 4 gains nothing
 SYSTEMS = (
-    System("Ristretto fixed", "ristretto", "8b,8b",
-           lambda study, bits: study.plan("ristretto", bits_wt=bits, bits_act=bits,
-                                          numbers="fixed")),
-    System("Ristretto minifloat", "ristretto", "",
-           lambda study, bits: study.plan("ristretto", bits_wt=bits, bits_act=bits,
-                                          numbers="minifloat")),
-    System("Ristretto power-of-two", "ristretto", "",
-           lambda study, bits: study.plan("ristretto", bits_act=bits, numbers="power-of-two")),
-    System("TensorFlow weights_rounded", "tensorflow", "8b,flp",
-           lambda study, bits: study.plan("tensorflow", bits_wt=bits, mode="weights_rounded")),
-    System("TensorFlow eightbit", "tensorflow", "8b,8b",
-           lambda study, bits: study.plan("tensorflow", bits_wt=bits, bits_act=bits,
-                                          mode="eightbit")),
-)  # fmt: skip
+    System(
+        "Ristretto fixed",
+        "ristretto",
+        "8b,8b",
+        lambda study, bits: study.plan("ristretto", bits_wt=bits, bits_act=bits, numbers="fixed"),
+    ),
+    System(
+        "Ristretto minifloat",
+        "ristretto",
+        "",
+        lambda study, bits: study.plan(
+            "ristretto", bits_wt=bits, bits_act=bits, numbers="minifloat"
+        ),
+    ),
+    System(
+        "Ristretto power-of-two",
+        "ristretto",
+        "",
+        lambda study, bits: study.plan("ristretto", bits_act=bits, numbers="power-of-two"),
+    ),
+    System(
+        "TensorFlow weights_rounded",
+        "tensorflow",
+        "8b,flp",
+        lambda study, bits: study.plan("tensorflow", bits_wt=bits, mode="weights_rounded"),
+    ),
+    System(
+        "TensorFlow eightbit",
+        "tensorflow",
+        "8b,8b",
+        lambda study, bits: study.plan("tensorflow", bits_wt=bits, bits_act=bits, mode="eightbit"),
+    ),
+)
 
 
 def own_plan(study: Study, row: dict[str, Any]) -> tuple[bool, Plan | None]:
@@ -110,10 +129,17 @@ def comparison_table(study: Study) -> Table:
         amount = complexity.of_format(macs, row["format"])
         how = "fine-tuned" if row["fine_tuned"] else row["granularity"]
         rows.append(
-            (row["system"], f"<{row['format']}>", how, *(printed if ours else (None, None)), *own,
-             row["complexity"] if ours else None, amount,
-             less(amount, row["complexity"]) if ours else None)
-        )  # fmt: skip
+            (
+                row["system"],
+                f"<{row['format']}>",
+                how,
+                *(printed if ours else (None, None)),
+                *own,
+                row["complexity"] if ours else None,
+                amount,
+                less(amount, row["complexity"]) if ours else None,
+            )
+        )
     notes = [f"{macs:,} MACs at ImageNet's size; floating point counts 24 bits an operand"]
     if ours:
         notes += [
@@ -124,10 +150,21 @@ def comparison_table(study: Study) -> Table:
         ]
     return Table(
         "Table 2: 8 bits",
-        ("system", "format", "how", "paper error", "paper lost", "error", "lost", "paper M MACs",
-         "M MACs", "difference"),
-        tuple(rows), tuple(notes),
-    )  # fmt: skip
+        (
+            "system",
+            "format",
+            "how",
+            "paper error",
+            "paper lost",
+            "error",
+            "lost",
+            "paper M MACs",
+            "M MACs",
+            "difference",
+        ),
+        tuple(rows),
+        tuple(notes),
+    )
 
 
 def systems_table(study: Study) -> Table:
@@ -182,22 +219,36 @@ def networks_table(study: Study) -> Table:
         cells: list[Cell] = [row["model"], row["granularity"]]
         for rate in ("top1", "top5"):
             paper = row[f"{rate}_error"]
-            cells += [paper.get("float"), paper.get("fixed"), error(study, None, rate),
-                      error(study, own[row["granularity"]], rate)]  # fmt: skip
+            cells += [
+                paper.get("float"),
+                paper.get("fixed"),
+                error(study, None, rate),
+                error(study, own[row["granularity"]], rate),
+            ]
         rows.append(tuple(cells))
     notes = PRINTED["notes"]["table5"]
     models = dict.fromkeys(row["model"] for row in PRINTED["table5"] if row["network"] != name)
     return Table(
         "Table 5: 8 bits, 4D and 3D",
-        ("model", "formats", "paper top-1 float", "paper top-1", "top-1 float", "top-1",
-         "paper top-5 float", "paper top-5", "top-5 float", "top-5"),
+        (
+            "model",
+            "formats",
+            "paper top-1 float",
+            "paper top-1",
+            "top-1 float",
+            "top-1",
+            "paper top-5 float",
+            "paper top-5",
+            "top-5 float",
+            "top-5",
+        ),
         tuple(rows),
         (
             f"errors in percent; {notes[0]}",
             *(notes[1:] if printed else ()),
             f"the paper's other models: {', '.join(models)}",
         ),
-    )  # fmt: skip
+    )
 
 
 def gained(study: Study, layer: str) -> dict[str, float]:
@@ -226,15 +277,18 @@ def outliers_table(study: Study) -> Table:
             free = gained(study, node.name)
             typical = float(np.median(np.abs(weight)))
             peak = float(np.abs(weight).max())
-            rows.append((node.name, peak, peak / typical if typical else None, free["3D"],
-                         free["2D"]))  # fmt: skip
+            rows.append(
+                (node.name, peak, peak / typical if typical else None, free["3D"], free["2D"])
+            )
     return Table(
         "Fig. 3: bits that a layer's largest coefficient costs",
         ("layer", "largest", "over median", "bits free in 3D", "bits free in 2D"),
         tuple(rows),
-        ("integer bits of the layer's format that a kernel's or filter's own does not need, on "
-         "average",),
-    )  # fmt: skip
+        (
+            "integer bits of the layer's format that a kernel's or filter's own does not need, on "
+            "average",
+        ),
+    )
 
 
 def outliers_figure(study: Study, bins: int = 64) -> dict[str, Any]:
@@ -246,13 +300,19 @@ def outliers_figure(study: Study, bins: int = 64) -> dict[str, Any]:
         ranges = np.exp2(bits.astype(np.float64)).reshape(*bits.shape, *(1,) * (4 - axes))
         counts, edges = np.histogram(np.abs(weight) / ranges, bins, (0.0, 1.0))
         panels.append(
-            {"name": f"{finer} formats", "edges": edges.tolist(),
-             "counts": (counts / weight.size).tolist()}
-        )  # fmt: skip
+            {
+                "name": f"{finer} formats",
+                "edges": edges.tolist(),
+                "counts": (counts / weight.size).tolist(),
+            }
+        )
     return charts.histograms(
-        f"Outliers against granularity, {layer} (Fig. 3)", "magnitude over its format's range",
-        "share of coefficients", panels, log=True,
-    )  # fmt: skip
+        f"Outliers against granularity, {layer} (Fig. 3)",
+        "magnitude over its format's range",
+        "share of coefficients",
+        panels,
+        log=True,
+    )
 
 
 def widths_figure(study: Study) -> dict[str, Any]:
@@ -261,8 +321,9 @@ def widths_figure(study: Study) -> dict[str, Any]:
     for finer in GRANULARITIES:
         errors = [error(study, hybrid_plan(study, finer, bits)) for bits in WIDTHS]
         series.append(charts.line(finer, list(WIDTHS), errors))
-    series.append(charts.line("float", list(WIDTHS), [error(study, None)] * len(WIDTHS),
-                              style="line"))  # fmt: skip
+    series.append(
+        charts.line("float", list(WIDTHS), [error(study, None)] * len(WIDTHS), style="line")
+    )
     return charts.curves(
         "Top-1 error against coefficient bits", "bits of coefficients", "top-1 error, %", series
     )

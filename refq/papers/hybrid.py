@@ -55,9 +55,11 @@ def tables(study: Study, delta: float | None) -> Iterator[Table]:
         yield accumulators.table(study)
     else:
         yield Table(
-            "Tables 2 to 6", ("table",), (),
+            "Tables 2 to 6",
+            ("table",),
+            (),
             ("left out: they need images with labels, and weights with a classifier",),
-        )  # fmt: skip
+        )
     yield granularity.outliers_table(study)
     yield storage_table(study)
 

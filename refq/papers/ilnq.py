@@ -39,9 +39,11 @@ def tables(study: Study, delta: float | None) -> Iterator[Table]:
         yield from enq_tables(study, delta)
     else:
         yield Table(
-            "Tables I, II, III and VI", ("table",), (),
+            "Tables I, II, III and VI",
+            ("table",),
+            (),
             ("left out: they need images with labels, and weights with a classifier",),
-        )  # fmt: skip
+        )
     yield codebooks.table(study, _printed("centroids", study) or {})
     if study.ranks:
         yield knq_table(study)
@@ -131,13 +133,29 @@ def enq_tables(study: Study, delta: float | None) -> Iterator[Table]:
         for assign in ("nearest", "floor"):
             plan = study.plan("enq", widths=bits, assign=assign)
             rows.append(
-                (name, assign, paper, _less(paper, reference), *_own(study, plan),
-                 memory.megabytes, memory.megabytes_by_output)
-            )  # fmt: skip
+                (
+                    name,
+                    assign,
+                    paper,
+                    _less(paper, reference),
+                    *_own(study, plan),
+                    memory.megabytes,
+                    memory.megabytes_by_output,
+                )
+            )
     yield Table(
         "Tables II and III: ENQ",
-        ("index", "assign", "paper top-5", "paper lost", "top-1", "top-5", "lost", "MB",
-         "MB by output"),
+        (
+            "index",
+            "assign",
+            "paper top-5",
+            "paper lost",
+            "top-1",
+            "top-5",
+            "lost",
+            "MB",
+            "MB by output",
+        ),
         tuple(rows),
         (
             *notes,
@@ -145,7 +163,7 @@ def enq_tables(study: Study, delta: float | None) -> Iterator[Table]:
             "MB: a width is its layer's input; by output: its layer's output",
             _float_note(study),
         ),
-    )  # fmt: skip
+    )
     names = list(dict.fromkeys(name for _, _, bits in lists for name in bits))
     yield Table(
         "Widths of Tables II and III",
@@ -168,13 +186,29 @@ def knq_table(study: Study) -> Table:
                         "knq", bits_act=bits, saturate=saturate, kmeans=kmeans, assign=assign
                     )
                     rows.append(
-                        ("yes" if saturate else "no", bits, kmeans, assign, top5,
-                         _less(top5, float_), *_own(study, plan))
-                    )  # fmt: skip
+                        (
+                            "yes" if saturate else "no",
+                            bits,
+                            kmeans,
+                            assign,
+                            top5,
+                            _less(top5, float_),
+                            *_own(study, plan),
+                        )
+                    )
     return Table(
         "Table VI: KNQ",
-        ("pre-process", "bits", "k-means", "assign", "paper top-5", "paper lost", "top-1", "top-5",
-         "lost"),
+        (
+            "pre-process",
+            "bits",
+            "k-means",
+            "assign",
+            "paper top-5",
+            "paper lost",
+            "top-1",
+            "top-5",
+            "lost",
+        ),
         tuple(rows),
         (
             "the paper names neither its k-means' start nor when it stops; here lloyd starts evenly"
@@ -182,7 +216,7 @@ def knq_table(study: Study) -> Table:
             "steps",
             _float_note(study),
         ),
-    )  # fmt: skip
+    )
 
 
 def _points(study: Study) -> list[Point]:
@@ -238,18 +272,38 @@ def comparison_table(study: Study) -> Table:
             own = study.accuracy(study.plan(scheme, bits_act=defaults[scheme], widths=widths))
         printed = paper.get(scheme, {})
         rows.append(
-            (scheme, printed.get(TOP5), own.get("top1"), own.get(TOP5), printed.get("MB"),
-             memory.megabytes, _less(memory.megabytes, printed.get("MB")),
-             memory.megabytes_by_output, memory.mebibytes, printed.get("NNB"),
-             memory.bits / memories["clnq"].bits)
-        )  # fmt: skip
+            (
+                scheme,
+                printed.get(TOP5),
+                own.get("top1"),
+                own.get(TOP5),
+                printed.get("MB"),
+                memory.megabytes,
+                _less(memory.megabytes, printed.get("MB")),
+                memory.megabytes_by_output,
+                memory.mebibytes,
+                printed.get("NNB"),
+                memory.bits / memories["clnq"].bits,
+            )
+        )
     return Table(
         "Table VII: comparison",
-        ("scheme", "paper top-5", "top-1", "top-5", "paper MB", "MB", "difference", "MB by output",
-         "MiB", "paper NNB", "NNB"),
+        (
+            "scheme",
+            "paper top-5",
+            "top-1",
+            "top-5",
+            "paper MB",
+            "MB",
+            "difference",
+            "MB by output",
+            "MiB",
+            "paper NNB",
+            "NNB",
+        ),
         tuple(rows),
         _explained(study, defaults),
-    )  # fmt: skip
+    )
 
 
 def _known_widths(study: Study, bits: Mapping[str, int]) -> dict[str, int]:
@@ -335,6 +389,8 @@ def _against_memory(study: Study) -> dict[str, Any]:
             if isinstance(x, (int, float)) and isinstance(y, (int, float)):
                 series.append(charts.line(str(cells["scheme"]), [x], [y], source, "points"))
     return charts.curves(
-        "Accuracy against activation memory", "activation memory of one image, MB", "top-5, %",
+        "Accuracy against activation memory",
+        "activation memory of one image, MB",
+        "top-5, %",
         series,
-    )  # fmt: skip
+    )

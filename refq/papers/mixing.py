@@ -37,13 +37,20 @@ def energy_table(study: Study) -> Table:
         bits = complexity.experiment_bits(network, name)
         savings = complexity.saved(network, bits)
         rows.append(
-            (name, paper.get("top1_error"), *lost(study, plan), complexity.total(network, bits),
-             paper.get("savings"), savings, less(savings, paper.get("savings")))
-        )  # fmt: skip
+            (
+                name,
+                paper.get("top1_error"),
+                *lost(study, plan),
+                complexity.total(network, bits),
+                paper.get("savings"),
+                savings,
+                less(savings, paper.get("savings")),
+            )
+        )
     largest = complexity.largest(network)
     notes = [
         f"moderate: 4 bits for 40 % of the filters of {largest}, those with the least energy, and "
-        "for all of every other layer but the first and the last; aggressive: all of it, too",
+        "for all of every other layer but the first and the last; aggressive: all of it, too"
     ]
     if printed:
         apart = complexity.saved(network, {largest: 8 - 0.6 * (8 - 4)})
@@ -53,10 +60,19 @@ def energy_table(study: Study) -> Table:
         )
     return Table(
         "Table 3: filters of little energy at 4 bits",
-        ("experiment", "paper error", "error", "lost", "M MACs", "paper saved %", "saved %",
-         "difference"),
-        tuple(rows), tuple(notes),
-    )  # fmt: skip
+        (
+            "experiment",
+            "paper error",
+            "error",
+            "lost",
+            "M MACs",
+            "paper saved %",
+            "saved %",
+            "difference",
+        ),
+        tuple(rows),
+        tuple(notes),
+    )
 
 
 def layer_table(study: Study) -> Table:
@@ -81,12 +97,22 @@ def layer_table(study: Study) -> Table:
         amount = macs * relative_complexity(bits, 8) / complexity.MILLION
         paper = row if printed else {}
         rows.append(
-            (row["method"], clusters, f"<{row['base']}>", f"<{row['residual']}>" if clusters else
-             None, paper.get("top1_error"), *lost(study, plan), paper.get("complexity"), amount,
-             less(amount, paper.get("complexity")), paper.get("layer_savings"),
-             100 * (1 - amount / whole), paper.get("network_savings"),
-             complexity.saved(network, {name: bits}))
-        )  # fmt: skip
+            (
+                row["method"],
+                clusters,
+                f"<{row['base']}>",
+                f"<{row['residual']}>" if clusters else None,
+                paper.get("top1_error"),
+                *lost(study, plan),
+                paper.get("complexity"),
+                amount,
+                less(amount, paper.get("complexity")),
+                paper.get("layer_savings"),
+                100 * (1 - amount / whole),
+                paper.get("network_savings"),
+                complexity.saved(network, {name: bits}),
+            )
+        )
     notes = [f"{name} of {count} kernels; all other layers in float32, as in the paper"]
     if printed:
         notes.append(
@@ -95,11 +121,25 @@ def layer_table(study: Study) -> Table:
         )
     return Table(
         f"Table 4: {name} alone",
-        ("method", "K", "base", "residuals", "paper error", "error", "lost", "paper M MACs",
-         "M MACs", "difference", "paper layer saved %", "layer saved %", "paper network saved %",
-         "network saved %"),
-        tuple(rows), tuple(notes),
-    )  # fmt: skip
+        (
+            "method",
+            "K",
+            "base",
+            "residuals",
+            "paper error",
+            "error",
+            "lost",
+            "paper M MACs",
+            "M MACs",
+            "difference",
+            "paper layer saved %",
+            "layer saved %",
+            "paper network saved %",
+            "network saved %",
+        ),
+        tuple(rows),
+        tuple(notes),
+    )
 
 
 def clusters_table(study: Study) -> Table:
@@ -128,8 +168,12 @@ def clusters_table(study: Study) -> Table:
         notes.append(
             "with two base kernels in conv1, too: 420.2 without; the printed 41.6 is 41.69 cut off"
         )
-    return Table("Table 6: k-means in all layers", ("what", "paper", "refq", "difference"),
-                 tuple(rows), tuple(notes))  # fmt: skip
+    return Table(
+        "Table 6: k-means in all layers",
+        ("what", "paper", "refq", "difference"),
+        tuple(rows),
+        tuple(notes),
+    )
 
 
 def recovery_table(study: Study) -> Table:
@@ -221,12 +265,17 @@ def trace_tables(study: Study, delta: float | None) -> Iterator[Table]:
         "Fig. 4: thresholds of energy",
         ("threshold", "top-1 error", "lost", "saved %", "accepted"),
         tuple(
-            (step.threshold, step.top1_error, less(step.top1_error, alpha), step.saved,
-             "yes" if step.accepted else "no")
+            (
+                step.threshold,
+                step.top1_error,
+                less(step.top1_error, alpha),
+                step.saved,
+                "yes" if step.accepted else "no",
+            )
             for step in ladder(study, asked)
         ),
         (accepted,),
-    )  # fmt: skip
+    )
     if delta is None:
         return
     trace, note = loop(study, delta)
@@ -244,8 +293,10 @@ def trace_tables(study: Study, delta: float | None) -> Iterator[Table]:
         note += f"; evaluated on the test images it loses {points:.2f} points"
     yield Table(
         "Fig. 4: the loop on the calibration images",
-        ("step", "threshold", "top-1 error", "saved %", "accepted"), tuple(rows), (note,),
-    )  # fmt: skip
+        ("step", "threshold", "top-1 error", "saved %", "accepted"),
+        tuple(rows),
+        (note,),
+    )
 
 
 def loop(study: Study, delta: float) -> tuple[list[Step], str]:
@@ -256,10 +307,14 @@ def loop(study: Study, delta: float) -> tuple[list[Step], str]:
         return [], f"no threshold: {reason}"
     full = sum(study.network.macs().values()) / complexity.MILLION
     trace = [
-        Step(trial["setting"], 100 - trial["accuracy"], 100 * (1 - trial["macs"] / full),
-             trial["accepted"])
+        Step(
+            trial["setting"],
+            100 - trial["accuracy"],
+            100 * (1 - trial["macs"] / full),
+            trial["accepted"],
+        )
         for trial in found["trials"]
-    ]  # fmt: skip
+    ]
     return trace, note
 
 

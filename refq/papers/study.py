@@ -64,9 +64,15 @@ class Study:
             found = calibrate(network, weights, self.calibration(), progress=told)
             frac_bits = schemes.find("knq").code_frac_bits(network, found, self.options)
             self.cache["statistics"] = count_codes(
-                network, weights, self.calibration(), found, frac_bits, self.options.rounding,
-                progress=self.progress("count codes"), also=pooled(network),
-            )  # fmt: skip
+                network,
+                weights,
+                self.calibration(),
+                found,
+                frac_bits,
+                self.options.rounding,
+                progress=self.progress("count codes"),
+                also=pooled(network),
+            )
         found = self.cache["statistics"]
         return found
 
@@ -131,9 +137,12 @@ class Study:
             overflows = [own.overflows for own in found.sums.values()]
             reference = {f"float_{name}": rate for name, rate in _known(found.float_).items()}
             return {
-                **_known(found.quantized), **reference, "images": found.images,
-                "overflows": sum(overflows), "layers": sum(count > 0 for count in overflows),
-            }  # fmt: skip
+                **_known(found.quantized),
+                **reference,
+                "images": found.images,
+                "overflows": sum(overflows),
+                "layers": sum(count > 0 for count in overflows),
+            }
 
         return self.journal.recall(key, measured)
 

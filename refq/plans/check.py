@@ -150,8 +150,7 @@ def _check_simulation(plan: Plan, network: Network) -> None:
         own = layers[node.name]
         if own.accumulator != Accumulator():
             raise OptionError(
-                f"layer {node.name} with a {own.accumulator} accumulator in float32",
-                "an exact one",
+                f"layer {node.name} with a {own.accumulator} accumulator in float32", "an exact one"
             )
         shape, group = network.weight_shapes()[node.name], getattr(node.layer, "group", 1)
         _check_layer(own, shape, group, node.name)

@@ -259,9 +259,12 @@ def _accumulator(stored: Mapping[str, Any]) -> Accumulator:
     }
     entry = {"frac_bits": None, "rounding": Rounding.TIES_EVEN.value, **_whole(entry), **several}
     return Accumulator(
-        entry["bits"], Overflow(entry["overflow"]), entry["every_mac"], entry["frac_bits"],
+        entry["bits"],
+        Overflow(entry["overflow"]),
+        entry["every_mac"],
+        entry["frac_bits"],
         Rounding(entry["rounding"]),
-    )  # fmt: skip
+    )
 
 
 def exact_sum(operands: Sequence[TensorPlan]) -> tuple[int, int]:

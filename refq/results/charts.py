@@ -19,9 +19,13 @@ def histograms(
 ) -> dict[str, Any]:
     """Small multiples. panels: {"name", "edges" (n + 1,) ascending, "counts" (n,) >= 0} each."""
     return {
-        "kind": "histograms", "title": title, "x_label": x_label, "y_label": y_label,
-        "panels": [dict(panel) for panel in panels], "log": log,
-    }  # fmt: skip
+        "kind": "histograms",
+        "title": title,
+        "x_label": x_label,
+        "y_label": y_label,
+        "panels": [dict(panel) for panel in panels],
+        "log": log,
+    }
 
 
 def curves(
@@ -29,9 +33,12 @@ def curves(
 ) -> dict[str, Any]:
     """Lines and points of one pair of axes, each as `line` makes it."""
     return {
-        "kind": "curves", "title": title, "x_label": x_label, "y_label": y_label,
+        "kind": "curves",
+        "title": title,
+        "x_label": x_label,
+        "y_label": y_label,
         "series": [dict(each) for each in series],
-    }  # fmt: skip
+    }
 
 
 def line(
@@ -57,9 +64,11 @@ def table(
 ) -> dict[str, Any]:
     """rows: cells are strings, numbers or None, as many as columns."""
     return {
-        "title": title, "columns": list(columns), "rows": [list(row) for row in rows],
+        "title": title,
+        "columns": list(columns),
+        "rows": [list(row) for row in rows],
         "notes": list(notes),
-    }  # fmt: skip
+    }
 
 
 # --- data from a file: checked, and texts made fit to show ---

@@ -329,9 +329,20 @@ def _rules(plan: Plan) -> str:
 
 def _table(rows: Sequence[LayerRow]) -> list[str]:
     head = (
-        "layer", "input", "bits", "weight", "bias", "accumulator", "needs", "overflows",
-        "saturated %", "SQNR dB", "zero %", "entropy", "MB",
-    )  # fmt: skip
+        "layer",
+        "input",
+        "bits",
+        "weight",
+        "bias",
+        "accumulator",
+        "needs",
+        "overflows",
+        "saturated %",
+        "SQNR dB",
+        "zero %",
+        "entropy",
+        "MB",
+    )
     cells = [
         (
             row.name,

@@ -68,10 +68,16 @@ def html(title: str, parts: Sequence[tuple[Section, Sequence[Picture]]]) -> str:
         body.append("</section>")
     body.append(f"<footer>refq {escape(__version__)}</footer>")
     head = [
-        "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
+        "<!DOCTYPE html>",
+        '<html lang="en">',
+        "<head>",
+        '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title>", f"<style>{STYLE}</style>", "</head>", "<body>",
-    ]  # fmt: skip
+        f"<title>{escape(title)}</title>",
+        f"<style>{STYLE}</style>",
+        "</head>",
+        "<body>",
+    ]
     return "\n".join([*head, *body, "</body>", "</html>", ""])
 
 
@@ -98,9 +104,16 @@ def _table(table: Mapping[str, Any]) -> list[str]:
     lines = [f"<tr>{''.join(row)}</tr>" for row in zip(*written, strict=True)]
     notes = [f'<p class="note">{escape(note)}</p>' for note in table["notes"]]
     return [
-        f"<h3>{escape(table['title'])}</h3>", '<div class="wide"><table>', "<thead><tr>", *heads,
-        "</tr></thead>", "<tbody>", *lines, "</tbody></table></div>", *notes,
-    ]  # fmt: skip
+        f"<h3>{escape(table['title'])}</h3>",
+        '<div class="wide"><table>',
+        "<thead><tr>",
+        *heads,
+        "</tr></thead>",
+        "<tbody>",
+        *lines,
+        "</tbody></table></div>",
+        *notes,
+    ]
 
 
 def _holds_numbers(cells: Sequence[Any]) -> bool:

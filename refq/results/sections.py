@@ -13,12 +13,20 @@ from refq.results import charts
 
 WANTED = "what refq.evaluate --json or refq.reproduce --json writes"
 LAYER_COLUMNS = {
-    "layer": "name", "input": "input_format", "bits": "input_bits", "weight": "weight_format",
-    "bias": "bias_format", "accumulator": "accumulator", "needs": "accumulator_bits",
-    "overflows": "accumulator_overflows", "saturated, %": "saturated_percent",
-    "SQNR, dB": "sqnr_db", "zero, %": "zero_percent", "entropy, bits": "entropy_bits",
+    "layer": "name",
+    "input": "input_format",
+    "bits": "input_bits",
+    "weight": "weight_format",
+    "bias": "bias_format",
+    "accumulator": "accumulator",
+    "needs": "accumulator_bits",
+    "overflows": "accumulator_overflows",
+    "saturated, %": "saturated_percent",
+    "SQNR, dB": "sqnr_db",
+    "zero, %": "zero_percent",
+    "entropy, bits": "entropy_bits",
     "memory, MB": "megabytes",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -212,9 +220,11 @@ def comparison(results: Sequence[Result]) -> Section | None:
         name = f"{network} in float, {top1:.2f} %"
         series.append(charts.line(name, [min(across), max(across)], [top1, top1], style="line"))
     figure = charts.curves(
-        "Accuracy against activation memory", "activation memory of one image, MB", "top-1, %",
+        "Accuracy against activation memory",
+        "activation memory of one image, MB",
+        "top-1, %",
         series,
-    )  # fmt: skip
+    )
     columns = ["result", "memory, MB", "top-1, %", "top-1 in float, %"]
     rows = [[name, each.megabytes, each.top1, each.float_top1] for name, each in known]
     table = charts.table("Results", columns, rows)

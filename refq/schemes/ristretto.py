@@ -116,9 +116,15 @@ def plan_of(
     if options.numbers == "minifloat":
         settings["exponent_bits"] = exponent_bits
     return Plan(
-        network.name, dict(network.parameters), "ristretto", tensors, layers,
-        Rounding.TIES_AWAY if cpu else Rounding.TIES_EVEN, options=settings, arithmetic=FLOAT,
-    )  # fmt: skip
+        network.name,
+        dict(network.parameters),
+        "ristretto",
+        tensors,
+        layers,
+        Rounding.TIES_AWAY if cpu else Rounding.TIES_EVEN,
+        options=settings,
+        arithmetic=FLOAT,
+    )
 
 
 def halving(

@@ -61,9 +61,15 @@ def plan(
         for node in network.weighted
     }
     return Plan(
-        network.name, dict(network.parameters), "tensorflow", tensors, layers,
-        Rounding.TIES_AWAY, options=settings, arithmetic=FLOAT,
-    )  # fmt: skip
+        network.name,
+        dict(network.parameters),
+        "tensorflow",
+        tensors,
+        layers,
+        Rounding.TIES_AWAY,
+        options=settings,
+        arithmetic=FLOAT,
+    )
 
 
 def affine(low: float, high: float, bits: int) -> Affine:

@@ -67,9 +67,10 @@ class Journal:
         for number, entry in enumerate(entries[1:], 2):
             if entry is None or "key" not in entry or not isinstance(entry.get("result"), dict):
                 raise OptionError(
-                    f"journal {path}: line {number} is damaged", "what a search writes",
+                    f"journal {path}: line {number} is damaged",
+                    "what a search writes",
                     "delete it from there on",
-                )  # fmt: skip
+                )
             self.known[json.dumps(entry["key"])] = entry["result"]
         self.resumed = len(self.known)
         with path.open("r+b") as file:

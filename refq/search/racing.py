@@ -27,8 +27,9 @@ def tail(images: int, hits: int, seen: int, found: int) -> float:
         return 0.0
     if found >= most:
         return 1.0
-    term = math.exp(_log_choose(hits, found) + _log_choose(misses, seen - found)
-                    - _log_choose(images, seen))  # fmt: skip
+    term = math.exp(
+        _log_choose(hits, found) + _log_choose(misses, seen - found) - _log_choose(images, seen)
+    )
     total = term
     for x in range(found, fewest, -1):
         # P(X = x - 1) from P(X = x)

@@ -49,10 +49,12 @@ def shuffled(
     assert dataset.labels is not None  # whoever searches has asked
     order = np.random.default_rng(seed).permutation(count)
     mixed = replace(
-        dataset, count=count, labels=dataset.labels[order],
+        dataset,
+        count=count,
+        labels=dataset.labels[order],
         read=lambda index: dataset.read(int(order[index])),
         where=lambda index: dataset.where(int(order[index])),
-    )  # fmt: skip
+    )
     return Images(mixed, preprocessing, count, at_once)
 
 
@@ -149,10 +151,15 @@ class NetworkSubject:
             self.prefixes.keep(block, candidate.path, cut, near)
 
         outputs = forward(
-            self.network, candidate.integer, candidate.plan, found or self._images(block, first),
-            self.ops, first_image=first, keep=keep,
+            self.network,
+            candidate.integer,
+            candidate.plan,
+            found or self._images(block, first),
+            self.ops,
+            first_image=first,
+            keep=keep,
             cuts={at for at in places if self.prefixes.worth(at, since)},
-        )  # fmt: skip
+        )
         return outputs, self.blocks[block] * self.prefixes.share[since or 0]
 
     def _images(self, block: int, first: int) -> np.ndarray:

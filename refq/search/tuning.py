@@ -222,6 +222,11 @@ def run(
         found = way(accepts, all_low, settings.step)
     plan = planned(found)
     return Tuned(
-        plan, found, settings, reference, tuple(trials.values()), min(resumed, len(trials)),
+        plan,
+        found,
+        settings,
+        reference,
+        tuple(trials.values()),
+        min(resumed, len(trials)),
         complexity(plan),
-    )  # fmt: skip
+    )

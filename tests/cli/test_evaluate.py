@@ -146,10 +146,19 @@ def test_zero_share_and_entropy(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_real_vgg_with_cifar_classifier(capsys: pytest.CaptureFixture[str]) -> None:
     real = [
-        "vgg16", "--weights", str(shared("vgg16_cifar10.caffemodel.h5")),
-        "--data", str(shared("cifar10_test")), "--images", "60", "--scheme", "uniform",
-        "--frac-act", "0", "--bits-act",
-    ]  # fmt: skip
+        "vgg16",
+        "--weights",
+        str(shared("vgg16_cifar10.caffemodel.h5")),
+        "--data",
+        str(shared("cifar10_test")),
+        "--images",
+        "60",
+        "--scheme",
+        "uniform",
+        "--frac-act",
+        "0",
+        "--bits-act",
+    ]
     twelve, nine = (report(capsys, *real, bits) for bits in ("12", "9"))
     assert 65 < twelve["float"]["top1"] < 90
     assert twelve["quantized"]["top1"] > nine["quantized"]["top1"] + 5
@@ -168,9 +177,15 @@ def test_random_weights_report_agreement(capsys: pytest.CaptureFixture[str]) -> 
 def test_real_squeezenet_float(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "logits.npy"
     got = report(
-        capsys, "squeezenet1_1", "--weights", str(shared("squeezenet_v1.1.caffemodel.h5")),
-        "--data", str(shared("ilsvrc2012_val")), "--save-outputs", str(out),
-    )  # fmt: skip
+        capsys,
+        "squeezenet1_1",
+        "--weights",
+        str(shared("squeezenet_v1.1.caffemodel.h5")),
+        "--data",
+        str(shared("ilsvrc2012_val")),
+        "--save-outputs",
+        str(out),
+    )
     assert (got["float"]["top1"], got["float"]["top5"]) == (73.75, 90.50)
     wanted = np.load(shared("squeezenet_v1.1_float_logits.npy"))
     assert np.abs(np.load(out) - wanted).max() < 1e-3 * np.abs(wanted).max()
@@ -178,9 +193,14 @@ def test_real_squeezenet_float(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 def test_real_squeezenet_schemes(capsys: pytest.CaptureFixture[str]) -> None:
     real = [
-        "squeezenet1_1", "--weights", str(shared("squeezenet_v1.1.caffemodel.h5")),
-        "--data", str(shared("ilsvrc2012_val")), "--images", "200",
-    ]  # fmt: skip
+        "squeezenet1_1",
+        "--weights",
+        str(shared("squeezenet_v1.1.caffemodel.h5")),
+        "--data",
+        str(shared("ilsvrc2012_val")),
+        "--images",
+        "200",
+    ]
     uniform = [*real, "--frac-act", "0", "--scheme", "uniform", "--bits-act"]
     twelve, nine = (report(capsys, *uniform, bits) for bits in ("12", "9"))
     lost = twelve["float"]["top1"] - twelve["quantized"]["top1"]
@@ -194,9 +214,13 @@ def test_real_squeezenet_schemes(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_real_vgg_trunk(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     real = [
-        "vgg16", "--weights", str(shared("vgg16_conv.caffemodel.h5")),
-        "--data", str(shared("ilsvrc2012_val")), "--images",
-    ]  # fmt: skip
+        "vgg16",
+        "--weights",
+        str(shared("vgg16_conv.caffemodel.h5")),
+        "--data",
+        str(shared("ilsvrc2012_val")),
+        "--images",
+    ]
     out = tmp_path / "pool5.npy"
     run(capsys, *real, "8", "--save-outputs", str(out))
     wanted = np.load(shared("vgg16_conv_pool5_float.npy"))
@@ -292,10 +316,7 @@ BAD: list[tuple[Callable[[Path], list[str]] | list[str], str]] = [
     (label_out_of_range, r"val\.txt:1.*label 1000; expected 0\.\.999"),
     (broken_plan, r"plan .*plan.json: a plan with KeyError"),
     (["vgg61"], r"unknown network 'vgg61'; expected one of alexnet, alexnet_matconvnet"),
-    (
-        ["vgg16", "--scheme", "magic"],
-        r"unknown scheme 'magic'; expected one of clnq, clustered",
-    ),
+    (["vgg16", "--scheme", "magic"], r"unknown scheme 'magic'; expected one of clnq, clustered"),
     (["vgg16", "--scheme", "uniform", "--bits-act", "0"], r"--bits-act 0; expected 1 to 24"),
     (["vgg16", "--scheme", "uniform", "--bits-act", "99"], r"--bits-act 99; expected 1 to 24"),
     (["vgg16", "--scheme", "uniform", "--bits-wt", "1"], r"--bits-wt 1; expected 2 to 24"),
@@ -374,13 +395,28 @@ def test_ctrl_c_reports_what_was_measured(
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_sigint_ends_a_process_without_a_traceback() -> None:
-    command = [sys.executable, "-m", "refq.evaluate", "vgg16", "--weights", "random:0",
-               "--data", "random:100000", "--input-size", "96", "--batch-size", "1"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "refq.evaluate",
+        "vgg16",
+        "--weights",
+        "random:0",
+        "--data",
+        "random:100000",
+        "--input-size",
+        "96",
+        "--batch-size",
+        "1",
+    ]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         # a background job's children inherit an ignored SIGINT
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     time.sleep(12)
     for _ in range(10):
         process.send_signal(signal.SIGINT)

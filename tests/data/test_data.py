@@ -441,14 +441,26 @@ def test_cifar_python_as_python_2_wrote_it(tmp_path):
         return b"T" + len(value).to_bytes(4, "little") + value
 
     (tmp_path / "test_batch").write_bytes(
-        b"\x80\x02}(" + text(b"labels") + b"]("
-        + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
-        + text(b"data") + b"cnumpy.core.multiarray\n_reconstruct\n"
-        + b"cnumpy\nndarray\nK\x00\x85" + text(b"b") + b"\x87R"
-        + b"(K\x01K\x02M\x00\x0c\x86cnumpy\ndtype\n" + text(b"u1") + b"K\x00K\x01\x87R"
-        + b"(K\x03" + text(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-        + b"\x89" + text(pixels.tobytes()) + b"tbu."
-    )  # fmt: skip
+        b"\x80\x02}("
+        + text(b"labels")
+        + b"]("
+        + b"".join(b"K" + bytes([label]) for label in labels)
+        + b"e"
+        + text(b"data")
+        + b"cnumpy.core.multiarray\n_reconstruct\n"
+        + b"cnumpy\nndarray\nK\x00\x85"
+        + text(b"b")
+        + b"\x87R"
+        + b"(K\x01K\x02M\x00\x0c\x86cnumpy\ndtype\n"
+        + text(b"u1")
+        + b"K\x00K\x01\x87R"
+        + b"(K\x03"
+        + text(b"|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        + b"\x89"
+        + text(pixels.tobytes())
+        + b"tbu."
+    )
     check_cifar(open_dataset(str(tmp_path), INPUT), labels, pixels)
 
 
@@ -479,9 +491,15 @@ def test_malicious_pickles_are_not_executed(tmp_path, name):
 
 @pytest.mark.parametrize(
     "module_and_name",
-    ["builtins eval", "builtins getattr", "numpy load", "numpy.core.multiarray scalar",
-     "copyreg _reconstructor", "refq.data.cifar _Unpickler"],
-)  # fmt: skip
+    [
+        "builtins eval",
+        "builtins getattr",
+        "numpy load",
+        "numpy.core.multiarray scalar",
+        "copyreg _reconstructor",
+        "refq.data.cifar _Unpickler",
+    ],
+)
 def test_no_other_global_is_resolved(tmp_path, module_and_name):
     module, name = module_and_name.split()
     (tmp_path / "test_batch").write_bytes(f"c{module}\n{name}\n.".encode())

@@ -194,8 +194,14 @@ def test_zeros_of_a_shortcut_need_no_code() -> None:
     assert isinstance(code, Codebook) and 0 not in code.values
     seen: dict[str, Any] = {}
     for how in ({"fused": False}, {"ops": oracle}):
-        forward(network, weights, plan, images, **how, observe=lambda node, tensor: seen.update(
-            {node.name if node else "data": tensor}))  # fmt: skip
+        forward(
+            network,
+            weights,
+            plan,
+            images,
+            **how,
+            observe=lambda node, tensor: seen.update({node.name if node else "data": tensor}),
+        )
         values = seen["shortcut"].values()
         assert not values[:, [0, 4, 5]].any() and (values[:, 1:4] == 9).all()
     assert_all_ways_agree(network, weights, plan, images)
@@ -219,8 +225,10 @@ def test_operands_of_two_formats_meet_exactly() -> None:
     assert_all_ways_agree(network, weights, plan, images)
     got = forward(network, weights, plan, images)[0, :3].reshape(3, 4)
     assert got.tolist() == [
-        [0, 10.125, 40.5, 50.625], [0, 37.125, 148.5, 185.625], [216, 253.125, 364.5, 401.625],
-    ]  # fmt: skip
+        [0, 10.125, 40.5, 50.625],
+        [0, 37.125, 148.5, 185.625],
+        [216, 253.125, 364.5, 401.625],
+    ]
 
 
 def test_sums_that_could_leave_63_bits_are_refused() -> None:
@@ -263,8 +271,9 @@ def test_an_addition_to_itself_and_a_sum_as_the_output() -> None:
 def test_an_image_joined_with_what_is_computed(scheme: str) -> None:
     nodes = [
         *chain("data", ("conv", Conv(2, (1, 1))), ("relu", ReLU())),
-        Node("join", Concat(), ("data", "relu")), Node("last", Conv(4, (3, 2)), ("join",)),
-    ]  # fmt: skip
+        Node("join", Concat(), ("data", "relu")),
+        Node("last", Conv(4, (3, 2)), ("join",)),
+    ]
     network = Network("joined", (3, 5, 7), tuple(nodes))
     weights = random_weights(network, 2)
     images = np.random.default_rng(1).integers(-128, 128, (2, 3, 5, 7)).astype(np.float32)

@@ -171,9 +171,13 @@ def test_float_kernels_equal_float_oracle(name: str, sizes: dict[str, Any]) -> N
     def tensors(**how: Any) -> dict[str, np.ndarray]:
         seen: dict[str, np.ndarray] = {}
         result = forward(
-            network, weights, None, images,
-            observe=lambda node, array: seen.update({node.name if node else "data": array}), **how,
-        )  # fmt: skip
+            network,
+            weights,
+            None,
+            images,
+            observe=lambda node, array: seen.update({node.name if node else "data": array}),
+            **how,
+        )
         return {**seen, "result": result}
 
     wanted = tensors(ops=oracle)

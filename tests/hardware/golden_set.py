@@ -67,12 +67,19 @@ def arrays(seed: int = 5) -> dict[str, np.ndarray]:
 
 # stage: bits, signed, fraction bits
 FORMATS = {
-    "data.code": (9, True, 0), "weight": (8, True, 7), "bias": (7, True, 8),
-    "bias_shift": (3, False, None), "accumulator": (13, True, SUM_FRACTION),
-    "sum": (14, True, SUM_FRACTION), "rounded": (7, False, FRACTION),
-    "relu1.code": (4, False, None), "relu2.code": (2, False, None), "value": (7, False, FRACTION),
-    "codebook": (7, False, FRACTION), "fc.sum": (40, True, 12),
-}  # fmt: skip
+    "data.code": (9, True, 0),
+    "weight": (8, True, 7),
+    "bias": (7, True, 8),
+    "bias_shift": (3, False, None),
+    "accumulator": (13, True, SUM_FRACTION),
+    "sum": (14, True, SUM_FRACTION),
+    "rounded": (7, False, FRACTION),
+    "relu1.code": (4, False, None),
+    "relu2.code": (2, False, None),
+    "value": (7, False, FRACTION),
+    "codebook": (7, False, FRACTION),
+    "fc.sum": (40, True, 12),
+}
 PARAMETERS = ("weight", "bias", "bias_shift", "codebook")
 ALSO = {"relu1.value": ["conv2.operand"], "relu2.value": ["fc.operand"]}
 
@@ -84,8 +91,13 @@ def layers() -> list[dict[str, Any]]:
         plain = {"name": name, "type": type_, "inputs": inputs, "attributes": {}, "shape": []}
         return {**plain, "accumulator": None, "stored": None, **more}
 
-    exact = {"bits": None, "overflow": "sat", "every_mac": False, "frac_bits": None,
-             "rounding": "ties-even"}  # fmt: skip
+    exact = {
+        "bits": None,
+        "overflow": "sat",
+        "every_mac": False,
+        "frac_bits": None,
+        "rounding": "ties-even",
+    }
     stored = {"bits": 7, "frac_bits": FRACTION, "signed": False, "drops": []}
     image = {"bits": 9, "frac_bits": 0, "signed": True, "code": None, "drops": []}
     return [
@@ -146,24 +158,44 @@ def write(
         bits, signed, frac_bits = entry_of(name)
         own = described(name, layout.stored_shape(array.shape))
         stage = name.rpartition(".")[2]
-        entries.append({
-            "name": name, "layer": name.rpartition(".")[0], "stage": stage,
-            "kind": "parameter" if stage in PARAMETERS else "tensor",
-            "shape": list(array.shape), "stored_shape": list(own.shape),
-            "stored_axes": list(own.axes), "bits": bits, "signed": signed, "frac_bits": frac_bits,
-            "format": own.format, "file": module.SINGLE or name + module.SUFFIX,
-            "codes_sha256": hashlib.sha256(array.astype("<i8").tobytes()).hexdigest(),
-            "also": ALSO.get(name, []),
-        })  # fmt: skip
+        entries.append(
+            {
+                "name": name,
+                "layer": name.rpartition(".")[0],
+                "stage": stage,
+                "kind": "parameter" if stage in PARAMETERS else "tensor",
+                "shape": list(array.shape),
+                "stored_shape": list(own.shape),
+                "stored_axes": list(own.axes),
+                "bits": bits,
+                "signed": signed,
+                "frac_bits": frac_bits,
+                "format": own.format,
+                "file": module.SINGLE or name + module.SUFFIX,
+                "codes_sha256": hashlib.sha256(array.astype("<i8").tobytes()).hexdigest(),
+                "also": ALSO.get(name, []),
+            }
+        )
     files = {
-        path.name: {"bytes": path.stat().st_size,
-                    "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        path.name: {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
         for path in sorted(folder.iterdir())
-    }  # fmt: skip
+    }
     manifest = {
-        "refq_golden": 1, "rounding": "ties-even", "overflow": "sat", "seed": 0,
-        "format": format_, "layout": layout.name, "tile": layout.tile, "packing": vars(packing),
-        "layers": layers(), "arrays": entries, "files": files, **changes,
-    }  # fmt: skip
+        "refq_golden": 1,
+        "rounding": "ties-even",
+        "overflow": "sat",
+        "seed": 0,
+        "format": format_,
+        "layout": layout.name,
+        "tile": layout.tile,
+        "packing": vars(packing),
+        "layers": layers(),
+        "arrays": entries,
+        "files": files,
+        **changes,
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return codes

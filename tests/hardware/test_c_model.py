@@ -198,10 +198,14 @@ def test_every_rounding_and_overflow(number: int, run: Run, tmp_path: Path) -> N
 
 
 WAYS = (
-    Way(SAT, True, 2, AWAY), Way(WRAP, False), Way(SYM, False, 2, UP, by_kernel=True),
-    Way(WRAP, True, 1, EVEN), Way(SYM, True, by_kernel=True), Way(SAT, False, 3, POS),
+    Way(SAT, True, 2, AWAY),
+    Way(WRAP, False),
+    Way(SYM, False, 2, UP, by_kernel=True),
+    Way(WRAP, True, 1, EVEN),
+    Way(SYM, True, by_kernel=True),
+    Way(SAT, False, 3, POS),
     Way(SAT, True, 1, ZERO, by_kernel=True),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("turn", range(3))
@@ -217,9 +221,12 @@ def test_accumulators(turn: int, run: Run, tmp_path: Path) -> None:
 
 
 LIMITS = (
-    None, Way(SAT, False, 1, DOWN), Way(SYM, True), Way(SAT, True, 2, ZERO),
+    None,
+    Way(SAT, False, 1, DOWN),
+    Way(SYM, True),
+    Way(SAT, True, 2, ZERO),
     Way(WRAP, True, 1, EVEN),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("way", LIMITS, ids=str)
@@ -238,11 +245,17 @@ def test_clusters(way: Way | None, run: Run, tmp_path: Path) -> None:
     passes(run(folder))
 
 
-@pytest.mark.parametrize(("scheme", "options"), [
-    ("uniform", {"bits_act": 9}), ("enq", {"bits_act": 3}),
-    ("knq", {"bits_act": 3}), ("knq", {"bits_act": 2, "assign": "floor"}),
-    ("hybrid", {"data_granularity": "map", "rounding": RANDOM, "seed": 5}),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        ("uniform", {"bits_act": 9}),
+        ("enq", {"bits_act": 3}),
+        ("knq", {"bits_act": 3}),
+        ("knq", {"bits_act": 2, "assign": "floor"}),
+        ("hybrid", {"data_granularity": "map", "rounding": RANDOM, "seed": 5}),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("network", [crossing(), ending()], ids=lambda network: network.name)
 def test_schemes(
     network: Network, scheme: str, options: dict[str, Any], run: Run, tmp_path: Path
@@ -255,10 +268,16 @@ def test_schemes(
     passes(run(modelled(tmp_path, network, weights, plan)))
 
 
-@pytest.mark.parametrize("scheme, options", [
-    ("uniform", {"bits_act": 7}), ("enq", {"bits_act": 4}), ("knq", {"bits_act": 2}),
-    ("hybrid", {"data_granularity": "map"}),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "scheme, options",
+    [
+        ("uniform", {"bits_act": 7}),
+        ("enq", {"bits_act": 4}),
+        ("knq", {"bits_act": 2}),
+        ("hybrid", {"data_granularity": "map"}),
+    ],
+    ids=str,
+)
 def test_shortcuts_of_zeros(scheme: str, options: dict[str, Any], run: Run, tmp_path: Path) -> None:
     network = shortcut()
     weights = uneven(network, 8)
@@ -270,17 +289,21 @@ def test_shortcuts_of_zeros(scheme: str, options: dict[str, Any], run: Run, tmp_
         rest = tuple(max(value, 9) for value in code.values)
         tensors = {
             name: replace(entry, code=replace(code, values=rest))
-            if name in ("short", "moved", "stem_relu") else entry
+            if name in ("short", "moved", "stem_relu")
+            else entry
             for name, entry in plan.tensors.items()
-        }  # fmt: skip
+        }
         plan = replace(plan, tensors=tensors)
     passes(run(modelled(tmp_path, network, weights, plan)))
 
 
-@pytest.mark.parametrize(("layers", "computed"), [
-    ("right:two,wide", "right right_relu joined/all one two wide wide_relu"),
-    ("right:joined/all,sum,wide", "right right_relu joined/all sum sum_relu wide wide_relu"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("layers", "computed"),
+    [
+        ("right:two,wide", "right right_relu joined/all one two wide wide_relu"),
+        ("right:joined/all,sum,wide", "right right_relu joined/all sum sum_relu wide wide_relu"),
+    ],
+)
 def test_layers_of_a_cut(layers: str, computed: str, run: Run, tmp_path: Path) -> None:
     """What the cut reads is taken from the set; layers outside are not computed."""
     network = crossing()
@@ -302,10 +325,15 @@ def model(tmp_path: Path) -> Path:
     return modelled(tmp_path, network, weights, planned(network, weights, "uniform", bits_act=7))
 
 
-@pytest.mark.parametrize(("stage", "word", "place"), [
-    ("first.accumulator", 7, "n 0 c 0 y 1 x 1"), ("third.sum", -1, "n 1 c 8 y 4 x 5"),
-    ("mean.code", 10, "n 1 c 1"), ("both_relu.code", 0, "n 0 c 0 y 0 x 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stage", "word", "place"),
+    [
+        ("first.accumulator", 7, "n 0 c 0 y 1 x 1"),
+        ("third.sum", -1, "n 1 c 8 y 4 x 5"),
+        ("mean.code", 10, "n 1 c 1"),
+        ("both_relu.code", 0, "n 0 c 0 y 0 x 0"),
+    ],
+)
 def test_one_wrong_bit_is_found(stage: str, word: int, place: str, model: Path, run: Run) -> None:
     path = model / "vectors" / f"{stage}.bin"
     array = next(each for each in manifest_of(model)["arrays"] if each["name"] == stage)
@@ -334,11 +362,18 @@ def test_a_word_beyond_its_format_is_no_operand(model: Path, run: Run) -> None:
     assert "which has more than 9 bits" in answer.stdout
 
 
-@pytest.mark.parametrize(("name", "keep", "told"), [
-    ("second.weight.bin", 24, "model: wrong size of second.weight.bin; expected 50 bytes, not 24"),
-    ("third.sum.bin", 0, "model: wrong size of third.sum.bin; expected "),
-    ("first.bias.bin", None, "model: cannot read first.bias.bin; expected it in the folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "keep", "told"),
+    [
+        (
+            "second.weight.bin",
+            24,
+            "model: wrong size of second.weight.bin; expected 50 bytes, not 24",
+        ),
+        ("third.sum.bin", 0, "model: wrong size of third.sum.bin; expected "),
+        ("first.bias.bin", None, "model: cannot read first.bias.bin; expected it in the folder"),
+    ],
+)
 def test_missing_and_short_files(
     name: str, keep: int | None, told: str, model: Path, run: Run
 ) -> None:
@@ -350,14 +385,23 @@ def test_missing_and_short_files(
     assert answer.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("change", "told"), [
-    ({"format": "mem"}, "vectors in mem, NCHW, little-endian; expected raw, NCHW, little-endian"),
-    ({"mac_order": ["bias", "kernel row"]}, "MACs in the order"),
-    ({"refq_golden": 2}, "a golden set of version 2; expected 1"),
-    ("second.bias_shift", "a golden set without second.bias_shift; expected it; export without"),
-    ("first.code", "a golden set without first.code"),
-    ("data.code", "a golden set without data, which first reads"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"format": "mem"},
+            "vectors in mem, NCHW, little-endian; expected raw, NCHW, little-endian",
+        ),
+        ({"mac_order": ["bias", "kernel row"]}, "MACs in the order"),
+        ({"refq_golden": 2}, "a golden set of version 2; expected 1"),
+        (
+            "second.bias_shift",
+            "a golden set without second.bias_shift; expected it; export without",
+        ),
+        ("first.code", "a golden set without first.code"),
+        ("data.code", "a golden set without data, which first reads"),
+    ],
+)
 def test_what_is_not_modelled_is_refused(
     change: dict[str, Any] | str, told: str, model: Path, tmp_path: Path
 ) -> None:

@@ -46,8 +46,14 @@ def place(folder: Path, format_: str, own: Array) -> Path:
     return folder / (module.SINGLE or own.name + module.SUFFIX)
 
 
-def written(folder: Path, format_: str, own: Array, codes: np.ndarray, packing: Packing,
-            parts: tuple[int, ...] = ()) -> Path:  # fmt: skip
+def written(
+    folder: Path,
+    format_: str,
+    own: Array,
+    codes: np.ndarray,
+    packing: Packing,
+    parts: tuple[int, ...] = (),
+) -> Path:
     """A file, made in parts that end at those words."""
     folder.mkdir(exist_ok=True)
     writer = exporters.find(format_).writer(folder, packing)
@@ -219,7 +225,7 @@ static const int16_t a_sum[2 * 3] = {
 
 #endif /* REFQ_A_SUM_H */
 """,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("format_", "packing"), SMALL_FILES, ids=str)
@@ -243,8 +249,11 @@ def test_binary_files_to_the_byte(tmp_path: Path) -> None:
         assert np.array_equal(dataset, SMALL_CODES.reshape(2, 3))
         assert (dataset.dtype, dataset.compression, dataset.shuffle) == (np.int16, "gzip", True)
         assert dict(dataset.attrs) == {
-            "axes": "N C", "bits": 12, "signed": True, "format": SMALL.format
-        }  # fmt: skip
+            "axes": "N C",
+            "bits": 12,
+            "signed": True,
+            "format": SMALL.format,
+        }
 
 
 def test_archives_are_the_same_every_time(tmp_path: Path) -> None:
@@ -305,8 +314,11 @@ FOREIGN: list[tuple[str, str, list[int], list[int]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("format_", "text", "codes", "unknown"), FOREIGN,
-                         ids=[f"{f[0]}{i}" for i, f in enumerate(FOREIGN)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("format_", "text", "codes", "unknown"),
+    FOREIGN,
+    ids=[f"{f[0]}{i}" for i, f in enumerate(FOREIGN)],
+)
 def test_files_of_other_tools(
     tmp_path: Path, format_: str, text: str, codes: list[int], unknown: list[int]
 ) -> None:
@@ -405,8 +417,9 @@ REFUSED: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("format_", "text", "said"), REFUSED,
-                         ids=[f"{r[0]}{i}" for i, r in enumerate(REFUSED)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("format_", "text", "said"), REFUSED, ids=[f"{r[0]}{i}" for i, r in enumerate(REFUSED)]
+)
 def test_malformed_files_are_refused(tmp_path: Path, format_: str, text: str, said: str) -> None:
     path = tmp_path / "a"
     path.write_bytes(text.encode())
@@ -439,9 +452,13 @@ def test_numbers_that_are_no_codes_are_refused(tmp_path: Path) -> None:
         file.create_dataset("huge", (1 << 40,), "i8", chunks=(1024,))
         file["float"], file["link"] = np.zeros(5), h5py.ExternalLink("other.h5", "a")
         file["soft"] = h5py.SoftLink("/float")
-    for name, said in (("huge", "words; expected 5"), ("float", "dtype float64"),
-                       ("link", "no dataset link"), ("soft", "no dataset soft"),
-                       ("none", "no dataset none")):  # fmt: skip
+    for name, said in (
+        ("huge", "words; expected 5"),
+        ("float", "dtype float64"),
+        ("link", "no dataset link"),
+        ("soft", "no dataset soft"),
+        ("none", "no dataset none"),
+    ):
         with pytest.raises(DataError, match=said):
             exporters.find("hdf5").read(tmp_path / "a.h5", array(8, True, (5,), name), PLAIN)
     with pytest.raises(DataError, match=r"no array a.sum"):

@@ -32,9 +32,13 @@ def exported(out: Path, *arguments: str) -> dict[str, Any]:
 def stored_as(manifest: dict[str, Any], entry: dict[str, Any]) -> Array:
     stem = Path(entry["name"].replace("/", "_")).name
     return Array(
-        stem, tuple(entry["stored_shape"]), tuple(entry["stored_axes"]), entry["bits"],
-        entry["signed"], entry["format"],
-    )  # fmt: skip
+        stem,
+        tuple(entry["stored_shape"]),
+        tuple(entry["stored_axes"]),
+        entry["bits"],
+        entry["signed"],
+        entry["format"],
+    )
 
 
 def read(out: Path, manifest: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -75,9 +79,12 @@ def check_layer(layer: dict[str, Any], manifest: dict[str, Any], codes: dict[str
     if declared["bits"]:
         places = declared["frac_bits"]
         how = Accumulator(
-            declared["bits"], Overflow(declared["overflow"]), declared["every_mac"],
-            tuple(places) if isinstance(places, list) else places, Rounding(declared["rounding"]),
-        )  # fmt: skip
+            declared["bits"],
+            Overflow(declared["overflow"]),
+            declared["every_mac"],
+            tuple(places) if isinstance(places, list) else places,
+            Rounding(declared["rounding"]),
+        )
     drop = codes.get(f"{name}.accumulator_drop", np.zeros(1, np.int64))
     drop = np.broadcast_to(drop, bias.shape)
 
@@ -143,17 +150,65 @@ def check_stored(layer: dict[str, Any], manifest: dict[str, Any], codes: dict[st
 CASES = {
     "enq": ("squeezenet1_1", "--scheme", "enq", "--bits-act", "4"),
     "knq floor": ("alexnet", "--scheme", "knq", "--bits-act", "3", "--assign", "floor"),
-    "wrap": ("squeezenet1_1", "--scheme", "uniform", "--bits-act", "6", "--frac-act", "2",
-             "--overflow", "wrap", "--rounding", "ties-away"),
-    "filters and maps": ("squeezenet1_1", "--scheme", "hybrid", "--granularity", "2D",
-                         "--data-granularity", "map", "--rounding", "to-zero"),
-    "accumulators by kernel": ("squeezenet1_1", "--scheme", "hybrid", "--bits-acc", "16",
-                               "--acc-frac", "kernel", "--acc-rounding", "ties-pos"),
-    "every MAC": ("squeezenet1_1", "--scheme", "hybrid", "--granularity", "4D", "--bits-acc", "13",
-                  "--acc-every-mac", "--acc-overflow", "sat-sym"),
-    "wrapping sums": ("squeezenet1_1", "--scheme", "energy", "--bits-acc", "12",
-                      "--acc-overflow", "wrap", "--low-share", "40"),
-}  # fmt: skip
+    "wrap": (
+        "squeezenet1_1",
+        "--scheme",
+        "uniform",
+        "--bits-act",
+        "6",
+        "--frac-act",
+        "2",
+        "--overflow",
+        "wrap",
+        "--rounding",
+        "ties-away",
+    ),
+    "filters and maps": (
+        "squeezenet1_1",
+        "--scheme",
+        "hybrid",
+        "--granularity",
+        "2D",
+        "--data-granularity",
+        "map",
+        "--rounding",
+        "to-zero",
+    ),
+    "accumulators by kernel": (
+        "squeezenet1_1",
+        "--scheme",
+        "hybrid",
+        "--bits-acc",
+        "16",
+        "--acc-frac",
+        "kernel",
+        "--acc-rounding",
+        "ties-pos",
+    ),
+    "every MAC": (
+        "squeezenet1_1",
+        "--scheme",
+        "hybrid",
+        "--granularity",
+        "4D",
+        "--bits-acc",
+        "13",
+        "--acc-every-mac",
+        "--acc-overflow",
+        "sat-sym",
+    ),
+    "wrapping sums": (
+        "squeezenet1_1",
+        "--scheme",
+        "energy",
+        "--bits-acc",
+        "12",
+        "--acc-overflow",
+        "wrap",
+        "--low-share",
+        "40",
+    ),
+}
 
 
 def limited(manifest: dict[str, Any], codes: dict[str, Any]) -> bool:
@@ -193,9 +248,19 @@ def test_a_set_determines_itself(case: str, tmp_path: Path) -> None:
 
 def test_clustered_sums_are_those_of_their_parts(tmp_path: Path) -> None:
     manifest = exported(
-        tmp_path / "set", "squeezenet1_1", "--scheme", "clustered", "--granularity", "2D",
-        "--calibrate", "40", "--format", "raw", "--layers", "conv1:fire2/expand3x3",
-    )  # fmt: skip
+        tmp_path / "set",
+        "squeezenet1_1",
+        "--scheme",
+        "clustered",
+        "--granularity",
+        "2D",
+        "--calibrate",
+        "40",
+        "--format",
+        "raw",
+        "--layers",
+        "conv1:fire2/expand3x3",
+    )
     codes = read(tmp_path / "set", manifest)
     name = "fire2/expand3x3"
     layer = next(each for each in manifest["layers"] if each["name"] == name)
@@ -220,37 +285,80 @@ def test_clustered_sums_are_those_of_their_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_format_and_layout_reads_back(form: str, layout: str, tmp_path: Path) -> None:
     manifest = exported(
-        tmp_path / "set", "squeezenet1_1", "--scheme", "knq", "--calibrate", "9", "--images", "2",
-        "--layers", "data:fire2/squeeze1x1,pool10", "--format", form, "--layout", layout,
-        "--tile", "5", *(("--lanes", "3") if exporters.find(form).TEXT else ()),
-    )  # fmt: skip
+        tmp_path / "set",
+        "squeezenet1_1",
+        "--scheme",
+        "knq",
+        "--calibrate",
+        "9",
+        "--images",
+        "2",
+        "--layers",
+        "data:fire2/squeeze1x1,pool10",
+        "--format",
+        form,
+        "--layout",
+        layout,
+        "--tile",
+        "5",
+        *(("--lanes", "3") if exporters.find(form).TEXT else ()),
+    )
     codes = read(tmp_path / "set", manifest)
     shapes = {each["name"]: each["shape"] for each in manifest["layers"]}
     assert codes["conv1.sum"].shape == (2, *shapes["conv1"])
     assert codes["pool10.code"].shape == (2, 62)
     assert {path.name for path in (tmp_path / "set").iterdir()} == {
-        "manifest.json", *manifest["files"],
-    }  # fmt: skip
+        "manifest.json",
+        *manifest["files"],
+    }
 
 
 def test_a_cut_has_what_it_reads_and_no_more(tmp_path: Path) -> None:
     manifest = exported(
-        tmp_path / "set", "vgg16", "--scheme", "enq", "--calibrate", "9", "--layers",
+        tmp_path / "set",
+        "vgg16",
+        "--scheme",
+        "enq",
+        "--calibrate",
+        "9",
+        "--layers",
         "conv2_1:pool2",
-    )  # fmt: skip
+    )
     names = [each["name"] for each in manifest["arrays"] if each["kind"] == "tensor"]
     assert names == [
-        "pool1.code", "pool1.value", "conv2_1.accumulator", "conv2_1.sum", "relu2_1.rounded",
-        "relu2_1.code", "relu2_1.value", "conv2_2.accumulator", "conv2_2.sum", "relu2_2.rounded",
-        "relu2_2.code", "relu2_2.value", "pool2.code", "pool2.value",
-    ]  # fmt: skip
+        "pool1.code",
+        "pool1.value",
+        "conv2_1.accumulator",
+        "conv2_1.sum",
+        "relu2_1.rounded",
+        "relu2_1.code",
+        "relu2_1.value",
+        "conv2_2.accumulator",
+        "conv2_2.sum",
+        "relu2_2.rounded",
+        "relu2_2.code",
+        "relu2_2.value",
+        "pool2.code",
+        "pool2.value",
+    ]
     alone = exported(
-        tmp_path / "alone", "vgg16", "--scheme", "enq", "--calibrate", "9", "--layers", "conv2_1",
-        "--stages", "sum,code,weight",
-    )  # fmt: skip
+        tmp_path / "alone",
+        "vgg16",
+        "--scheme",
+        "enq",
+        "--calibrate",
+        "9",
+        "--layers",
+        "conv2_1",
+        "--stages",
+        "sum,code,weight",
+    )
     assert [each["name"] for each in alone["arrays"]] == [
-        "pool1.code", "conv2_1.weight", "conv2_1.sum", "relu2_1.code",
-    ]  # fmt: skip
+        "pool1.code",
+        "conv2_1.weight",
+        "conv2_1.sum",
+        "relu2_1.code",
+    ]
     sums = {each["name"]: each["codes_sha256"] for each in manifest["arrays"]}
     assert all(each["codes_sha256"] == sums[each["name"]] for each in alone["arrays"])
 
@@ -258,9 +366,17 @@ def test_a_cut_has_what_it_reads_and_no_more(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stage", ["sum", "accumulator"])
 def test_a_cut_may_end_before_a_relu(stage: str, tmp_path: Path) -> None:
     manifest = exported(
-        tmp_path / "set", "alexnet", "--scheme", "uniform", "--calibrate", "5", "--layers", "conv2",
-        "--stages", stage,
-    )  # fmt: skip
+        tmp_path / "set",
+        "alexnet",
+        "--scheme",
+        "uniform",
+        "--calibrate",
+        "5",
+        "--layers",
+        "conv2",
+        "--stages",
+        stage,
+    )
     assert [each["name"] for each in manifest["arrays"]] == [f"conv2.{stage}"]
 
 
@@ -310,18 +426,27 @@ def broken(operation: str) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     "operation, network, scheme",
     [
-        ("conv_integer", "squeezenet1_1", "uniform"), ("dense_integer", "alexnet", "uniform"),
-        ("requantize", "squeezenet1_1", "uniform"), ("max_pool", "squeezenet1_1", "uniform"),
-        ("global_avg_pool_integer", "squeezenet1_1", "uniform"), ("lrn_integer", "alexnet", "knq"),
-        ("shift_encode", "alexnet", "enq"), ("codebook_encode", "alexnet", "knq"),
-        ("codebook_decode", "alexnet", "knq"), ("quantize", "alexnet", "enq"),
+        ("conv_integer", "squeezenet1_1", "uniform"),
+        ("dense_integer", "alexnet", "uniform"),
+        ("requantize", "squeezenet1_1", "uniform"),
+        ("max_pool", "squeezenet1_1", "uniform"),
+        ("global_avg_pool_integer", "squeezenet1_1", "uniform"),
+        ("lrn_integer", "alexnet", "knq"),
+        ("shift_encode", "alexnet", "enq"),
+        ("codebook_encode", "alexnet", "knq"),
+        ("codebook_decode", "alexnet", "knq"),
+        ("quantize", "alexnet", "enq"),
         ("concat", "squeezenet1_1", "uniform"),
     ],
-)  # fmt: skip
+)
 def test_a_kernel_that_is_wrong_writes_nothing(
-    operation: str, network: str, scheme: str, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    operation: str,
+    network: str,
+    scheme: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     plan = tmp_path / "plan.json"
     arguments = [network, "--scheme", scheme, "--calibrate", "9"]
     assert export.main([*arguments, "--out", str(tmp_path / "good"), "--save-plan", str(plan)]) == 0
@@ -396,7 +521,7 @@ def test_an_interrupted_export_leaves_nothing(
         (["--out", "FULL", "--scheme", "enq"], "a new folder"),
         (["--out", "no/such/folder", "--scheme", "enq"], "a folder"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_line(
     arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,18 +88,31 @@ def written(folder: Path, network: Network, weights: Weights, plan: Plan, images
 PLANS: list[tuple[str, str, dict[str, Any], dict[str, int]]] = [
     ("vgg16", "enq", {}, {"tb_qe": 38912, "tb_ce": 480}),
     (
-        "vgg16", "enq",
-        {"assign": "floor", "qm": "global", "widths": {"conv2_1": 1, "conv2_2": 12},
-         "accumulator": Accumulator(22, Overflow.SAT_SYM, every_mac=True)},
+        "vgg16",
+        "enq",
+        {
+            "assign": "floor",
+            "qm": "global",
+            "widths": {"conv2_1": 1, "conv2_2": 12},
+            "accumulator": Accumulator(22, Overflow.SAT_SYM, every_mac=True),
+        },
         {"tb_qe": 14 * 4096, "tb_ce": 13 * 32 + 2},
     ),
-    ("vgg16", "knq", {"accumulator": Accumulator(19, Overflow.WRAP)},
-     {"tb_qk": 61440, "tb_ck": 480}),
+    (
+        "vgg16",
+        "knq",
+        {"accumulator": Accumulator(19, Overflow.WRAP)},
+        {"tb_qk": 61440, "tb_ck": 480},
+    ),
     ("vgg16", "uniform", {"rounding": Rounding.TO_ZERO, "overflow": Overflow.WRAP}, {}),
     ("vgg16", "hybrid", {"hybrid": HybridOptions(granularity="2D")}, {}),
-    ("squeezenet1_1", "knq", {"assign": "floor", "bits_act": 3, "widths": {"conv10": 1}},
-     {"tb_qk": 73728, "tb_ck": 17 * 8 + 2}),
-]  # fmt: skip
+    (
+        "squeezenet1_1",
+        "knq",
+        {"assign": "floor", "bits_act": 3, "widths": {"conv10": 1}},
+        {"tb_qk": 73728, "tb_ck": 17 * 8 + 2},
+    ),
+]
 
 
 @pytest.mark.parametrize(("name", "scheme", "options", "checks"), PLANS, ids=str)
@@ -136,10 +149,14 @@ def corners() -> tuple[Network, Weights, Plan]:
     """Codes of one bit, of one value, shorter than their bits say, equal ones, a shift by 0 places,
     a code that is cut, points without a code."""
     kinds: list[Any] = [
-        (5, ShiftCode(3, 2, True)), (4, ShiftCode(4, 0, True)), (7, ShiftCode(1, 3, True)),
-        (6, Codebook(3, (0, 2, 2, 9, 40), True)), (5, Codebook(1, (7,), False)),
-        (9, Codebook(1, (3, 500), False)), (3, None),
-    ]  # fmt: skip
+        (5, ShiftCode(3, 2, True)),
+        (4, ShiftCode(4, 0, True)),
+        (7, ShiftCode(1, 3, True)),
+        (6, Codebook(3, (0, 2, 2, 9, 40), True)),
+        (5, Codebook(1, (7,), False)),
+        (9, Codebook(1, (3, 500), False)),
+        (3, None),
+    ]
     nodes: list[Node] = []
     tensors = {"data": TensorPlan(FixedPointFormat(7, 2))}
     source = "data"
@@ -159,9 +176,13 @@ def test_codes_of_every_corner(tmp_path: Path) -> None:
     network, weights, plan = corners()
     folder = written(tmp_path, network, weights, plan, pixels(network, 2, 3))
     assert passed(folder) == {
-        "tb_qe": 32 + 16 + 128, "tb_ce": 8 + 16 + 2, "tb_qk": 64 + 32 + 512, "tb_ck": 5 + 1 + 2,
-        "tb_mac": 8 * 16, "tb_requantize": 7 * 16,
-    }  # fmt: skip
+        "tb_qe": 32 + 16 + 128,
+        "tb_ce": 8 + 16 + 2,
+        "tb_qk": 64 + 32 + 512,
+        "tb_ck": 5 + 1 + 2,
+        "tb_mac": 8 * 16,
+        "tb_requantize": 7 * 16,
+    }
     # the contract's example of ENQ: q_m 5, E 3, nearest
     shifted = words(folder, "qe")
     assert [shifted[x] for x in (5, 6, 7, 8, 27, 28, 29, 30, 31)] == [1, 2, 2, 2, 7, 7, 7, 7, 7]
@@ -184,13 +205,33 @@ def test_codes_of_every_corner(tmp_path: Path) -> None:
 
 
 BRANCHED: list[tuple[str, dict[str, Any]]] = [
-    ("hybrid", {"data_granularity": "map", "granularity": "2D", "accumulated": "kernel",
-     "accumulator": Accumulator(11, Overflow.SAT, rounding=Rounding.TIES_AWAY)}),
-    ("hybrid", {"granularity": "3D", "accumulated": "range", "rounding": Rounding.TO_POS,
-     "accumulator": Accumulator(10, Overflow.SAT, every_mac=True, rounding=Rounding.TO_ZERO)}),
-    ("clustered", {"accumulated": "range", "overflow": Overflow.SAT_SYM,
-     "accumulator": Accumulator(13, Overflow.WRAP, rounding=Rounding.TO_NEG)}),
-]  # fmt: skip
+    (
+        "hybrid",
+        {
+            "data_granularity": "map",
+            "granularity": "2D",
+            "accumulated": "kernel",
+            "accumulator": Accumulator(11, Overflow.SAT, rounding=Rounding.TIES_AWAY),
+        },
+    ),
+    (
+        "hybrid",
+        {
+            "granularity": "3D",
+            "accumulated": "range",
+            "rounding": Rounding.TO_POS,
+            "accumulator": Accumulator(10, Overflow.SAT, every_mac=True, rounding=Rounding.TO_ZERO),
+        },
+    ),
+    (
+        "clustered",
+        {
+            "accumulated": "range",
+            "overflow": Overflow.SAT_SYM,
+            "accumulator": Accumulator(13, Overflow.WRAP, rounding=Rounding.TO_NEG),
+        },
+    ),
+]
 
 
 @pytest.mark.parametrize(("scheme", "options"), BRANCHED, ids=["maps", "every MAC", "clusters"])
@@ -333,8 +374,9 @@ def test_refusals(tmp_path: Path) -> None:
         rtl.write(tmp_path, network, ready, replace(plan, arithmetic="float"), images)
     network = branched()
     every = Accumulator(24, every_mac=True)
-    clustered = made("clustered", network, uneven(network, 3), pixels(network, 2, 8),
-                     accumulator=every)  # fmt: skip
+    clustered = made(
+        "clustered", network, uneven(network, 3), pixels(network, 2, 8), accumulator=every
+    )
     with pytest.raises(RefqError, match="base kernels and residuals with limits after every MAC"):
         written(tmp_path, network, uneven(network, 3), clustered, pixels(network, 2, 8))
     assert not list(tmp_path.iterdir())
@@ -349,10 +391,16 @@ def test_tables_are_packed_from_below() -> None:
     qe, ce = tables.units(rows)
     found = {name: str(value) for name, value in qe.parameters.items()}
     assert found == {
-        "LAYERS": "3", "LAYER_BITS": "2", "VALUE_BITS": "9", "CODE_BITS": "3", "SHIFT_BITS": "3",
-        "SHIFTS": f"9'h{0b100_111_010:x}", "NEAREST": "0", "SATURATE": "0",
+        "LAYERS": "3",
+        "LAYER_BITS": "2",
+        "VALUE_BITS": "9",
+        "CODE_BITS": "3",
+        "SHIFT_BITS": "3",
+        "SHIFTS": f"9'h{0b100_111_010:x}",
+        "NEAREST": "0",
+        "SATURATE": "0",
         "LIMITS": f"9'h{0b111_011_111:x}",
-    }  # fmt: skip
+    }
     assert "LIMITS" not in ce.parameters
     (cut, _) = tables.units((*rows, Row("d", (), 8, ShiftCode(3, 2, False))))
     assert cut.parameters["SATURATE"] == 1

@@ -28,8 +28,9 @@ def test_synthesis(tmp_path: Path) -> None:
     found = json.loads(told.read_text())
     units = {(each["unit"], each["rule"], each["reading"]): each for each in found["units"]}
     assert len(units) == 4 * 2 * 3
-    assert all(each["area"] > 0 and each["cells"] > 0 and each["depth"] > 0
-               for each in units.values())  # fmt: skip
+    assert all(
+        each["area"] > 0 and each["cells"] > 0 and each["depth"] > 0 for each in units.values()
+    )
     assert found["paper"]["QK"]["area"] == 7512
     for rule in ("floor", "nearest"):
         for reading in ("tables", "inputs", "registers"):
@@ -40,9 +41,10 @@ def test_synthesis(tmp_path: Path) -> None:
     assert two["cells"] - one["cells"] == 31 * 12
     assert two["area"] - one["area"] == pytest.approx(31 * 12 * 17 / 3)
     (ratio,) = [
-        each["area"] for each in found["ratios"]
+        each["area"]
+        for each in found["ratios"]
         if (each["ratio"], each["rule"], each["reading"]) == ("CK/CE", "floor", "inputs")
-    ]  # fmt: skip
+    ]
     assert ratio == units["ck", "floor", "inputs"]["area"] / units["ce", "floor", "inputs"]["area"]
 
 

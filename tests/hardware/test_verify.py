@@ -60,8 +60,12 @@ def test_equal_in_every_format(golden: Path, tmp_path: Path, format_: str) -> No
     status, result = run(golden, tmp_path / "dut", "--complete")
     assert status == 0
     assert result["counts"] == {
-        "equal": 19, "different": 0, "truncated": 0, "unknown bits": 0, "absent": 0
-    }  # fmt: skip
+        "equal": 19,
+        "different": 0,
+        "truncated": 0,
+        "unknown bits": 0,
+        "absent": 0,
+    }
     assert {each["file_format"] for each in result["arrays"]} == {format_}
 
 
@@ -87,63 +91,144 @@ def test_options_say_how_files_are_packed(golden: Path, tmp_path: Path) -> None:
 # name of the array, what the device has instead, what has to be said
 FAULTS: list[tuple[str, str, Callable[[np.ndarray], np.ndarray], str]] = [
     # roundings; ties-away and ties-pos are the same for what is not negative
-    ("away", "relu1.rounded", lambda a: np.minimum(RELU + 8 >> 4, 127),
-     "rounding rule: ties-pos (AP_RND) instead of ties-even (AP_RND_CONV)"),
-    ("floor", "relu1.rounded", lambda a: np.minimum(RELU >> 4, 127),
-     "rounding rule: to-neg (AP_TRN) instead of ties-even (AP_RND_CONV)"),
-    ("ceiling", "relu1.rounded", lambda a: np.minimum(-(-RELU >> 4), 127),
-     "rounding rule: to-pos (ceiling) instead of ties-even (AP_RND_CONV)"),
-    ("floor-seen-in-code", "relu1.code",
-     lambda a: np.minimum((np.minimum(RELU >> 4, 127) + 4) >> 3, 15),
-     "rounding rule: to-neg (AP_TRN) instead of ties-even (AP_RND_CONV)"),
-    ("right", "relu1.rounded", lambda a: golden_set.ties_even(RELU, 5),
-     "shift: sums are shifted 1 place too far right"),
-    ("left", "relu1.rounded", lambda a: np.minimum(golden_set.ties_even(RELU, 3), 127),
-     "shift: sums are shifted 1 place too far left"),
-    ("left-wraps", "relu1.rounded", lambda a: golden_set.ties_even(RELU, 3) & 127,
-     "shift: sums are shifted 1 place too far left; missing saturation: wrap (AP_WRAP) instead of "
-     "sat (AP_SAT)"),
-    ("wrap", "relu1.rounded", lambda a: golden_set.ties_even(RELU, 4) & 127,
-     "missing saturation: wrap (AP_WRAP) instead of sat (AP_SAT)"),
+    (
+        "away",
+        "relu1.rounded",
+        lambda a: np.minimum(RELU + 8 >> 4, 127),
+        "rounding rule: ties-pos (AP_RND) instead of ties-even (AP_RND_CONV)",
+    ),
+    (
+        "floor",
+        "relu1.rounded",
+        lambda a: np.minimum(RELU >> 4, 127),
+        "rounding rule: to-neg (AP_TRN) instead of ties-even (AP_RND_CONV)",
+    ),
+    (
+        "ceiling",
+        "relu1.rounded",
+        lambda a: np.minimum(-(-RELU >> 4), 127),
+        "rounding rule: to-pos (ceiling) instead of ties-even (AP_RND_CONV)",
+    ),
+    (
+        "floor-seen-in-code",
+        "relu1.code",
+        lambda a: np.minimum((np.minimum(RELU >> 4, 127) + 4) >> 3, 15),
+        "rounding rule: to-neg (AP_TRN) instead of ties-even (AP_RND_CONV)",
+    ),
+    (
+        "right",
+        "relu1.rounded",
+        lambda a: golden_set.ties_even(RELU, 5),
+        "shift: sums are shifted 1 place too far right",
+    ),
+    (
+        "left",
+        "relu1.rounded",
+        lambda a: np.minimum(golden_set.ties_even(RELU, 3), 127),
+        "shift: sums are shifted 1 place too far left",
+    ),
+    (
+        "left-wraps",
+        "relu1.rounded",
+        lambda a: golden_set.ties_even(RELU, 3) & 127,
+        "shift: sums are shifted 1 place too far left; missing saturation: wrap (AP_WRAP) instead"
+        " of "
+        "sat (AP_SAT)",
+    ),
+    (
+        "wrap",
+        "relu1.rounded",
+        lambda a: golden_set.ties_even(RELU, 4) & 127,
+        "missing saturation: wrap (AP_WRAP) instead of sat (AP_SAT)",
+    ),
     ("no-bias", "conv1.sum", lambda a: ARRAYS["conv1.accumulator"], "bias: missing"),
     ("two-biases", "conv1.sum", lambda a: a + (BIAS << SHIFT), "bias: added twice"),
     ("minus-bias", "conv1.sum", lambda a: a - 2 * (BIAS << SHIFT), "bias: subtracted"),
-    ("unshifted-bias", "conv1.sum", lambda a: a - (BIAS << SHIFT) + BIAS,
-     "bias: its shift to the accumulator's fraction is forgotten"),
-    ("shifted-bias", "conv1.sum", lambda a: a - (BIAS << SHIFT) + (BIAS << SHIFT - 1),
-     "bias: shifted one place too few"),
-    ("no-bias-seen-in-rounded", "relu1.rounded",
-     lambda a: np.minimum(
-         golden_set.ties_even(np.maximum(ARRAYS["conv1.accumulator"], 0), 4), 127),
-     "bias: missing"),
+    (
+        "unshifted-bias",
+        "conv1.sum",
+        lambda a: a - (BIAS << SHIFT) + BIAS,
+        "bias: its shift to the accumulator's fraction is forgotten",
+    ),
+    (
+        "shifted-bias",
+        "conv1.sum",
+        lambda a: a - (BIAS << SHIFT) + (BIAS << SHIFT - 1),
+        "bias: shifted one place too few",
+    ),
+    (
+        "no-bias-seen-in-rounded",
+        "relu1.rounded",
+        lambda a: np.minimum(
+            golden_set.ties_even(np.maximum(ARRAYS["conv1.accumulator"], 0), 4), 127
+        ),
+        "bias: missing",
+    ),
     # storage codes
-    ("enq-floor", "relu1.code", lambda a: ARRAYS["relu1.rounded"] >> 3,
-     "assignment: floor instead of nearest"),
-    ("enq-drop", "relu1.code", lambda a: np.minimum(ARRAYS["relu1.rounded"] + 2 >> 2, 15),
-     "storage code: one bit fewer dropped than 3"),
-    ("enq-index-wraps", "relu1.code", lambda a: (ARRAYS["relu1.rounded"] + 4 >> 3) & 15,
-     "storage code: the index wraps above 15"),
-    ("enq-decoded", "relu1.value", lambda a: ARRAYS["relu1.code"] << 2,
-     "decoding: shifted left by 2 instead of 3"),
-    ("index", "relu1.value", lambda a: ARRAYS["relu1.code"],
-     "it holds relu1.code instead of relu1.value"),
-    ("knq-floor", "relu2.code",
-     lambda a: sum((ARRAYS["relu2.rounded"] >= t).astype(int) for t in (20, 50, 101)),
-     "assignment: floor instead of nearest"),
-    ("knq-rounding", "relu2.code",
-     lambda a: sum((np.minimum(CONV2 >> 4, 127) >= t).astype(int) for t in (12, 35, 76)),
-     "rounding rule: to-neg (AP_TRN) instead of ties-even (AP_RND_CONV)"),
-    ("knq-entry", "relu2.value",
-     lambda a: np.array([3, 20, 50, 101, 101])[ARRAYS["relu2.code"] + 1],
-     "decoding: the codebook's entry after the right one"),
+    (
+        "enq-floor",
+        "relu1.code",
+        lambda a: ARRAYS["relu1.rounded"] >> 3,
+        "assignment: floor instead of nearest",
+    ),
+    (
+        "enq-drop",
+        "relu1.code",
+        lambda a: np.minimum(ARRAYS["relu1.rounded"] + 2 >> 2, 15),
+        "storage code: one bit fewer dropped than 3",
+    ),
+    (
+        "enq-index-wraps",
+        "relu1.code",
+        lambda a: (ARRAYS["relu1.rounded"] + 4 >> 3) & 15,
+        "storage code: the index wraps above 15",
+    ),
+    (
+        "enq-decoded",
+        "relu1.value",
+        lambda a: ARRAYS["relu1.code"] << 2,
+        "decoding: shifted left by 2 instead of 3",
+    ),
+    (
+        "index",
+        "relu1.value",
+        lambda a: ARRAYS["relu1.code"],
+        "it holds relu1.code instead of relu1.value",
+    ),
+    (
+        "knq-floor",
+        "relu2.code",
+        lambda a: sum((ARRAYS["relu2.rounded"] >= t).astype(int) for t in (20, 50, 101)),
+        "assignment: floor instead of nearest",
+    ),
+    (
+        "knq-rounding",
+        "relu2.code",
+        lambda a: sum((np.minimum(CONV2 >> 4, 127) >= t).astype(int) for t in (12, 35, 76)),
+        "rounding rule: to-neg (AP_TRN) instead of ties-even (AP_RND_CONV)",
+    ),
+    (
+        "knq-entry",
+        "relu2.value",
+        lambda a: np.array([3, 20, 50, 101, 101])[ARRAYS["relu2.code"] + 1],
+        "decoding: the codebook's entry after the right one",
+    ),
     # signs
     ("negated", "conv1.sum", lambda a: -a, "signs: negated"),
     ("magnitude", "conv1.sum", lambda a: abs(a), "signs: magnitude alone, the sign is lost"),
-    ("sign-magnitude", "conv1.sum", lambda a: np.where(a < 0, 2**13 - a, a),
-     "signs: written as sign and magnitude"),
+    (
+        "sign-magnitude",
+        "conv1.sum",
+        lambda a: np.where(a < 0, 2**13 - a, a),
+        "signs: written as sign and magnitude",
+    ),
     ("ones-complement", "conv1.sum", lambda a: a - (a < 0), "signs: written as ones' complement"),
-    ("offset-binary", "conv1.sum", lambda a: a + 2**13,
-     "signs: the sign bit is inverted (offset binary)"),
+    (
+        "offset-binary",
+        "conv1.sum",
+        lambda a: a + 2**13,
+        "signs: the sign bit is inverted (offset binary)",
+    ),
     ("inverted", "conv1.sum", lambda a: ~a, "every bit is inverted"),
     # single bits
     ("stuck-0", "conv1.sum", lambda a: a & ~4, "bit 2 is stuck at 0 in every word"),
@@ -152,37 +237,87 @@ FAULTS: list[tuple[str, str, Callable[[np.ndarray], np.ndarray], str]] = [
     ("zeros", "conv1.sum", lambda a: 0 * a, "every word is zero, as if never written"),
     # shifts and ranges of sums, which nothing here computes
     ("sum-right", "fc.sum", lambda a: a >> 1, "shift: 1 place too far right, to-neg (AP_TRN)"),
-    ("sum-left", "conv1.accumulator", lambda a: np.clip(2 * a, -4096, 4095),
-     "shift: 1 place too far left, sat (AP_SAT)"),
-    ("narrow-wraps", "conv1.sum", lambda a: (a + 2**10) % 2**11 - 2**10,
-     "range: wrap (AP_WRAP) at 11 bits of 14"),
-    ("narrow", "fc.sum", lambda a: np.clip(a, -(2**35), 2**35 - 1),
-     "range: sat (AP_SAT) at 36 bits of 40"),
-    ("symmetric", "data.code", lambda a: np.maximum(a, -255),
-     "range: sat-sym (AP_SAT_SYM), the least code does not occur"),
-    ("clamped", "data.code", lambda a: np.maximum(a, 0),
-     "negative words are 0: a ReLU where there is none"),
+    (
+        "sum-left",
+        "conv1.accumulator",
+        lambda a: np.clip(2 * a, -4096, 4095),
+        "shift: 1 place too far left, sat (AP_SAT)",
+    ),
+    (
+        "narrow-wraps",
+        "conv1.sum",
+        lambda a: (a + 2**10) % 2**11 - 2**10,
+        "range: wrap (AP_WRAP) at 11 bits of 14",
+    ),
+    (
+        "narrow",
+        "fc.sum",
+        lambda a: np.clip(a, -(2**35), 2**35 - 1),
+        "range: sat (AP_SAT) at 36 bits of 40",
+    ),
+    (
+        "symmetric",
+        "data.code",
+        lambda a: np.maximum(a, -255),
+        "range: sat-sym (AP_SAT_SYM), the least code does not occur",
+    ),
+    (
+        "clamped",
+        "data.code",
+        lambda a: np.maximum(a, 0),
+        "negative words are 0: a ReLU where there is none",
+    ),
     # places
-    ("images", "conv1.sum", lambda a: a[::-1],
-     "images in another order: the device's are the golden 1, 0"),
-    ("late", "conv1.sum", lambda a: np.roll(a.ravel(), 1).reshape(a.shape),
-     "offset: words come 1 word late"),
-    ("row-early", "conv1.sum", lambda a: np.roll(a.ravel(), -6).reshape(a.shape),
-     "offset: words come 6 words early"),
-    ("lanes", "conv1.sum", lambda a: a.reshape(-1, 4)[:, ::-1].reshape(a.shape),
-     "lane order: every 4 words are reversed"),
-    ("lanes-rest", "fc.sum", lambda a: np.append(
-        a.ravel(), [0, 0])[:24].reshape(-1, 8)[:, ::-1].ravel()[:22].reshape(a.shape),
-     "lane order: every 8 words are reversed"),
-    ("columns-first", "conv1.sum", lambda a: a.swapaxes(2, 3).reshape(a.shape),
-     "layout: words lie in the order n c x y, read as NCHW"),
-    ("weights", "conv1.weight", lambda a: a.swapaxes(0, 1).reshape(a.shape),
-     "layout: words lie in the order i o ky kx, read as NCHW"),
-]  # fmt: skip
+    (
+        "images",
+        "conv1.sum",
+        lambda a: a[::-1],
+        "images in another order: the device's are the golden 1, 0",
+    ),
+    (
+        "late",
+        "conv1.sum",
+        lambda a: np.roll(a.ravel(), 1).reshape(a.shape),
+        "offset: words come 1 word late",
+    ),
+    (
+        "row-early",
+        "conv1.sum",
+        lambda a: np.roll(a.ravel(), -6).reshape(a.shape),
+        "offset: words come 6 words early",
+    ),
+    (
+        "lanes",
+        "conv1.sum",
+        lambda a: a.reshape(-1, 4)[:, ::-1].reshape(a.shape),
+        "lane order: every 4 words are reversed",
+    ),
+    (
+        "lanes-rest",
+        "fc.sum",
+        lambda a: (
+            np.append(a.ravel(), [0, 0])[:24].reshape(-1, 8)[:, ::-1].ravel()[:22].reshape(a.shape)
+        ),
+        "lane order: every 8 words are reversed",
+    ),
+    (
+        "columns-first",
+        "conv1.sum",
+        lambda a: a.swapaxes(2, 3).reshape(a.shape),
+        "layout: words lie in the order n c x y, read as NCHW",
+    ),
+    (
+        "weights",
+        "conv1.weight",
+        lambda a: a.swapaxes(0, 1).reshape(a.shape),
+        "layout: words lie in the order i o ky kx, read as NCHW",
+    ),
+]
 
 
-@pytest.mark.parametrize(("array", "change", "said"), [f[1:] for f in FAULTS],
-                         ids=[f[0] for f in FAULTS])  # fmt: skip
+@pytest.mark.parametrize(
+    ("array", "change", "said"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS]
+)
 def test_planted_fault_is_named(
     golden: Path, tmp_path: Path, array: str, change: Callable[[np.ndarray], np.ndarray], said: str
 ) -> None:
@@ -213,11 +348,14 @@ def test_layout_is_named(golden: Path, tmp_path: Path, layout: Layout) -> None:
     assert first_wrong(result)["diagnosis"] == f"layout: words lie in {layout}, read as NCHW"
 
 
-@pytest.mark.parametrize(("format_", "packing", "said"), [
-    ("raw", Packing(byte_order=BIG), "byte order: words of 2 bytes are swapped"),
-    ("mem", Packing(byte_order=LITTLE), "byte order: lines are little"),
-    ("coe", Packing(1, byte_order=LITTLE), "byte order: lines are little"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("format_", "packing", "said"),
+    [
+        ("raw", Packing(byte_order=BIG), "byte order: words of 2 bytes are swapped"),
+        ("mem", Packing(byte_order=LITTLE), "byte order: lines are little"),
+        ("coe", Packing(1, byte_order=LITTLE), "byte order: lines are little"),
+    ],
+)
 def test_byte_order_is_named(
     golden: Path, tmp_path: Path, format_: str, packing: Packing, said: str
 ) -> None:
@@ -239,10 +377,13 @@ def test_lane_order_of_lines_is_named(golden: Path, tmp_path: Path, count: int) 
     assert first_wrong(result)["diagnosis"] == "lane order: lines are high-first"
 
 
-@pytest.mark.parametrize(("dtype", "said"), [
-    ("u8", "missing sign extension: negative words read as unsigned"),
-    ("u16", "missing sign extension: negative words extended to 16 bits and read as unsigned"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [
+        ("u8", "missing sign extension: negative words read as unsigned"),
+        ("u16", "missing sign extension: negative words extended to 16 bits and read as unsigned"),
+    ],
+)
 def test_missing_sign_extension_is_named(
     golden: Path, tmp_path: Path, dtype: str, said: str
 ) -> None:
@@ -343,19 +484,24 @@ def test_what_explains_most_is_told_with_its_share(golden: Path, tmp_path: Path)
     told = first_wrong(run(golden, tmp_path / "dut")[1])
     assert re.fullmatch(
         r"rounding rule: to-neg \(AP_TRN\) instead of ties-even \(AP_RND_CONV\): explains "
-        r"9\d\.\d\d % of the wrong words", told["diagnosis"],
-    )  # fmt: skip
+        r"9\d\.\d\d % of the wrong words",
+        told["diagnosis"],
+    )
     assert told["explanations"][0]["explained"] < told["explanations"][0]["of"]
 
 
-@pytest.mark.parametrize(("where", "said"), [
-    (np.s_[:, 3], "only channel 3 of 7"),
-    (np.s_[1], "only image 1 of 2"),
-    (np.s_[:, :, [0, -1]], "only rows 0 and 6 of 7 (padding?)"),
-    (np.s_[:, :, :, 0], "only column 0 of 6 (padding?)"),
-    (np.s_[:, ::2], "only one channel in 2, from 0 on"),
-    (np.s_[:, 2:4], "only channels 2 and 3 of 7"),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (np.s_[:, 3], "only channel 3 of 7"),
+        (np.s_[1], "only image 1 of 2"),
+        (np.s_[:, :, [0, -1]], "only rows 0 and 6 of 7 (padding?)"),
+        (np.s_[:, :, :, 0], "only column 0 of 6 (padding?)"),
+        (np.s_[:, ::2], "only one channel in 2, from 0 on"),
+        (np.s_[:, 2:4], "only channels 2 and 3 of 7"),
+    ],
+    ids=str,
+)
 def test_where_errors_are_confined(golden: Path, tmp_path: Path, where: Any, said: str) -> None:
     codes = ARRAYS["conv1.sum"].copy()
     rng = np.random.default_rng(3)
@@ -374,9 +520,10 @@ def test_border_and_tail_and_lane(golden: Path, tmp_path: Path) -> None:
     cases = {
         "only the outermost rows and columns (padding?)": inside,
         "every word from word 400 of the file on": np.where(flat < 400, ARRAYS["conv1.sum"], noise),
-        "only words 3 of every 5 in the file: one lane":
-            np.where(flat % 5 == 3, noise, ARRAYS["conv1.sum"]),
-    }  # fmt: skip
+        "only words 3 of every 5 in the file: one lane": np.where(
+            flat % 5 == 3, noise, ARRAYS["conv1.sum"]
+        ),
+    }
     for said, codes in cases.items():
         golden_set.write_files(tmp_path / "dut", {"conv1.sum": codes})
         assert said in first_wrong(run(golden, tmp_path / "dut")[1])["regions"]
@@ -398,9 +545,12 @@ def test_what_follows_is_not_diagnosed(golden: Path, tmp_path: Path) -> None:
     }
     # relu1's arrays follow its input; conv2's operand follows what relu1 made; conv2's sum, that
     assert follows == {
-        "conv1.sum": None, "relu1.rounded": "conv1.sum", "relu1.code": "relu1.rounded",
-        "conv2.operand": "relu1.code", "conv2.sum": "conv2.operand",
-    }  # fmt: skip
+        "conv1.sum": None,
+        "relu1.rounded": "conv1.sum",
+        "relu1.code": "relu1.rounded",
+        "conv2.operand": "relu1.code",
+        "conv2.sum": "conv2.operand",
+    }
     assert result["first_wrong"] == "conv1.sum"
 
 
@@ -480,8 +630,9 @@ def test_other_names_of_an_array(golden: Path, tmp_path: Path) -> None:
 def test_layers_and_completeness(
     golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    golden_set.write_files(tmp_path / "dut", {"conv1.sum": ARRAYS["conv1.sum"],
-                                              "fc.sum": ARRAYS["fc.sum"] + 1})  # fmt: skip
+    golden_set.write_files(
+        tmp_path / "dut", {"conv1.sum": ARRAYS["conv1.sum"], "fc.sum": ARRAYS["fc.sum"] + 1}
+    )
     assert run(golden, tmp_path / "dut", "--layers", "data:relu1")[0] == 0
     assert capsys.readouterr().out == "PASS: 1 equal, 8 absent\n"
     assert run(golden, tmp_path / "dut", "--layers", "data,relu1:conv2,fc")[0] == 1
@@ -523,8 +674,13 @@ def test_declared_accumulator_with_fewer_fraction_bits(
 ) -> None:
     # 11 bits that saturate, and of the channels' fraction bits 0, 1 or 2 fewer, rounded down
     drop = np.array([0, 1, 2, 0, 1, 2, 1])
-    declared = {"bits": 11, "overflow": "sat", "every_mac": False, "rounding": "to-neg",
-                "frac_bits": (9 - drop).tolist()}  # fmt: skip
+    declared = {
+        "bits": 11,
+        "overflow": "sat",
+        "every_mac": False,
+        "rounding": "to-neg",
+        "frac_bits": (9 - drop).tolist(),
+    }
     layers = golden_set.layers()
     layers[1]["accumulator"] = declared
 
@@ -560,8 +716,9 @@ def test_formats_of_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(golden_set.FORMATS, "rounded", (9, False, 5))
     codes = {"conv1.sum": ARRAYS["conv1.sum"], "relu1.rounded": rounded}
     golden_set.write(tmp_path / "golden", codes, layers=layers)
-    golden_set.write_files(tmp_path / "dut", {"conv1.sum": -ARRAYS["conv1.sum"],
-                                              "relu1.rounded": floor})  # fmt: skip
+    golden_set.write_files(
+        tmp_path / "dut", {"conv1.sum": -ARRAYS["conv1.sum"], "relu1.rounded": floor}
+    )
     arrays = run(tmp_path / "golden", tmp_path / "dut", "--layers", "relu1")[1]["arrays"]
     assert arrays[0]["diagnosis"] == (
         "rounding rule: to-neg (AP_TRN) instead of ties-even (AP_RND_CONV)"
@@ -585,32 +742,59 @@ def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(change(path.read_bytes()))
 
 
-@pytest.mark.parametrize(("prepare", "options", "said"), [
-    (lambda g, d: shutil.rmtree(g), [], "cannot read .*manifest.json"),
-    (lambda g, d: spoil(g / "manifest.json", lambda b: b[:-5]), [], "is no JSON"),
-    (lambda g, d: spoil(g / "manifest.json", lambda b: b"[1]"), [], "holds a list"),
-    (lambda g, d: spoil(g / "manifest.json", lambda b: b.replace(b"sat", b"stat")), [],
-     "ValueError"),
-    (lambda g, d: spoil(g / "manifest.json", lambda b: b'{"refq_golden": 2}'), [],
-     "refq_golden 2; expected 1"),
-    (lambda g, d: spoil(g / "conv1.sum.mem", lambda b: b[:-2] + b"0\n"), [],
-     r"conv1.sum.mem is not what was exported \(SHA-256\)"),
-    (lambda g, d: spoil(g / "conv1.sum.mem", lambda b: b[:-5]), [], "conv1.sum.mem has .* bytes"),
-    (lambda g, d: (g / "fc.sum.mem").unlink(), [], "cannot read .*fc.sum.mem"),
-    (lambda g, d: shutil.rmtree(d), [], "is no folder"),
-    (lambda g, d: [path.unlink() for path in d.iterdir()], [],
-     r"holds none of data.code, conv1.weight, .* and \d+ more; expected such names as \*.mem"),
-    (lambda g, d: spoil(d / "fc.sum.mem", lambda b: b.replace(b"\n", b"\ng", 7)), [],
-     "fc.sum.mem line"),
-    (lambda g, d: None, ["--layers", "conv9"], "unknown layer 'conv9'"),
-    (lambda g, d: None, ["--layers", "fc:conv1"], "FIRST:LAST"),
-    (lambda g, d: None, ["--lanes", "0"], "0 lanes"),
-    (lambda g, d: None, ["--tile", "-1"], "tiles of -1 channels"),
-    (lambda g, d: None, ["--format", "vhdl"], "unknown file format 'vhdl'"),
-    (lambda g, d: None, ["--layout", "NCWH"], "invalid choice"),
-    (lambda g, d: None, ["--json", "/nowhere/at/all.json"], "cannot write"),
-    (lambda g, d: (d / "manifest.json").write_text('{"packing": {"lanes": 2}}'), [], "lane_order"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("prepare", "options", "said"),
+    [
+        (lambda g, d: shutil.rmtree(g), [], "cannot read .*manifest.json"),
+        (lambda g, d: spoil(g / "manifest.json", lambda b: b[:-5]), [], "is no JSON"),
+        (lambda g, d: spoil(g / "manifest.json", lambda b: b"[1]"), [], "holds a list"),
+        (
+            lambda g, d: spoil(g / "manifest.json", lambda b: b.replace(b"sat", b"stat")),
+            [],
+            "ValueError",
+        ),
+        (
+            lambda g, d: spoil(g / "manifest.json", lambda b: b'{"refq_golden": 2}'),
+            [],
+            "refq_golden 2; expected 1",
+        ),
+        (
+            lambda g, d: spoil(g / "conv1.sum.mem", lambda b: b[:-2] + b"0\n"),
+            [],
+            r"conv1.sum.mem is not what was exported \(SHA-256\)",
+        ),
+        (
+            lambda g, d: spoil(g / "conv1.sum.mem", lambda b: b[:-5]),
+            [],
+            "conv1.sum.mem has .* bytes",
+        ),
+        (lambda g, d: (g / "fc.sum.mem").unlink(), [], "cannot read .*fc.sum.mem"),
+        (lambda g, d: shutil.rmtree(d), [], "is no folder"),
+        (
+            lambda g, d: [path.unlink() for path in d.iterdir()],
+            [],
+            r"holds none of data.code, conv1.weight, .* and \d+ more; expected such names as"
+            r" \*.mem",
+        ),
+        (
+            lambda g, d: spoil(d / "fc.sum.mem", lambda b: b.replace(b"\n", b"\ng", 7)),
+            [],
+            "fc.sum.mem line",
+        ),
+        (lambda g, d: None, ["--layers", "conv9"], "unknown layer 'conv9'"),
+        (lambda g, d: None, ["--layers", "fc:conv1"], "FIRST:LAST"),
+        (lambda g, d: None, ["--lanes", "0"], "0 lanes"),
+        (lambda g, d: None, ["--tile", "-1"], "tiles of -1 channels"),
+        (lambda g, d: None, ["--format", "vhdl"], "unknown file format 'vhdl'"),
+        (lambda g, d: None, ["--layout", "NCWH"], "invalid choice"),
+        (lambda g, d: None, ["--json", "/nowhere/at/all.json"], "cannot write"),
+        (
+            lambda g, d: (d / "manifest.json").write_text('{"packing": {"lanes": 2}}'),
+            [],
+            "lane_order",
+        ),
+    ],
+)
 def test_bad_input_is_one_line(
     golden: Path,
     tmp_path: Path,
@@ -630,18 +814,21 @@ def test_bad_input_is_one_line(
     assert re.search(said, err), err
 
 
-@pytest.mark.parametrize(("place", "value", "said"), [
-    (("arrays", 3, "stored_shape"), [8], r"stored_shape \(8,\) of conv1.bias_shift"),
-    (("arrays", 4, "frac_bits"), [1, 2], "ValueError"),
-    (("arrays", 4, "frac_bits"), "nine", "frac_bits 'nine', not whole numbers"),
-    (("arrays", 4, "bits"), 64, "64 is no whole number from 1 to 63"),
-    (("arrays", 4, "also"), [1], "1 is no text"),
-    (("files", "fc.sum.mem"), {}, "KeyError 'bytes'"),
-    (("layers", 2, "stored"), {"bits": 7}, "KeyError 'frac_bits'"),
-    (("layers", 1, "accumulator", "bits"), 70, "70 is no whole number from 2 to 62"),
-    (("tile",), 0, "tiles of 0 channels"),
-    (("packing", "lanes"), 9999, "9999 lanes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("arrays", 3, "stored_shape"), [8], r"stored_shape \(8,\) of conv1.bias_shift"),
+        (("arrays", 4, "frac_bits"), [1, 2], "ValueError"),
+        (("arrays", 4, "frac_bits"), "nine", "frac_bits 'nine', not whole numbers"),
+        (("arrays", 4, "bits"), 64, "64 is no whole number from 1 to 63"),
+        (("arrays", 4, "also"), [1], "1 is no text"),
+        (("files", "fc.sum.mem"), {}, "KeyError 'bytes'"),
+        (("layers", 2, "stored"), {"bits": 7}, "KeyError 'frac_bits'"),
+        (("layers", 1, "accumulator", "bits"), 70, "70 is no whole number from 2 to 62"),
+        (("tile",), 0, "tiles of 0 channels"),
+        (("packing", "lanes"), 9999, "9999 lanes"),
+    ],
+)
 def test_manifest_that_makes_no_sense(
     golden: Path,
     tmp_path: Path,
@@ -699,9 +886,18 @@ def test_shares_are_never_rounded_to_all_or_nothing() -> None:
     assert report.share(1, 3) == "33.33 %"
 
 
-@pytest.mark.parametrize(("code", "bits", "text"), [
-    (-5, 8, "0xfb"), (251, 8, "0xfb"), (-5, 12, "0xffb"), (5, 5, "0x05"), (4096, 12, "0x1000"),
-    (-3000, 12, "0xf448"), (2**40, 12, "0x0000010000000000"), (2**62, 63, "0x4000000000000000"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "bits", "text"),
+    [
+        (-5, 8, "0xfb"),
+        (251, 8, "0xfb"),
+        (-5, 12, "0xffb"),
+        (5, 5, "0x05"),
+        (4096, 12, "0x1000"),
+        (-3000, 12, "0xf448"),
+        (2**40, 12, "0x0000010000000000"),
+        (2**62, 63, "0x4000000000000000"),
+    ],
+)
 def test_hex_of_words(code: int, bits: int, text: str) -> None:
     assert report.hex_word(code, bits) == text

@@ -13,8 +13,14 @@ import pytest
 
 TOP = Path(__file__).parents[2]
 BUILT_FROM = (
-    "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.cfg", "refq", "weights",
-)  # fmt: skip
+    "LICENSE",
+    "MANIFEST.in",
+    "README.md",
+    "pyproject.toml",
+    "setup.cfg",
+    "refq",
+    "weights",
+)
 
 
 @pytest.fixture(scope="module")

@@ -62,9 +62,7 @@ def light(path: Path, name: str, seed: int = 3) -> Reference:
     used = {name for node in kept for name in node.input}
     constants = [each for each in graph.initializer if each.name in used]
     images = [each for each in graph.input if each.name not in shapes]
-    for part, values in (
-        (graph.node, kept), (graph.initializer, constants), (graph.input, images),
-    ):  # fmt: skip
+    for part, values in ((graph.node, kept), (graph.initializer, constants), (graph.input, images)):
         del part[:]
         part.extend(values)
     del graph.output[:]

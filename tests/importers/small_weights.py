@@ -102,9 +102,11 @@ def keras_resnet(weights: Weights, given: weight_files.Norms) -> dict[str, dict[
         layers[f"{own}_conv"] = {"kernel": weight.transpose(2, 3, 1, 0)}
         norm = given[layer]
         layers[f"{own}_bn"] = {
-            "gamma": norm["gamma"], "beta": norm["beta"],
-            "moving_mean": norm["mean"], "moving_variance": norm["variance"],
-        }  # fmt: skip
+            "gamma": norm["gamma"],
+            "beta": norm["beta"],
+            "moving_mean": norm["mean"],
+            "moving_variance": norm["variance"],
+        }
     return layers
 
 
@@ -112,8 +114,12 @@ def torch_resnet(
     weights: Weights, given: weight_files.Norms, classifier: str = "fc"
 ) -> dict[str, np.ndarray]:
     """PyTorch's names of a ResNet, torchvision's or one for CIFAR-10."""
-    branches = {"branch2a": "conv1", "branch2b": "conv2", "branch2c": "conv3",
-                "branch1": "downsample.0"}  # fmt: skip
+    branches = {
+        "branch2a": "conv1",
+        "branch2b": "conv2",
+        "branch2c": "conv3",
+        "branch1": "downsample.0",
+    }
     roles = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
     arrays: dict[str, np.ndarray] = {}
     for layer, weight in weights.weight.items():
@@ -152,10 +158,12 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Network, Weights], object]]] = {
     "caffe_v1": ("w.caffemodel", lambda p, n, w: weight_files.caffemodel(p, n, w, True, "legacy")),
     "caffe_v2": ("w.caffemodel", weight_files.caffemodel),
     "caffe_single": (
-        "w.caffemodel", lambda p, n, w: weight_files.caffemodel(p, n, w, False, "single"),
+        "w.caffemodel",
+        lambda p, n, w: weight_files.caffemodel(p, n, w, False, "single"),
     ),
     "caffe_double": (
-        "w.caffemodel", lambda p, n, w: weight_files.caffemodel(p, n, w, False, "double"),
+        "w.caffemodel",
+        lambda p, n, w: weight_files.caffemodel(p, n, w, False, "double"),
     ),
     "caffe_hdf5": ("w.caffemodel.h5", caffe_hdf5),
     "keras": ("w.h5", lambda p, n, w: weight_files.keras(p, keras_layers(n, w))),
@@ -165,10 +173,12 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Network, Weights], object]]] = {
     "onnx": ("w.onnx", lambda p, n, w: p.write_bytes(to_onnx(n, w).SerializeToString())),
     "matconvnet_v6": ("w.mat", lambda p, n, w: weight_files.matconvnet(p, matlab_layers(n, w))),
     "matconvnet_v7": (
-        "w.mat", lambda p, n, w: weight_files.matconvnet(p, matlab_layers(n, w), True),
+        "w.mat",
+        lambda p, n, w: weight_files.matconvnet(p, matlab_layers(n, w), True),
     ),
     "matconvnet_dag": (
-        "w.mat", lambda p, n, w: weight_files.matconvnet_dag(p, matlab_layers(n, w)),
+        "w.mat",
+        lambda p, n, w: weight_files.matconvnet_dag(p, matlab_layers(n, w)),
     ),
     "matconvnet_v73": ("w.mat", lambda p, n, w: weight_files.matconvnet73(p, matlab_layers(n, w))),
-}  # fmt: skip
+}

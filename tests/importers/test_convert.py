@@ -129,8 +129,11 @@ def test_a_tag_for_each_of_many_values(tmp_path: Path) -> None:
 
 def tensors(path: Path, form: Any) -> dict[str, list[Any]]:
     units = form.read(path).units
-    return {f"{name}.{role}": tensor.load().tolist()
-            for name, unit in units.items() for role, tensor in unit.arrays.items()}  # fmt: skip
+    return {
+        f"{name}.{role}": tensor.load().tolist()
+        for name, unit in units.items()
+        for role, tensor in unit.arrays.items()
+    }
 
 
 @pytest.mark.parametrize("legacy", [True, False])
@@ -166,8 +169,9 @@ def test_files_of_torch(tmp_path: Path, zipped: bool) -> None:
     model[0].weight.data = model[0].weight.data.to(memory_format=torch.channels_last)
     torch.save(
         {"state_dict": model.state_dict(), "epoch": 3},
-        tmp_path / "w.pth", _use_new_zipfile_serialization=zipped,
-    )  # fmt: skip
+        tmp_path / "w.pth",
+        _use_new_zipfile_serialization=zipped,
+    )
     contents = read(tmp_path / "w.pth")
     got = contents.units["0"].arrays["weight"].load()
     np.testing.assert_array_equal(got, model[0].weight.detach().float().numpy())
@@ -301,18 +305,33 @@ NAMES = [
     ("torch", "squeezenet1_0", 0, "fire4/squeeze1x1", ("features.5.squeeze",)),
     ("torch", "squeezenet1_1", 0, "fire4/squeeze1x1", ("features.6.squeeze",)),
     ("torch", "resnet101_torchvision", 0, "res4b22_branch2c", ("layer3.22.conv3", "layer3.22.bn3")),
-    ("torch", "resnet50_torchvision", 0, "res4a_branch1",
-     ("layer3.0.downsample.0", "layer3.0.downsample.1")),
-    ("torch", "googlenet_torchvision", 0, "inception_4b/5x5",
-     ("inception4b.branch3.1.conv", "inception4b.branch3.1.bn")),
+    (
+        "torch",
+        "resnet50_torchvision",
+        0,
+        "res4a_branch1",
+        ("layer3.0.downsample.0", "layer3.0.downsample.1"),
+    ),
+    (
+        "torch",
+        "googlenet_torchvision",
+        0,
+        "inception_4b/5x5",
+        ("inception4b.branch3.1.conv", "inception4b.branch3.1.bn"),
+    ),
     ("torch", "googlenet_torchvision", 0, "conv2/3x3", ("conv3.conv", "conv3.bn")),
     ("keras", "vgg19", 0, "conv4_4", ("block4_conv4",)),
     ("keras", "resnet50_keras", 0, "res5c_branch2b", ("conv5_block3_2_conv", "conv5_block3_2_bn")),
-    ("caffe", "resnet152", 0, "res3b7_branch2a",
-     ("res3b7_branch2a", "bn3b7_branch2a", "scale3b7_branch2a")),
+    (
+        "caffe",
+        "resnet152",
+        0,
+        "res3b7_branch2a",
+        ("res3b7_branch2a", "bn3b7_branch2a", "scale3b7_branch2a"),
+    ),
     ("matconvnet", "resnet50", 0, "conv1", ("conv1", "bn_conv1")),
     ("matconvnet", "googlenet", 0, "inception_5b/pool_proj", ("icp9_out3",)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("source", "name", "variant", "layer", "own"), NAMES)

@@ -76,12 +76,14 @@ def test_a_strange_array_of_a_layer_of_keras(
 @pytest.mark.parametrize(
     ("arrays", "ignored"),
     [
-        ({"mean": ones(3), "variance": ones(3), "count": np.array(7)},
-         ["mean", "variance", "count"]),
+        (
+            {"mean": ones(3), "variance": ones(3), "count": np.array(7)},
+            ["mean", "variance", "count"],
+        ),
         ({"mean": ones(1), "variance": ones(1)}, ["mean", "variance"]),
         ({"seed_generator_state": np.ones(2, np.uint32)}, ["seed_generator_state"]),
     ],
-)  # fmt: skip
+)
 def test_no_layers_of_keras(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arrays: Arrays, ignored: list[str]
 ) -> None:
@@ -133,17 +135,23 @@ def test_layers_between_of_keras_3(
     ("path", "arrays", "ignored"),
     [
         ("layers/normalization", [ones(3), ones(3), np.array(7)], ["layers/normalization"]),
-        ("layers/dropout/seed_generator", [np.ones(2, np.uint32)],
-         ["layers/dropout/seed_generator"]),
+        (
+            "layers/dropout/seed_generator",
+            [np.ones(2, np.uint32)],
+            ["layers/dropout/seed_generator"],
+        ),
         ("layers/random_flip/generator", [np.ones(2, np.uint32)], ["layers/random_flip/generator"]),
         ("optimizer", [np.array(7), ones(3, 4)], ["optimizer/vars/0", "optimizer/vars/1"]),
         ("metrics/mean", [np.array(2.5, np.float32)], ["metrics/mean/vars/0"]),
     ],
-)  # fmt: skip
+)
 def test_no_layers_of_keras_3(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str, arrays: list[np.ndarray],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    arrays: list[np.ndarray],
     ignored: list[str],
-) -> None:  # fmt: skip
+) -> None:
     made = report(keras3(tmp_path / "w.weights.h5", path, arrays), capsys)
     assert made["ignored"] == ignored and made["sha256"] == WEIGHTS.sha256
 
@@ -230,12 +238,14 @@ def test_running_averages(
 ) -> None:
     """A checkpoint {"net": "vgg16", key: state dict}."""
     plain = weight_files.state_pickle
-    text = [b"X" + len(each).to_bytes(4, "little") + each for each in (b"net", b"vgg16",
-                                                                       key.encode())]  # fmt: skip
+    text = [
+        b"X" + len(each).to_bytes(4, "little") + each for each in (b"net", b"vgg16", key.encode())
+    ]
     monkeypatch.setattr(
-        weight_files, "state_pickle",
+        weight_files,
+        "state_pickle",
         lambda views: b"\x80\x02}(" + b"".join(text) + plain(views)[2:-1] + b"u.",
-    )  # fmt: skip
+    )
     made = report(torch(tmp_path / "w.pth", {}), capsys, "--preprocessing", "caffe")
     assert made["sha256"] == WEIGHTS.sha256
 
@@ -245,9 +255,11 @@ def test_running_averages(
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [("hidden=9", "fc6 has shape (7, 64), not (9, 64)"),
-     ("classes=12", "fc8 has shape (5, 7), not (12, 7)")],
-)  # fmt: skip
+    [
+        ("hidden=9", "fc6 has shape (7, 64), not (9, 64)"),
+        ("classes=12", "fc8 has shape (5, 7), not (12, 7)"),
+    ],
+)
 @pytest.mark.parametrize("form", ["torch_zip", "onnx"])
 def test_sizes_of_another_classifier(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, given: str, told: str

@@ -91,11 +91,12 @@ def viewed(graph: Graph) -> None:
     for name, values in (("zero", 0), ("rest", [-1]), ("axis", [0])):
         graph.constant(name, values)
     nodes = [
-        NODE("Shape", [read], ["sizes"]), NODE("Gather", ["sizes", "zero"], ["batch"]),
+        NODE("Shape", [read], ["sizes"]),
+        NODE("Gather", ["sizes", "zero"], ["batch"]),
         NODE("Unsqueeze", ["batch", "axis"], ["one"]),
         NODE("Concat", ["one", "rest"], ["wanted"], axis=0),
         NODE("Reshape", [read, "wanted"], ["fc.flat"]),
-    ]  # fmt: skip
+    ]
     at = list(graph.graph.node).index(flat)
     graph.graph.node.remove(flat)
     for place, node in enumerate(nodes, at):
@@ -108,21 +109,34 @@ def computed_pads(graph: Graph) -> None:
         pad = graph.node(name)
         channels = graph.network.by_name[name].layer.channels
         tensors = {
-            "pairs": [0, 0, 0, 0, *channels], "count": [2], "form": [-1, 2], "start": [-1],
-            "end": [-(2**63) + 1], "axis": [0], "step": [-1], "flat": [-1],
-        }  # fmt: skip
+            "pairs": [0, 0, 0, 0, *channels],
+            "count": [2],
+            "form": [-1, 2],
+            "start": [-1],
+            "end": [-(2**63) + 1],
+            "axis": [0],
+            "step": [-1],
+            "flat": [-1],
+        }
         own = {key: graph.constant(f"{name}.pad.{key}", values) for key, values in tensors.items()}
         nodes = [
-            NODE("ConstantOfShape", [own["count"]], [f"{name}.more"],
-                 value=numpy_helper.from_array(np.zeros(1, np.int64))),
+            NODE(
+                "ConstantOfShape",
+                [own["count"]],
+                [f"{name}.more"],
+                value=numpy_helper.from_array(np.zeros(1, np.int64)),
+            ),
             NODE("Concat", [own["pairs"], f"{name}.more"], [f"{name}.all"], axis=0),
             NODE("Reshape", [f"{name}.all", own["form"]], [f"{name}.rows"]),
-            NODE("Slice", [f"{name}.rows", own["start"], own["end"], own["axis"], own["step"]],
-                 [f"{name}.turned"]),
+            NODE(
+                "Slice",
+                [f"{name}.rows", own["start"], own["end"], own["axis"], own["step"]],
+                [f"{name}.turned"],
+            ),
             NODE("Transpose", [f"{name}.turned"], [f"{name}.columns"], perm=[1, 0]),
             NODE("Reshape", [f"{name}.columns", own["flat"]], [f"{name}.row"]),
             NODE("Cast", [f"{name}.row"], [f"{name}.cast"], to=TensorProto.INT64),
-        ]  # fmt: skip
+        ]
         pad.input[1] = f"{name}.cast"
         at = list(graph.graph.node).index(pad)
         for place, node in enumerate(nodes, at):
@@ -132,10 +146,15 @@ def computed_pads(graph: Graph) -> None:
 def transposed(graph: Graph, tensor: str, *between: Any) -> None:
     graph.behind(
         tensor,
-        NODE("Transpose", [tensor], ["last"], perm=[0, 2, 3, 1]), *between,
-        NODE("Transpose", [between[-1].output[0] if between else "last"], ["first"],
-             perm=[0, 3, 1, 2]),
-    )  # fmt: skip
+        NODE("Transpose", [tensor], ["last"], perm=[0, 2, 3, 1]),
+        *between,
+        NODE(
+            "Transpose",
+            [between[-1].output[0] if between else "last"],
+            ["first"],
+            perm=[0, 3, 1, 2],
+        ),
+    )
 
 
 RELU = "res1_1_relu"
@@ -147,46 +166,99 @@ ALIKE: dict[str, tuple[str, Edit]] = {
     "flatten by view": ("resnet20", viewed),
     "computed pads": ("resnet20", computed_pads),
     "transposes in pairs": ("resnet20", lambda g: transposed(g, RELU)),
-    "changed with channels last": ("resnet20", lambda g: transposed(
-        g, RELU, NODE("Identity", ["last"], ["same"]))),
+    "changed with channels last": (
+        "resnet20",
+        lambda g: transposed(g, RELU, NODE("Identity", ["last"], ["same"])),
+    ),
     "clip at 0": ("resnet20", lambda g: g.every("Relu", "Clip", min=0.0)),
-    "pools rounded by pads": ("alexnet", lambda g: (
-        g.attribute(g.node("pool5"), "ceil_mode", 0),
-        g.attribute(g.node("pool5"), "pads", [0, 0, 1, 1]))),
-}  # fmt: skip
+    "pools rounded by pads": (
+        "alexnet",
+        lambda g: (
+            g.attribute(g.node("pool5"), "ceil_mode", 0),
+            g.attribute(g.node("pool5"), "pads", [0, 0, 1, 1]),
+        ),
+    ),
+}
 OTHERWISE: dict[str, tuple[str, Edit, str]] = {
-    "numbers rounded": ("resnet20", lambda g: g.behind(
-        RELU, NODE("Cast", [RELU], ["whole"], to=TensorProto.INT32),
-        NODE("Cast", ["whole"], ["real"], to=TensorProto.FLOAT)), "the graph has no res1_2_conv1"),
-    "padded twice": ("resnet20", lambda g: (padded(g), g.attribute(
-        g.node("conv1"), "auto_pad", "SAME_UPPER")), "a padded image under auto_pad"),
-    "padded by a number": ("resnet20", lambda g: padded(g, NODE(
-        "Constant", [], ["much"], value_float=100.0)), "no conv1"),
-    "padded by what is computed": ("resnet20", lambda g: padded(g, NODE(
-        "ReduceMax", ["data"], ["most"], keepdims=0)), "no conv1"),
-    "padded by reflection": ("resnet20", lambda g: (padded(g), g.attribute(
-        g.node("wider"), "mode", "reflect")), "no conv1"),
-    "channels scrambled": ("resnet20", lambda g: g.behind(
-        RELU, NODE("Reshape", [RELU, g.constant("other", [0, 16, 16, 4])], ["mixed"]),
-        NODE("Transpose", ["mixed"], ["back"], perm=[0, 3, 1, 2])), "no res1_2_conv1"),
-    "never transposed back": ("resnet20", lambda g: g.behind(
-        RELU, NODE("Transpose", [RELU], ["last"], perm=[0, 2, 3, 1]),
-        NODE("Reshape", ["last", g.constant("other", [-1, 4, 16, 16])], ["mixed"])), "conv"),
-    "rows and columns exchanged": ("resnet20", lambda g: g.behind(
-        RELU, NODE("Transpose", [RELU], ["turned"], perm=[0, 1, 3, 2])), "no res1_2_conv1"),
-    "softmax in between": ("resnet20", lambda g: g.behind(
-        RELU, NODE("Softmax", [RELU], ["soft"], axis=1)), "no res1_2_conv1"),
+    "numbers rounded": (
+        "resnet20",
+        lambda g: g.behind(
+            RELU,
+            NODE("Cast", [RELU], ["whole"], to=TensorProto.INT32),
+            NODE("Cast", ["whole"], ["real"], to=TensorProto.FLOAT),
+        ),
+        "the graph has no res1_2_conv1",
+    ),
+    "padded twice": (
+        "resnet20",
+        lambda g: (padded(g), g.attribute(g.node("conv1"), "auto_pad", "SAME_UPPER")),
+        "a padded image under auto_pad",
+    ),
+    "padded by a number": (
+        "resnet20",
+        lambda g: padded(g, NODE("Constant", [], ["much"], value_float=100.0)),
+        "no conv1",
+    ),
+    "padded by what is computed": (
+        "resnet20",
+        lambda g: padded(g, NODE("ReduceMax", ["data"], ["most"], keepdims=0)),
+        "no conv1",
+    ),
+    "padded by reflection": (
+        "resnet20",
+        lambda g: (padded(g), g.attribute(g.node("wider"), "mode", "reflect")),
+        "no conv1",
+    ),
+    "channels scrambled": (
+        "resnet20",
+        lambda g: g.behind(
+            RELU,
+            NODE("Reshape", [RELU, g.constant("other", [0, 16, 16, 4])], ["mixed"]),
+            NODE("Transpose", ["mixed"], ["back"], perm=[0, 3, 1, 2]),
+        ),
+        "no res1_2_conv1",
+    ),
+    "never transposed back": (
+        "resnet20",
+        lambda g: g.behind(
+            RELU,
+            NODE("Transpose", [RELU], ["last"], perm=[0, 2, 3, 1]),
+            NODE("Reshape", ["last", g.constant("other", [-1, 4, 16, 16])], ["mixed"]),
+        ),
+        "conv",
+    ),
+    "rows and columns exchanged": (
+        "resnet20",
+        lambda g: g.behind(RELU, NODE("Transpose", [RELU], ["turned"], perm=[0, 1, 3, 2])),
+        "no res1_2_conv1",
+    ),
+    "softmax in between": (
+        "resnet20",
+        lambda g: g.behind(RELU, NODE("Softmax", [RELU], ["soft"], axis=1)),
+        "no res1_2_conv1",
+    ),
     "no ReLU": ("vgg16", lambda g: g.every("Relu", "Identity"), "no relu1_1"),
     "ReLU6": ("vgg16", lambda g: g.every("Relu", "Clip", min=0.0, max=6.0), "no relu1_1"),
     "means for maxima": ("vgg16", lambda g: g.every("MaxPool", "AveragePool"), "no pool1"),
-    "larger pools": ("vgg16", lambda g: g.every(
-        "MaxPool", "MaxPool", kernel_shape=[3, 3], pads=[0, 0, 1, 1]), "no pool1"),
-    "pads on one side": ("vgg16", lambda g: g.attribute(
-        g.node("conv1_1"), "pads", [2, 2, 0, 0]), "no conv1_1"),
+    "larger pools": (
+        "vgg16",
+        lambda g: g.every("MaxPool", "MaxPool", kernel_shape=[3, 3], pads=[0, 0, 1, 1]),
+        "no pool1",
+    ),
+    "pads on one side": (
+        "vgg16",
+        lambda g: g.attribute(g.node("conv1_1"), "pads", [2, 2, 0, 0]),
+        "no conv1_1",
+    ),
     "another alpha": ("alexnet", lambda g: g.attribute(g.node("norm1"), "alpha", 2e-4), "no "),
-    "LRN over rows": ("alexnet", lambda g: transposed(g, "relu1", NODE(
-        "LRN", ["last"], ["rows"], size=5, alpha=1e-4, beta=0.75, bias=1.0)), "no "),
-}  # fmt: skip
+    "LRN over rows": (
+        "alexnet",
+        lambda g: transposed(
+            g, "relu1", NODE("LRN", ["last"], ["rows"], size=5, alpha=1e-4, beta=0.75, bias=1.0)
+        ),
+        "no ",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", ALIKE)

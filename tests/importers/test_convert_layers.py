@@ -136,8 +136,10 @@ def test_a_normalisation_behind_the_last_layer(
 ) -> None:
     """It is that layer's, unless a head's layer of as many outputs stands before it."""
     arrays, _ = foreign_head()
-    norm = {f"norm.{part}": ONES(9, np.float32) for part in ("weight", "bias", "running_mean",
-                                                             "running_var")}  # fmt: skip
+    norm = {
+        f"norm.{part}": ONES(9, np.float32)
+        for part in ("weight", "bias", "running_mean", "running_var")
+    }
     told = torch_refused(tmp_path, {**arrays, **norm}, capsys)
     assert "normalisations that it does not have, or not by that name: norm;" in told
     head = {"more.weight": ONES((9, 16), np.float32), **norm}
@@ -164,8 +166,9 @@ def test_squeeze_and_excitation(tmp_path: Path, capsys: pytest.CaptureFixture[st
     told = refused(tmp_path / "w.safetensors", capsys)
     assert "resnet50_torchvision: layers between its own that it does not have: " in told
     # of a trunk, the last block's stand behind all others, and yet within
-    kept = {name: array for name, array in arrays.items()
-            if ".se." not in name or "layer4.2" in name}  # fmt: skip
+    kept = {
+        name: array for name, array in arrays.items() if ".se." not in name or "layer4.2" in name
+    }
     del kept["fc.weight"], kept["fc.bias"]
     told = torch_refused(tmp_path, kept, capsys)
     assert "layers between its own that it does not have: layer4.2.se.fc1, layer4.2.se.fc2" in told
@@ -247,8 +250,11 @@ def test_auxiliary_heads_of_googlenet(tmp_path: Path) -> None:
 
 def foreign_head() -> tuple[Arrays, Arrays]:
     """(trunk, head) of a VGG-16 with two layers of its own behind 16 channels of 2x2."""
-    trunk = {name: array for name, array in small_weights.torch_arrays(WEIGHTS).items()
-             if name.startswith("features")}  # fmt: skip
+    trunk = {
+        name: array
+        for name, array in small_weights.torch_arrays(WEIGHTS).items()
+        if name.startswith("features")
+    }
     head = {
         "classifier.0.weight": ONES((6, 64), np.float32),
         "classifier.2.weight": ONES((4, 6), np.float32),

@@ -34,18 +34,22 @@ STRIPPED = [
     (["module.conv1.weight", "module.fc.bias"], ["conv1.weight", "fc.bias"]),
     # as soon as something else stands beside them
     (["module.conv1.weight", "module.fc.bias", "epoch"], ["conv1.weight", "fc.bias", "epoch"]),
-    (["features.module.0.weight", "classifier.1.weight"],
-     ["features.0.weight", "classifier.1.weight"]),
+    (
+        ["features.module.0.weight", "classifier.1.weight"],
+        ["features.0.weight", "classifier.1.weight"],
+    ),
     (["_orig_mod.conv1.weight", "_orig_mod.module.fc.bias"], ["conv1.weight", "fc.bias"]),
-    (["model.backbone.conv1.weight", "model.backbone.layer1.0.bn1.weight", "steps"],
-     ["conv1.weight", "layer1.0.bn1.weight", "steps"]),
+    (
+        ["model.backbone.conv1.weight", "model.backbone.layer1.0.bn1.weight", "steps"],
+        ["conv1.weight", "layer1.0.bn1.weight", "steps"],
+    ),
     # a trunk of torchvision's is no wrapper, and neither is a layer
     (["features.0.weight", "features.2.weight"], ["features.0.weight", "features.2.weight"]),
     (["net.features.0.bias", "net.features.2.bias"], ["features.0.bias", "features.2.bias"]),
     (["conv1.weight", "conv1.bias"], ["conv1.weight", "conv1.bias"]),
     # two that would become one stay as they are
     (["module.a.weight", "a.weight", "b.bias"], ["module.a.weight", "a.weight", "b.bias"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("names", "plain"), STRIPPED)
@@ -65,8 +69,9 @@ def test_deep_names_take_no_time() -> None:
 def test_wrapped_models_of_torch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], wrapped: str, note: str
 ) -> None:
-    arrays = {wrapped.format(name): array
-              for name, array in small_weights.torch_arrays(WEIGHTS).items()}  # fmt: skip
+    arrays = {
+        wrapped.format(name): array for name, array in small_weights.torch_arrays(WEIGHTS).items()
+    }
     weight_files.torch_file(tmp_path / "w.pth", {**arrays, "epoch": np.ones(1, np.int64)})
     made = report(tmp_path / "w.pth", capsys, "--preprocessing", "caffe")
     assert made["sha256"] == WEIGHTS.sha256
@@ -165,12 +170,15 @@ def test_names_that_no_network_has(tmp_path: Path, capsys: pytest.CaptureFixture
 MISTAKEN = {
     "empty": ("w.pth", b"", "w.pth is an empty file; expected a weight file; fetch it again"),
     "empty ONNX": ("w.onnx", b"", "w.onnx is an empty file"),
-    "pointer": ("w.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-                "is a Git LFS pointer; expected the weights; run git lfs pull"),
+    "pointer": (
+        "w.pth",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+        "is a Git LFS pointer; expected the weights; run git lfs pull",
+    ),
     "page": ("w.h5", b"<!DOCTYPE html>\n<html>", "is a web page"),
     "page after a line": ("w.caffemodel", b"\n<html><head>", "is a web page"),
     "page with a mark": ("w.mat", b"\xef\xbb\xbf\r\n<HTML>", "is a web page"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", MISTAKEN)

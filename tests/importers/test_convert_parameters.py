@@ -36,17 +36,26 @@ def zeros_before(path: Path) -> list[int]:
 @pytest.mark.parametrize(
     ("classifier", "given", "before", "note"),
     [
-        ("linear", [], [2, 4], "half in front, as where the classifier is named linear; "
-                               "--parameter centred=false changes it"),
+        (
+            "linear",
+            [],
+            [2, 4],
+            "half in front, as where the classifier is named linear; "
+            "--parameter centred=false changes it",
+        ),
         ("fc", [], [0, 0], "are added: behind; --parameter centred=true changes it"),
         ("linear", ["--parameter", "centred=false"], [0, 0], ""),
         ("fc", ["--parameter", "centred=true"], [2, 4], ""),
     ],
-)  # fmt: skip
+)
 def test_where_channels_of_zeros_go(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], classifier: str, given: list[str],
-    before: list[int], note: str,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    classifier: str,
+    given: list[str],
+    before: list[int],
+    note: str,
+) -> None:
     """PyTorch's well-known ResNets for CIFAR-10 call their classifier `linear` and pad by
     planes // 4 on both sides."""
     path = tmp_path / "w.pth"
@@ -70,16 +79,20 @@ def test_several_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 WRONG = [
-    (["--network", "resnet20", "--parameter", "centred=1"],
-     "centred 1 for resnet20; expected true or false"),
-    (["--network", "resnet20", "--parameter", "center=true"],
-     "unknown parameter of resnet20 'center'; expected one of centred, classes"),
+    (
+        ["--network", "resnet20", "--parameter", "centred=1"],
+        "centred 1 for resnet20; expected true or false",
+    ),
+    (
+        ["--network", "resnet20", "--parameter", "center=true"],
+        "unknown parameter of resnet20 'center'; expected one of centred, classes",
+    ),
     (["--parameter", "center=true"], "unknown parameter 'center'; expected one of centred, cla"),
     (["--parameter", "centred"], "--parameter centred; expected NAME=VALUE with true, false or a"),
     (["--parameter", "width=a"], "--parameter width=a; expected NAME=VALUE"),
     (["--parameter", "width=0.5"], "conv1 has shape (4, 3, 3, 3), not (8, 3, 3, 3)"),
     (["--parameter", "input_size=1.5"], "input_size 1.5 for resnet20; expected a whole number"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("given", "told"), WRONG)

@@ -46,8 +46,10 @@ def test_a_trunk_with_a_head_of_its_own(tmp_path: Path, capsys: pytest.CaptureFi
     """It was trained on images of 240x240, on top of Keras' published VGG-16."""
     network, got = converted(real(tmp_path, *TUMOR), tmp_path)
     assert network.parameters == {
-        **networks.build("vgg16").parameters, "top": False, "input_size": 240,
-    }  # fmt: skip
+        **networks.build("vgg16").parameters,
+        "top": False,
+        "input_size": 240,
+    }
     assert "ignored  4: functional_1/dense_1" in capsys.readouterr().out
     _, want = load(shared("vgg16_conv.caffemodel.h5"), "vgg16")
     assert got.sha256 == want.sha256

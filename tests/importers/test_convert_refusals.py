@@ -87,60 +87,135 @@ def absurd_mat(path: Path) -> None:
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 DEEP = b"\x80\x02" + b"]" * 30 + b"a" * 29 + b"."
 HOSTILE: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "system": ("w.pth", lambda p: pickled(p, b"cos\nsystem\n(X\x02\x00\x00\x00idtR."),
-               "imports os.system"),
-    "stack global": ("w.pth", lambda p: pickled(p, b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93."),
-                     "imports builtins.eval"),
-    "reduce": ("w.pth", lambda p: pickled(p, b"\x80\x02ctorch\nFloatStorage\n)R."),
-               "calls torch.FloatStorage"),
+    "system": (
+        "w.pth",
+        lambda p: pickled(p, b"cos\nsystem\n(X\x02\x00\x00\x00idtR."),
+        "imports os.system",
+    ),
+    "stack global": (
+        "w.pth",
+        lambda p: pickled(p, b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93."),
+        "imports builtins.eval",
+    ),
+    "reduce": (
+        "w.pth",
+        lambda p: pickled(p, b"\x80\x02ctorch\nFloatStorage\n)R."),
+        "calls torch.FloatStorage",
+    ),
     "instance": ("w.pth", lambda p: pickled(p, b"(ios\nsystem\n."), "operation INST"),
     "deep": ("w.pth", lambda p: pickled(p, DEEP), "a pickle of something else"),
-    "circle": ("w.pth", lambda p: pickled(p, b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s."),
-               "holds no layers"),
-    "deep key": ("w.pth", lambda p: pickled(p, b"\x80\x02})" + b"\x85" * 9000 + b"Ns."),
-                 "a tuple as key"),
+    "circle": (
+        "w.pth",
+        lambda p: pickled(p, b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s."),
+        "holds no layers",
+    ),
+    "deep key": (
+        "w.pth",
+        lambda p: pickled(p, b"\x80\x02})" + b"\x85" * 9000 + b"Ns."),
+        "a tuple as key",
+    ),
     "long": ("w.pth", lambda p: pickled(p, b"\x80\x02X\xff\xff\xff\x7fa."), "2147483647 bytes"),
     "no end": ("w.pth", lambda p: pickled(p, b"\x80\x02}"), "cannot be read as torch"),
     "deflated": ("w.pth", deflated, "compressed or encrypted"),
     "cut off zip": ("w.pth", shorter, "not a zip file"),
     "beyond storage": (
         "w.pth",
-        lambda p: pickled(p, weight_files.state_pickle({"a.weight": weight_files.torch_tensor(
-            "0", np.zeros(6, np.float32), (2, 3), (1, 4), 0, False)})),
-        "reaches beyond its storage"),
+        lambda p: pickled(
+            p,
+            weight_files.state_pickle(
+                {
+                    "a.weight": weight_files.torch_tensor(
+                        "0", np.zeros(6, np.float32), (2, 3), (1, 4), 0, False
+                    )
+                }
+            ),
+        ),
+        "reaches beyond its storage",
+    ),
     "absurd tensor": (
         "w.pth",
-        lambda p: pickled(p, weight_files.state_pickle({"a.weight": weight_files.torch_tensor(
-            "0", np.zeros(1, np.float32), (1 << 20, 1 << 20), (0, 0), 0, False)})),
-        "1,099,511,627,776 values; expected 1,073,741,824 bytes or less"),
+        lambda p: pickled(
+            p,
+            weight_files.state_pickle(
+                {
+                    "a.weight": weight_files.torch_tensor(
+                        "0", np.zeros(1, np.float32), (1 << 20, 1 << 20), (0, 0), 0, False
+                    )
+                }
+            ),
+        ),
+        "1,099,511,627,776 values; expected 1,073,741,824 bytes or less",
+    ),
     "pending sign": (
         "w.pth",
-        lambda p: pickled(p, weight_files.state_pickle({"a.weight": weight_files.torch_tensor(
-            "0", np.zeros(6, np.float32), (2, 3), (3, 1), 0, False, b"}X\x03\0\0\0neg\x88s")})),
-        "a tensor whose sign or conjugate is still to be taken; expected its values; save tensor"),
-    "header": ("w.safetensors", lambda p: p.write_bytes(struct.pack("<Q", 1 << 31) + b"{}"),
-               "a header of 2,147,483,648 bytes"),
-    "overlap": ("w.safetensors", lambda p: header(p, {"a.weight": F32, "b.weight": F32}),
-                "overlap or leave gaps"),
+        lambda p: pickled(
+            p,
+            weight_files.state_pickle(
+                {
+                    "a.weight": weight_files.torch_tensor(
+                        "0",
+                        np.zeros(6, np.float32),
+                        (2, 3),
+                        (3, 1),
+                        0,
+                        False,
+                        b"}X\x03\0\0\0neg\x88s",
+                    )
+                }
+            ),
+        ),
+        "a tensor whose sign or conjugate is still to be taken; expected its values; save tensor",
+    ),
+    "header": (
+        "w.safetensors",
+        lambda p: p.write_bytes(struct.pack("<Q", 1 << 31) + b"{}"),
+        "a header of 2,147,483,648 bytes",
+    ),
+    "overlap": (
+        "w.safetensors",
+        lambda p: header(p, {"a.weight": F32, "b.weight": F32}),
+        "overlap or leave gaps",
+    ),
     "gap": ("w.safetensors", lambda p: header(p, {"a.weight": F32}, 12), "12 bytes of tensors"),
-    "sizes": ("w.safetensors", lambda p: header(p, {"a.weight": {**F32, "shape": [3]}}),
-              "8 bytes for shape (3,) of F32"),
-    "nested": ("w.safetensors", lambda p: p.write_bytes(
-        struct.pack("<Q", 90005) + b'{"a":' + b"[" * 90000), "cannot be read as safetensors"),
-    "length bomb": ("w.caffemodel", lambda p: p.write_bytes(b"\x12\xff\xff\xff\xff\x0f" + V1),
-                    "reaches beyond its message"),
+    "sizes": (
+        "w.safetensors",
+        lambda p: header(p, {"a.weight": {**F32, "shape": [3]}}),
+        "8 bytes for shape (3,) of F32",
+    ),
+    "nested": (
+        "w.safetensors",
+        lambda p: p.write_bytes(struct.pack("<Q", 90005) + b'{"a":' + b"[" * 90000),
+        "cannot be read as safetensors",
+    ),
+    "length bomb": (
+        "w.caffemodel",
+        lambda p: p.write_bytes(b"\x12\xff\xff\xff\xff\x0f" + V1),
+        "reaches beyond its message",
+    ),
     "varint": ("w.caffemodel", lambda p: p.write_bytes(b"\x12" + b"\xff" * 12), "does not end"),
-    "values": ("w.caffemodel", lambda p: p.write_bytes(V1.replace(b"\x08\x02", b"\x08\x09")),
-               "a blob of shape (9, 1, 1, 1) with 2 values"),
+    "values": (
+        "w.caffemodel",
+        lambda p: p.write_bytes(V1.replace(b"\x08\x02", b"\x08\x09")),
+        "a blob of shape (9, 1, 1, 1) with 2 values",
+    ),
     "cut off V1": ("w.caffemodel", lambda p: p.write_bytes(V1[:-3]), "beyond its message"),
     "outside": ("w.onnx", onnx_outside, "values in another file"),
-    "external": ("w.h5", lambda p: hdf5(p, lambda g: g.__setitem__(
-        "0", h5py.ExternalLink("/etc/x.h5", "y"))), "a link to elsewhere (ExternalLink)"),
-    "soft": ("w.h5", lambda p: hdf5(p, lambda g: g.__setitem__("0", h5py.SoftLink("/data"))),
-             "a link to elsewhere (SoftLink)"),
+    "external": (
+        "w.h5",
+        lambda p: hdf5(p, lambda g: g.__setitem__("0", h5py.ExternalLink("/etc/x.h5", "y"))),
+        "a link to elsewhere (ExternalLink)",
+    ),
+    "soft": (
+        "w.h5",
+        lambda p: hdf5(p, lambda g: g.__setitem__("0", h5py.SoftLink("/data"))),
+        "a link to elsewhere (SoftLink)",
+    ),
     "virtual": ("w.h5", lambda p: hdf5(p, virtual), "values in another file"),
-    "empty": ("w.h5", lambda p: hdf5(p, lambda g: g.create_dataset("0", (9000, 9000), "f4")),
-              "of which the file stores hardly any"),
+    "empty": (
+        "w.h5",
+        lambda p: hdf5(p, lambda g: g.create_dataset("0", (9000, 9000), "f4")),
+        "of which the file stores hardly any",
+    ),
     "dense zeros": (
         "w.h5",
         lambda p: hdf5(
@@ -153,13 +228,27 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda p: scipy.io.savemat(p, {"layers": np.zeros((900, 2000))}, do_compression=True),
         "a compressed element of more than",
     ),
-    "objects": ("w.h5", lambda p: hdf5(p, lambda g: g.create_dataset(
-        "0", data=np.array(["a"], object), dtype=h5py.string_dtype())), "expected floats"),
+    "objects": (
+        "w.h5",
+        lambda p: hdf5(
+            p,
+            lambda g: g.create_dataset(
+                "0", data=np.array(["a"], object), dtype=h5py.string_dtype()
+            ),
+        ),
+        "expected floats",
+    ),
     "absurd mat": ("w.mat", absurd_mat, "bytes or less"),
-    "no network": ("w.mat", lambda p: scipy.io.savemat(p, {"x": np.ones((2, 3))}),
-                   "no network in the file"),
-    "unknown": ("w.bin", lambda p: p.write_bytes(b"hello, this is no weight file"),
-                "of no known format"),
+    "no network": (
+        "w.mat",
+        lambda p: scipy.io.savemat(p, {"x": np.ones((2, 3))}),
+        "no network in the file",
+    ),
+    "unknown": (
+        "w.bin",
+        lambda p: p.write_bytes(b"hello, this is no weight file"),
+        "of no known format",
+    ),
     "cut off HDF5": (
         "w.h5",
         lambda p: p.write_bytes(bundled.path("alexnet.h5").read_bytes()[:9000]),
@@ -171,7 +260,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], object], str]] = {
         "refq's own weights; give them to --weights",
     ),
     "nothing": ("w.pth", lambda p: p.write_bytes(b""), "an empty file"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", HOSTILE)

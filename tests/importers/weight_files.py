@@ -58,8 +58,12 @@ def blob(array: np.ndarray, form: str = "packed") -> bytes:
 
 V1_TYPES = {"Convolution": 4, "InnerProduct": 14, "LRN": 15, "Pooling": 17, "ReLU": 18}
 CAFFE_TYPES = {
-    Conv: "Convolution", Dense: "InnerProduct", LRN: "LRN", MaxPool: "Pooling", ReLU: "ReLU",
-}  # fmt: skip
+    Conv: "Convolution",
+    Dense: "InnerProduct",
+    LRN: "LRN",
+    MaxPool: "Pooling",
+    ReLU: "ReLU",
+}
 
 
 def caffe_layer(name: str, kind: str, blobs: Sequence[bytes], v1: bool, more: bytes = b"") -> bytes:
@@ -106,25 +110,42 @@ def _tuple(parts: Iterable[bytes]) -> bytes:
 
 
 STORAGES = {
-    "float32": "FloatStorage", "float64": "DoubleStorage", "float16": "HalfStorage",
-    "int64": "LongStorage", "uint16": "BFloat16Storage",
-}  # fmt: skip
+    "float32": "FloatStorage",
+    "float64": "DoubleStorage",
+    "float16": "HalfStorage",
+    "int64": "LongStorage",
+    "uint16": "BFloat16Storage",
+}
 
 
 def torch_tensor(
-    key: str, storage: np.ndarray, shape: Sequence[int], strides: Sequence[int], offset: int,
-    legacy: bool, metadata: bytes = b"",
-) -> bytes:  # fmt: skip
+    key: str,
+    storage: np.ndarray,
+    shape: Sequence[int],
+    strides: Sequence[int],
+    offset: int,
+    legacy: bool,
+    metadata: bytes = b"",
+) -> bytes:
     """The call that rebuilds a tensor on a storage. metadata: a last argument, pickled."""
     described = [
-        _text("storage"), _global("torch", STORAGES[storage.dtype.name]), _text(key), _text("cpu"),
-        _whole(storage.size), *([b"N"] if legacy else []),
-    ]  # fmt: skip
+        _text("storage"),
+        _global("torch", STORAGES[storage.dtype.name]),
+        _text(key),
+        _text("cpu"),
+        _whole(storage.size),
+        *([b"N"] if legacy else []),
+    ]
     hooks = _global("collections", "OrderedDict") + b")R"
     arguments = [
-        _tuple(described) + b"Q", _whole(offset), _tuple(map(_whole, shape)),
-        _tuple(map(_whole, strides)), b"\x89", hooks, metadata,
-    ]  # fmt: skip
+        _tuple(described) + b"Q",
+        _whole(offset),
+        _tuple(map(_whole, shape)),
+        _tuple(map(_whole, strides)),
+        b"\x89",
+        hooks,
+        metadata,
+    ]
     return _global("torch._utils", "_rebuild_tensor_v2") + _tuple(arguments) + b"R"
 
 

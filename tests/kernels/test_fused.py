@@ -46,10 +46,21 @@ SHAPES = [
 ]
 # (activation bits, signed, weight bits)
 WIDTHS = [
-    (2, False, 2), (5, False, 14), (8, False, 8), (9, True, 14), (12, False, 14), (16, False, 15),
-    (16, True, 8), (4, True, 9), (14, True, 14), (13, False, 16), (16, False, 16), (7, False, 16),
-    (14, False, 15), (10, True, 7),
-]  # fmt: skip
+    (2, False, 2),
+    (5, False, 14),
+    (8, False, 8),
+    (9, True, 14),
+    (12, False, 14),
+    (16, False, 15),
+    (16, True, 8),
+    (4, True, 9),
+    (14, True, 14),
+    (13, False, 16),
+    (16, False, 16),
+    (7, False, 16),
+    (14, False, 15),
+    (10, True, 7),
+]
 OUT = FixedPointFormat(12, -9, signed=False)
 
 
@@ -88,9 +99,17 @@ def run(
     source = maps.new_map(layout, bits, 0, -span[0])
     maps.pack(x, source)
     kernel = fused.prepare(
-        w, b, layout, len(source.planes), span, -span[0], np.zeros_like(b), shape.strides,
-        shape.pads, shape.group,
-    )  # fmt: skip
+        w,
+        b,
+        layout,
+        len(source.planes),
+        span,
+        -span[0],
+        np.zeros_like(b),
+        shape.strides,
+        shape.pads,
+        shape.group,
+    )
     assert kernel is not None
     assert width != 32 or kernel.largest + (1 << shift) < 2**31
     width = width or (32 if kernel.largest + (1 << shift) < 2**31 else 64)
@@ -247,9 +266,17 @@ def test_microkernels_read_inside_their_map(shape: Shape) -> None:
     where = walk.pixels(source, target, shape.strides, shape.pads)
     weights = np.ones((shape.outputs, shape.channels // shape.group, *shape.kernel), np.int32)
     kernel = fused.prepare(
-        weights, np.zeros(shape.outputs, np.int64), source, 1, (0, 255), 0,
-        np.zeros(shape.outputs, np.int64), shape.strides, shape.pads, shape.group,
-    )  # fmt: skip
+        weights,
+        np.zeros(shape.outputs, np.int64),
+        source,
+        1,
+        (0, 255),
+        0,
+        np.zeros(shape.outputs, np.int64),
+        shape.strides,
+        shape.pads,
+        shape.group,
+    )
     assert kernel is not None and where.starts.min() >= 0
     last = int(where.starts.max() + 15 * where.stride + kernel.offsets.max())
     assert last + tiles.STEP <= source.size
@@ -268,12 +295,16 @@ def test_sums_beyond_64_bits_are_left_to_the_definition() -> None:
 # values of a codebook, bits of the sums
 Case = tuple[int, bool, bool, "tuple[int, int, bool] | list[int] | None", int]
 ENDINGS: list[Case] = [
-    (5, True, False, None, 32), (8, False, False, (3, 5, True), 32),
-    (12, False, False, (5, 7, False), 64), (20, False, False, (9, 11, True), 32),
-    (14, True, True, None, 64), (16, False, False, None, 32),
-    (12, False, False, [0, 0, 3, 50, 700, 701, 4000], 32), (9, False, False, [2, 9, 250], 64),
+    (5, True, False, None, 32),
+    (8, False, False, (3, 5, True), 32),
+    (12, False, False, (5, 7, False), 64),
+    (20, False, False, (9, 11, True), 32),
+    (14, True, True, None, 64),
+    (16, False, False, None, 32),
+    (12, False, False, [0, 0, 3, 50, 700, 701, 4000], 32),
+    (9, False, False, [2, 9, 250], 64),
     (16, False, False, [5, 40000, 65535], 32),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("case", ENDINGS, ids=str)
@@ -302,16 +333,25 @@ def test_every_ending_in_some_channels(backend: str, case: Case) -> None:
     maps.pack(x, source)
     kernel = fused.prepare(
         w, b, source.layout, 1, span, 0, np.full_like(b, scale), (1, 1), NO_PADS, 1
-    )  # fmt: skip
+    )
     assert kernel is not None
     layout = maps.Layout(2, 30, *wanted.shape[2:], (1, 0, 0, 1))
     target = maps.new_map(layout, stored_bits, 0, -fmt.min_code, drop)
     for plane in target.planes:
         plane[:] = 77
     ending = rows.ending(
-        scale, False, shift, Rounding.TIES_EVEN, fmt, symmetric, encode, target.offset,
-        len(target.planes), width, table,
-    )  # fmt: skip
+        scale,
+        False,
+        shift,
+        Rounding.TIES_EVEN,
+        fmt,
+        symmetric,
+        encode,
+        target.offset,
+        len(target.planes),
+        width,
+        table,
+    )
     assert ending is not None
     seen = fused.convolve(source, kernel, target, ending, first)
     np.testing.assert_array_equal(maps.unpack(target, slice(first, first + 19)), wanted)

@@ -77,12 +77,17 @@ def test_every_rounding(
 @pytest.mark.parametrize(
     ("scheme", "options"),
     [
-        ("uniform", {"bits_act": 8}), ("uniform", {"bits_act": 11}), ("clnq", {"bits_act": 5}),
-        ("enq", {"bits_act": 3}), ("enq", {"bits_act": 4, "bits_wt": 9}), ("knq", {"bits_act": 3}),
-        ("hybrid", {"bits_act": 16}), ("hybrid", {"bits_act": 2}),
+        ("uniform", {"bits_act": 8}),
+        ("uniform", {"bits_act": 11}),
+        ("clnq", {"bits_act": 5}),
+        ("enq", {"bits_act": 3}),
+        ("enq", {"bits_act": 4, "bits_wt": 9}),
+        ("knq", {"bits_act": 3}),
+        ("hybrid", {"bits_act": 16}),
+        ("hybrid", {"bits_act": 2}),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_every_format(
     scheme: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,11 +120,12 @@ def test_formats_far_apart(
 @pytest.mark.parametrize(
     "options",
     [
-        {"rounding": Rounding.STOCHASTIC}, {"overflow": Overflow.WRAP, "bits_act": 6},
+        {"rounding": Rounding.STOCHASTIC},
+        {"overflow": Overflow.WRAP, "bits_act": 6},
         {"data_granularity": "map"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_stays_on_plain_arrays(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

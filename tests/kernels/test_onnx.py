@@ -65,8 +65,10 @@ def assert_close(got: np.ndarray, wanted: np.ndarray) -> None:
 
 
 def compare(op: str, inputs: list[np.ndarray], **attributes: Any) -> None:
-    given = {key: value.encode() if isinstance(value, str) else value
-             for key, value in attributes.items()}  # fmt: skip
+    given = {
+        key: value.encode() if isinstance(value, str) else value
+        for key, value in attributes.items()
+    }
     assert_close(run_node(op, inputs, given, OPSET), onnxruntime(op, inputs, attributes))
 
 
@@ -88,10 +90,16 @@ def test_conv(kernel: tuple[int, int], grid: dict[str, Any], group: int) -> None
     compare("Conv", [x[:, :, :12, :13], w], kernel_shape=kernel, group=group, **grid)
     compare(
         "ConvInteger",
-        [bytes_(np.uint8, 2, 6, 14, 17), bytes_(np.uint8, 12, 6 // group, *kernel),
-         np.array(131, np.uint8), np.array(120, np.uint8)],
-        kernel_shape=kernel, group=group, **grid,
-    )  # fmt: skip
+        [
+            bytes_(np.uint8, 2, 6, 14, 17),
+            bytes_(np.uint8, 12, 6 // group, *kernel),
+            np.array(131, np.uint8),
+            np.array(120, np.uint8),
+        ],
+        kernel_shape=kernel,
+        group=group,
+        **grid,
+    )
 
 
 def test_conv_over_many_blocks() -> None:
@@ -164,8 +172,15 @@ def test_dense_and_matrix_products() -> None:
         compare("Gemm", [real(rows, inputs), real(inputs, outputs), bias])
         for kind in (np.uint8, np.int8):
             zero = np.full(outputs, 3, np.int8)
-            compare("MatMulInteger", [bytes_(kind, rows, inputs), bytes_(np.int8, inputs, outputs),
-                                      np.array(17, kind), zero])  # fmt: skip
+            compare(
+                "MatMulInteger",
+                [
+                    bytes_(kind, rows, inputs),
+                    bytes_(np.int8, inputs, outputs),
+                    np.array(17, kind),
+                    zero,
+                ],
+            )
 
 
 def test_elementwise() -> None:

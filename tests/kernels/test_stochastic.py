@@ -20,9 +20,12 @@ STOCHASTIC = Rounding.STOCHASTIC
 def test_stochastic_sequence_is_splitmix64() -> None:
     """The first outputs of the published generator for seed 1234567."""
     published = [
-        6457827717110365317, 3203168211198807973, 9817491932198370423,
-        4593380528125082431, 16408922859458223821,
-    ]  # fmt: skip
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
     with np.errstate(over="ignore"):
         ours = [int(fixed._random(np.uint64(1234567), index)) for index in range(5)]
     assert ours == published

@@ -50,9 +50,14 @@ def test_numbers_by_hand() -> None:
     weight = np.array([[[[2.0]], [[-6.0]]], [[[1.0]], [[0.5]]], [[[8.0]], [[4.0]]]], np.float32)
     # deviations sqrt(3.75 + 0.25) = 2, 1 and 4; scales 3 / 2, -2 / 1, 0.5 / 4
     got = fold(
-        weight, np.array([1.0, 0.0, 2.0]), np.array([3.0, -2.0, 0.5]), np.array([0.5, 4.0, -1.0]),
-        np.array([5.0, -1.5, 18.0]), np.array([3.75, 0.75, 15.75]), 0.25,
-    )  # fmt: skip
+        weight,
+        np.array([1.0, 0.0, 2.0]),
+        np.array([3.0, -2.0, 0.5]),
+        np.array([0.5, 4.0, -1.0]),
+        np.array([5.0, -1.5, 18.0]),
+        np.array([3.75, 0.75, 15.75]),
+        0.25,
+    )
     assert got[0].dtype == got[1].dtype == np.float32
     assert got[0][:, :, 0, 0].tolist() == [[3.0, -9.0], [-2.0, -1.0], [1.0, 0.5]]
     # (1 - 5) 3/2 + 1/2, (0 + 1.5) (-2) + 4, (2 - 18) / 8 - 1
@@ -87,9 +92,13 @@ def test_pytorch() -> None:
     norm = torch.nn.BatchNorm2d(6).eval()
     with torch.no_grad():
         for tensor, key in (
-            (convolution.weight, "weight"), (convolution.bias, "bias"), (norm.weight, "gamma"),
-            (norm.bias, "beta"), (norm.running_mean, "mean"), (norm.running_var, "variance"),
-        ):  # fmt: skip
+            (convolution.weight, "weight"),
+            (convolution.bias, "bias"),
+            (norm.weight, "gamma"),
+            (norm.bias, "beta"),
+            (norm.running_mean, "mean"),
+            (norm.running_var, "variance"),
+        ):
             tensor.copy_(torch.from_numpy(own[key]))
         x = torch.from_numpy(RNG.normal(0, 1, (3, 4, 8, 10)).astype(np.float32))
         wanted = norm(convolution(x)).numpy()
@@ -126,8 +135,10 @@ def test_matconvnets_moments() -> None:
     for array, wanted in zip(got, fold(**own, eps=eps)):
         np.testing.assert_allclose(array, wanted, rtol=5e-7, atol=1e-6)
     assert matconvnet_moments(np.array([[3.0, 0.5], [-1.0, 4.0], [0.0, 2.0]]))[1].tolist() == [
-        0.25, 16.0, 4.0,
-    ]  # fmt: skip
+        0.25,
+        16.0,
+        4.0,
+    ]
 
 
 ONES = np.ones(3, np.float32)
@@ -152,7 +163,7 @@ LAYER = np.ones((3, 2, 5, 4), np.float32)
         (lambda: matconvnet_moments(-np.ones((3, 2))), "a deviation of -1; expected 0 or more"),
         (lambda: matconvnet_moments(np.ones((2, 3))), "moments of shape (2, 3); expected (channel"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_folded(call: Any, text: str) -> None:
     with pytest.raises(RefqError, match=re.escape(text)):
         call()

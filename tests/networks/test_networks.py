@@ -170,18 +170,33 @@ def test_cifars_resnets() -> None:
 
 # millions of multiply-accumulates and of weights, as the literature prints them
 ALEXNET = {
-    "conv1": (105.4, 0.035), "conv2": (223.9, 0.307), "conv3": (149.5, 0.885),
-    "conv4": (112.1, 0.664), "conv5": (74.8, 0.443),
-    "fc6": (37.7, 37.75), "fc7": (16.8, 16.78), "fc8": (4.1, 4.097),
-}  # fmt: skip
-VGG16 = {
-    "conv1_1": (86.7, 0.0018), "conv1_2": (1849.7, 0.0369), "conv2_1": (924.8, 0.0739),
-    "conv2_2": (1849.7, 0.1476), "conv3_1": (924.8, 0.2952), "conv3_2": (1849.7, 0.5901),
-    "conv3_3": (1849.7, 0.5901), "conv4_1": (924.8, 1.1802), "conv4_2": (1849.7, 2.3598),
-    "conv4_3": (1849.7, 2.3598), "conv5_1": (462.4, 2.3598), "conv5_2": (462.4, 2.3598),
-    "conv5_3": (462.4, 2.3598), "fc6": (102.8, 102.7645), "fc7": (16.8, 16.7813),
+    "conv1": (105.4, 0.035),
+    "conv2": (223.9, 0.307),
+    "conv3": (149.5, 0.885),
+    "conv4": (112.1, 0.664),
+    "conv5": (74.8, 0.443),
+    "fc6": (37.7, 37.75),
+    "fc7": (16.8, 16.78),
     "fc8": (4.1, 4.097),
-}  # fmt: skip
+}
+VGG16 = {
+    "conv1_1": (86.7, 0.0018),
+    "conv1_2": (1849.7, 0.0369),
+    "conv2_1": (924.8, 0.0739),
+    "conv2_2": (1849.7, 0.1476),
+    "conv3_1": (924.8, 0.2952),
+    "conv3_2": (1849.7, 0.5901),
+    "conv3_3": (1849.7, 0.5901),
+    "conv4_1": (924.8, 1.1802),
+    "conv4_2": (1849.7, 2.3598),
+    "conv4_3": (1849.7, 2.3598),
+    "conv5_1": (462.4, 2.3598),
+    "conv5_2": (462.4, 2.3598),
+    "conv5_3": (462.4, 2.3598),
+    "fc6": (102.8, 102.7645),
+    "fc7": (16.8, 16.7813),
+    "fc8": (4.1, 4.097),
+}
 
 
 @pytest.mark.parametrize(("name", "layers"), [("alexnet", ALEXNET), ("vgg16", VGG16)])
@@ -272,7 +287,7 @@ IMAGE = (6, 9, 11)
         (ReLU(), [IMAGE, IMAGE], "ReLU with 2 inputs; expected one"),
         (Softmax(), [], "Softmax with 0 inputs"),
     ],
-)  # fmt: skip
+)
 def test_layers_that_do_not_fit(layer: Layer, inputs: list[Any], text: str) -> None:
     with pytest.raises(ShapeError, match=re.escape(text)):
         output_shape(layer, tuple(inputs))

@@ -27,8 +27,18 @@ def test_points_of_vgg16_and_alexnet() -> None:
     assert counts["conv1_1"] == 0 and counts["conv1_2"] == counts["conv2_1"] == 64 * 224 * 224
 
     points = points_of(build("alexnet"))
-    assert list(points) == ["conv1", "norm1", "conv2", "norm2", "conv3", "conv4", "conv5",
-                            "fc6", "fc7", "fc8"]  # fmt: skip
+    assert list(points) == [
+        "conv1",
+        "norm1",
+        "conv2",
+        "norm2",
+        "conv3",
+        "conv4",
+        "conv5",
+        "fc6",
+        "fc7",
+        "fc8",
+    ]
     assert points["norm1"].width_of == "conv2" and points["norm1"].producers == ("conv1",)
     assert points["conv2"].tensors == ("norm1", "pool1") and points["conv2"].producers == ()
     assert points["norm2"].width_of == "conv3"
@@ -49,13 +59,23 @@ def test_points_of_squeezenet() -> None:
 def test_points_of_a_residual_network() -> None:
     wide = {"pads": (1, 1, 1, 1)}
     nodes = [
-        *chain("data", ("stem", Conv(6, (3, 3), **wide)), ("relu0", ReLU()),
-               ("conv_a", Conv(4, (3, 3), **wide)), ("relu_a", ReLU()),
-               ("conv_b", Conv(6, (3, 3), **wide))),
+        *chain(
+            "data",
+            ("stem", Conv(6, (3, 3), **wide)),
+            ("relu0", ReLU()),
+            ("conv_a", Conv(4, (3, 3), **wide)),
+            ("relu_a", ReLU()),
+            ("conv_b", Conv(6, (3, 3), **wide)),
+        ),
         Node("add", Add(), ("conv_b", "relu0")),
-        *chain("add", ("relu1", ReLU()), ("mean", AvgPool((3, 2), (2, 3))),
-               ("conv_c", Conv(3, (2, 1))), ("out", GlobalAvgPool())),
-    ]  # fmt: skip
+        *chain(
+            "add",
+            ("relu1", ReLU()),
+            ("mean", AvgPool((3, 2), (2, 3))),
+            ("conv_c", Conv(3, (2, 1))),
+            ("out", GlobalAvgPool()),
+        ),
+    ]
     points = points_of(Network("toy", (3, 9, 11), tuple(nodes)))
     found = {
         name: (point.width_of, point.tensors, point.producers, point.readers, point.signed)
@@ -84,8 +104,11 @@ def test_a_sum_that_two_layers_read_is_stored() -> None:
     ]
     points = storage_points(Network("toy", (3, 9, 11), tuple(nodes)))
     assert [point.tensors for point in points] == [
-        ("data",), ("stem", "relu0"), ("conv_a",), ("add",)
-    ]  # fmt: skip
+        ("data",),
+        ("stem", "relu0"),
+        ("conv_a",),
+        ("add",),
+    ]
     assert points[1].makers == points[1].producers == ("stem",)
     assert set(points[1].readers) == {"conv_a", "add"}
     assert all(point.signed for point in points)

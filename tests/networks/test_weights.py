@@ -63,9 +63,12 @@ def saved(path: Path, **attributes: Any) -> Path:
 
 def test_round_trip(tmp_path: Path) -> None:
     stated: Mapping[str, Any] = {
-        "data_set": "cifar10", "source": "here", "licence": "CC0",
-        "preprocessing": {"mean": [1, 2, 3]}, "training": {"epochs": 2, "seed": 1},
-    }  # fmt: skip
+        "data_set": "cifar10",
+        "source": "here",
+        "licence": "CC0",
+        "preprocessing": {"mean": [1, 2, 3]},
+        "training": {"epochs": 2, "seed": 1},
+    }
     path = tmp_path / "dump.h5"
     save(path, NETWORK, Weights(WEIGHTS.weight, WEIGHTS.bias, stated))
     network, got = load(path, "vgg16")
@@ -143,9 +146,13 @@ def test_random_weights_of_residual_networks() -> None:
     """Beside a shortcut 1/16 of the variance, as there are 16 additions; two convolutions half."""
     weight = random_weights(build("resnet50", {"classes": 3}), 5).weight
     wanted = {
-        "res2a_branch2a": 2 / 64, "res2b_branch2a": 2 / 256, "res2a_branch1": 1 / 64,
-        "res2a_branch2c": 1 / 64, "res2b_branch2c": 2 / 16 / 64, "fc1000": 2 / 2048,
-    }  # fmt: skip
+        "res2a_branch2a": 2 / 64,
+        "res2b_branch2a": 2 / 256,
+        "res2a_branch1": 1 / 64,
+        "res2a_branch2c": 1 / 64,
+        "res2b_branch2c": 2 / 16 / 64,
+        "fc1000": 2 / 2048,
+    }
     for name, variance in wanted.items():
         assert weight[name].var() == pytest.approx(variance, rel=0.05), name
 
@@ -220,29 +227,47 @@ def put(key: str, value: Any) -> Callable[[np.ndarray], np.ndarray]:
 
 BROKEN: dict[str, tuple[Breakage, str]] = {
     "missing": (delete("conv3_1"), "1 problem(s): missing layer 'conv3_1'; expected the layers of"),
-    "extra": (lambda f: f.create_dataset("conv9/weight", data=np.ones(3)) and None,
-              "unknown layer 'conv9'"),
-    "swapped": (replace("fc7/weight", lambda a: a[:, :5]),
-                "fc7: weight has shape (11, 5), not (11, 11)"),
-    "flat": (replace("conv1_1/weight", lambda a: a.reshape(3, 27)),
-             "conv1_1: weight has shape (3, 27), not (3, 3, 3, 3)"),
+    "extra": (
+        lambda f: f.create_dataset("conv9/weight", data=np.ones(3)) and None,
+        "unknown layer 'conv9'",
+    ),
+    "swapped": (
+        replace("fc7/weight", lambda a: a[:, :5]),
+        "fc7: weight has shape (11, 5), not (11, 11)",
+    ),
+    "flat": (
+        replace("conv1_1/weight", lambda a: a.reshape(3, 27)),
+        "conv1_1: weight has shape (3, 27), not (3, 3, 3, 3)",
+    ),
     "short": (replace("conv2_2/bias", lambda a: a[1:]), "conv2_2: bias has shape (5,), not (6,)"),
-    "nan": (replace("conv4_3/weight", put("", [np.nan, np.inf, -np.inf])),
-            "conv4_3: weight has 3 NaN or infinite values"),
+    "nan": (
+        replace("conv4_3/weight", put("", [np.nan, np.inf, -np.inf])),
+        "conv4_3: weight has 3 NaN or infinite values",
+    ),
     "infinite": (replace("fc8/bias", put("", [np.inf])), "fc8: bias has 1 NaN or infinite"),
-    "integers": (replace("fc6/weight", lambda a: a.astype(np.int32)),
-                 "fc6: weight has dtype int32, not a float"),
+    "integers": (
+        replace("fc6/weight", lambda a: a.astype(np.int32)),
+        "fc6: weight has dtype int32, not a float",
+    ),
     "half": (delete("conv5_2/bias"), "conv5_2: bias is missing"),
     "other half": (delete("conv5_2/weight"), "conv5_2: weight is missing"),
-    "dataset": (lambda f: f.create_dataset("conv1_1/scale", data=np.ones(3)) and None,
-                "dataset conv1_1/scale; expected weight and bias in each layer's group"),
-    "network": (lambda f: f.attrs.update(network="alexnet"),
-                "holds weights of alexnet; expected vgg16; evaluate alexnet instead"),
-    "json": (lambda f: f.attrs.update(parameters="{'width': 1}"),
-             "attribute 'parameters'; expected JSON text"),
-    "json number": (lambda f: f.attrs.update(training=3.5, preprocessing=b"\xff{"),
-                    "'; expected JSON text"),
-}  # fmt: skip
+    "dataset": (
+        lambda f: f.create_dataset("conv1_1/scale", data=np.ones(3)) and None,
+        "dataset conv1_1/scale; expected weight and bias in each layer's group",
+    ),
+    "network": (
+        lambda f: f.attrs.update(network="alexnet"),
+        "holds weights of alexnet; expected vgg16; evaluate alexnet instead",
+    ),
+    "json": (
+        lambda f: f.attrs.update(parameters="{'width': 1}"),
+        "attribute 'parameters'; expected JSON text",
+    ),
+    "json number": (
+        lambda f: f.attrs.update(training=3.5, preprocessing=b"\xff{"),
+        "'; expected JSON text",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -93,8 +93,13 @@ def test_codebooks_and_weights_take_memory() -> None:
 def test_tables_as_text() -> None:
     table = Table("A title", ("name", "x"), (("a", 1.5), ("long", None), ("b", 12)), ("why",))
     assert table.as_text().splitlines() == [
-        "A title", "name     x", "a     1.50", "long", "b       12", "  why",
-    ]  # fmt: skip
+        "A title",
+        "name     x",
+        "a     1.50",
+        "long",
+        "b       12",
+        "  why",
+    ]
     assert table.to_json()["rows"] == [["a", 1.5], ["long", None], ["b", 12]]
 
 
@@ -123,8 +128,10 @@ def test_alexnet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     reference = float(re.findall(r"top-5 ([\d.]+)", float_note)[0])
     for row in rows:
         assert row["lost"] == pytest.approx(row["top-5"] - reference, abs=0.01)
-    compared = {row[0]: dict(zip(tables["Table VII"]["columns"], row)) for row in
-                tables["Table VII"]["rows"]}  # fmt: skip
+    compared = {
+        row[0]: dict(zip(tables["Table VII"]["columns"], row))
+        for row in tables["Table VII"]["rows"]
+    }
     assert compared["half"]["MB"] == pytest.approx(650080 * 2 / 1e6)
     assert compared["knq"]["difference"] == pytest.approx(650080 * 3 / 8e6 - 0.48)
     # half precision loses nothing that 60 images could show
@@ -153,9 +160,7 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], tex
 
 
 def test_without_labels_there_are_no_accuracies(capsys: pytest.CaptureFixture[str]) -> None:
-    text = run(
-        capsys, "--network", "alexnet", "--weights", "random:0", "--data", "random:3",
-    )  # fmt: skip
+    text = run(capsys, "--network", "alexnet", "--weights", "random:0", "--data", "random:3")
     assert "Table VII" in text and "Table VI:" not in text and "Table I:" not in text
 
 
@@ -174,9 +179,10 @@ def test_figures_are_ones_that_report_draws(capsys: pytest.CaptureFixture[str]) 
 def test_the_image_is_no_activation() -> None:
     """By output, conv1's outputs have the image's width, whatever the others have."""
     study = SimpleNamespace(
-        network=SimpleNamespace(name="alexnet"), at_size=networks.build("alexnet"),
+        network=SimpleNamespace(name="alexnet"),
+        at_size=networks.build("alexnet"),
         options=Options(bits_image=9),
-    )  # fmt: skip
+    )
     counts = networks.build("alexnet").activation_counts()
     rest = sum(counts[name] for name in counts if name.startswith("conv") and name != "conv1")
     memory = ilnq._memory(study, {}, 3)  # type: ignore[arg-type]

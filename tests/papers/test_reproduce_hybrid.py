@@ -287,8 +287,11 @@ def test_alexnet(
     assert compared[-1]["paper lost"] == pytest.approx(61.5 - 42.2)
     widths = rows("Coefficient bits")
     assert [(row["bits"], row["formats"]) for row in widths][:4] == [
-        (8, "4D"), (8, "3D"), (8, "2D"), (6, "4D"),
-    ]  # fmt: skip
+        (8, "4D"),
+        (8, "3D"),
+        (8, "2D"),
+        (6, "4D"),
+    ]
     assert widths[2]["formats kB"] > widths[1]["formats kB"] > widths[0]["formats kB"] == 0
     for row, wanted in zip(rows("Table 3"), (0.0, 33.17 - 30, 42.44 - 44)):
         assert row["difference"] == pytest.approx(wanted, abs=0.01)
@@ -325,8 +328,6 @@ def test_alexnet(
 
 
 def test_without_labels_there_are_no_accuracies(capsys: pytest.CaptureFixture[str]) -> None:
-    text = run(
-        capsys, "--network", "squeezenet1_1", "--weights", "random:0", "--data", "random:3",
-    )  # fmt: skip
+    text = run(capsys, "--network", "squeezenet1_1", "--weights", "random:0", "--data", "random:3")
     assert "Tables 2 to 6" in text and "Storage of coefficients" in text
     assert "Table 1" not in text and "Accumulators" not in text

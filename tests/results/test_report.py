@@ -345,10 +345,16 @@ def test_comparison_has_a_point_a_result(results: Path) -> None:
     assert [(each["x"], each["y"]) for each in points] == [
         ([each["memory"]["megabytes"]], [each["quantized"]["top1"]]) for each in contents
     ]
-    assert [each["name"] for each in points] == [row[0] for row in table["rows"]] == [
-        "squeezenet1_1, enq, 5 bits (enq.json)", "squeezenet1_1, enq, 3 bits",
-        "squeezenet1_1, enq, 5 bits (again.json)", "alexnet, float",
-    ]  # fmt: skip
+    assert (
+        [each["name"] for each in points]
+        == [row[0] for row in table["rows"]]
+        == [
+            "squeezenet1_1, enq, 5 bits (enq.json)",
+            "squeezenet1_1, enq, 3 bits",
+            "squeezenet1_1, enq, 5 bits (again.json)",
+            "alexnet, float",
+        ]
+    )
     levels = [each["y"] for each in figure["series"] if each["style"] == "line"]
     assert levels == [[each["float"]["top1"]] * 2 for each in (contents[0], contents[3])]
     assert sections.comparison(loaded[:1]) is None

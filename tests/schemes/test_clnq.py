@@ -279,8 +279,9 @@ def test_few_bits_are_better_than_uniform(capsys: pytest.CaptureFixture[str]) ->
 def test_options_reach_the_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     given = ["--distribution", "laplacian", "--allocate", "all", "--kappa", "3", "--bits-wt", "9"]
-    got = report(capsys, "alexnet", "--scheme", "clnq", "--images", "20", *given,
-                 "--save-plan", str(path))  # fmt: skip
+    got = report(
+        capsys, "alexnet", "--scheme", "clnq", "--images", "20", *given, "--save-plan", str(path)
+    )
     chosen = got["plan"]["options"]
     assert (chosen["distribution"], chosen["allocate"], chosen["kappa"]) == ("laplacian", "all", 3)
     assert {each["distribution"] for each in chosen["points"].values()} == {"laplacian"}
@@ -295,10 +296,18 @@ def test_options_reach_the_plan(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 def test_real_squeezenet(capsys: pytest.CaptureFixture[str]) -> None:
     real = [
-        "squeezenet1_1", "--weights", str(shared("squeezenet_v1.1.caffemodel.h5")),
-        "--data", str(shared("ilsvrc2012_val")), "--skip", "100", "--images", "100",
-        "--bits-act", "5",
-    ]  # fmt: skip
+        "squeezenet1_1",
+        "--weights",
+        str(shared("squeezenet_v1.1.caffemodel.h5")),
+        "--data",
+        str(shared("ilsvrc2012_val")),
+        "--skip",
+        "100",
+        "--images",
+        "100",
+        "--bits-act",
+        "5",
+    ]
     clnq, uniform = (report(capsys, *real, "--scheme", s) for s in ("clnq", "uniform"))
     assert clnq["output_sqnr_db"] > uniform["output_sqnr_db"] + 4
     assert clnq["memory"]["megabytes"] <= uniform["memory"]["megabytes"]

@@ -49,8 +49,11 @@ def made(
     scheme: str, network: Network, weights: Weights, images: np.ndarray, **options: Any
 ) -> Plan:
     own = {name: options.pop(name) for name in list(options) if hasattr(HybridOptions, name)}
-    own |= {name: options.pop(name) for name in ("weight_bits", "clusters", "low_share", "low_bits",
-            "accumulator_bits", "only") if name in options}  # fmt: skip
+    own |= {
+        name: options.pop(name)
+        for name in ("weight_bits", "clusters", "low_share", "low_bits", "accumulator_bits", "only")
+        if name in options
+    }
     chosen = schemes.Options(**options, hybrid=HybridOptions(**own))
     statistics = statistics_of(network, weights, images, chosen)
     plan: Plan = schemes.find(scheme).plan(network, weights, statistics, chosen)
@@ -138,9 +141,15 @@ def test_every_backend(monkeypatch: pytest.MonkeyPatch, name: str, activations: 
     network = branched()
     weights, images = uneven(network, 3), pixels(network, 2, 4)
     plan = made(
-        "hybrid", network, weights, pixels(network, 5, 6), granularity="2D", bits_act=activations,
-        bits_wt=activations, data_granularity="map",
-    )  # fmt: skip
+        "hybrid",
+        network,
+        weights,
+        pixels(network, 5, 6),
+        granularity="2D",
+        bits_act=activations,
+        bits_wt=activations,
+        data_granularity="map",
+    )
     assert_all_ways_agree(network, weights, plan, images)
 
 
@@ -301,9 +310,14 @@ def test_sums_are_those_of_the_values(group: int) -> None:
     network = Network("two", (3, 5, 4), nodes)
     weights, images = uneven(network, 2), pixels(network, 2, 4)
     plan = made(
-        "hybrid", network, weights, pixels(network, 4, 9), granularity="2D",
-        data_granularity="map", accumulator=Accumulator(62),
-    )  # fmt: skip
+        "hybrid",
+        network,
+        weights,
+        pixels(network, 4, 9),
+        granularity="2D",
+        data_granularity="map",
+        accumulator=Accumulator(62),
+    )
     grid, entry = plan.layers["last"].weight, plan.tensors["relu"]
     assert isinstance(grid, FormatGrid) and len(set(entry.drops)) > 1
     seen = every_tensor(network, weights, plan, images)
@@ -395,9 +409,10 @@ def test_sums_that_no_64_bits_hold_are_refused() -> None:
 def test_an_accumulator_that_ends_at_its_least_sum() -> None:
     """-2**(b - 1) is a sum of sat, and none of sat-sym."""
     nodes = (
-        Node("only", Conv(1, (1, 1)), ("data",)), Node("relu", ReLU(), ("only",)),
+        Node("only", Conv(1, (1, 1)), ("data",)),
+        Node("relu", ReLU(), ("only",)),
         Node("end", Dense(1), ("relu",)),
-    )  # fmt: skip
+    )
     network = Network("least", (1, 1, 2), nodes)
     weight = {"only": np.ones((1, 1, 1, 1), np.float32), "end": np.ones((1, 2), np.float32)}
     weights = Weights(weight, {name: np.zeros(1, np.float32) for name in weight})
@@ -416,9 +431,14 @@ def test_kernels_have_accumulators_of_their_own() -> None:
     network = branched()
     weights, images = uneven(network, 3), pixels(network, 2, 4)
     plan = made(
-        "hybrid", network, weights, pixels(network, 5, 6), granularity="3D",
-        accumulated="kernel", accumulator=Accumulator(12),
-    )  # fmt: skip
+        "hybrid",
+        network,
+        weights,
+        pixels(network, 5, 6),
+        granularity="3D",
+        accumulated="kernel",
+        accumulator=Accumulator(12),
+    )
     for name, entry in plan.layers.items():
         places = entry.accumulator.frac_bits
         assert isinstance(places, tuple) and len(places) == network.shapes[name][0]
@@ -467,9 +487,14 @@ def test_clusters_add_up_to_the_kernels() -> None:
     network = branched()
     weights = uneven(network, 3)
     plan = made(
-        "clustered", network, weights, pixels(network, 5, 6), bits_wt=16, bits_low=16,
+        "clustered",
+        network,
+        weights,
+        pixels(network, 5, 6),
+        bits_wt=16,
+        bits_low=16,
         granularity="4D",
-    )  # fmt: skip
+    )
     integer = coefficients.quantize_weights(network, weights, plan)
     for name, own in integer.layers.items():
         source = plan.tensors[network.by_name[name].inputs[0]].format.frac_bits
@@ -529,8 +554,11 @@ def test_feature_maps_that_do_not_fit() -> None:
 
 def test_bad_grids_and_clusters() -> None:
     for bits, frac_bits, told in (
-        (1, [3], "1 bits"), (8, [99], "99 fraction bits"), (8, [], "shape"), (8, [[[1]]], "shape"),
-    ):  # fmt: skip
+        (1, [3], "1 bits"),
+        (8, [99], "99 fraction bits"),
+        (8, [], "shape"),
+        (8, [[[1]]], "shape"),
+    ):
         with pytest.raises(FormatError, match=told):
             FormatGrid(bits, np.array(frac_bits, int))
     eight = FixedPointFormat(8, 0)
@@ -559,8 +587,12 @@ def test_energy_masks() -> None:
     experiment = HybridOptions(experiment="aggressive")
     found = low(network, energies, schemes.Options(hybrid=experiment))
     assert [name for name, mask in found.items() if mask.all()] == [
-        "left", "right", "one", "two", "wide"
-    ]  # fmt: skip
+        "left",
+        "right",
+        "one",
+        "two",
+        "wide",
+    ]
 
 
 def test_affine_values_by_hand() -> None:

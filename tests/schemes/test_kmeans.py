@@ -116,8 +116,12 @@ def test_exact_equals_plain_programming(seed: int) -> None:
 
 def test_of_equal_cuts_the_first() -> None:
     for size, k, boundaries in [
-        (3, 2, [0, 1]), (5, 2, [0, 2]), (4, 3, [0, 1, 2]), (7, 3, [0, 2, 4]), (11, 4, [0, 2, 5, 8]),
-    ]:  # fmt: skip
+        (3, 2, [0, 1]),
+        (5, 2, [0, 2]),
+        (4, 3, [0, 1, 2]),
+        (7, 3, [0, 2, 4]),
+        (11, 4, [0, 2, 5, 8]),
+    ]:
         for offset, step in [(0, 1), (-(2**50), 1), (2**40 + 1, 2**18)]:
             values = offset + step * np.arange(size)
             got = kmeans.exact(values, np.full(size, 3), k)
@@ -278,9 +282,11 @@ def test_empty_clusters() -> None:
     assert moved.centroids[:, 0].tolist() == [0.5, 30.0, 10.0] and moved.inertia == 0.5
     # 60 costs most, but its cluster has no other sample
     lone = kmeans.lloyd(
-        np.array([[0.0], [1.0], [2.0], [60.0]]), 3, start=np.array([[1.0], [100.0], [900.0]]),
+        np.array([[0.0], [1.0], [2.0], [60.0]]),
+        3,
+        start=np.array([[1.0], [100.0], [900.0]]),
         iterations=1,
-    )  # fmt: skip
+    )
     assert lone.centroids[:, 0].tolist() == [1.5, 60.0, 0.0]
     # nothing is gained where all samples are equal
     same = kmeans.lloyd(np.ones((4, 1)), 2, start=np.array([[1.0], [1.0]]))

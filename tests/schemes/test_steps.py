@@ -81,10 +81,15 @@ def test_steps_have_the_least_error_of_all(name: str, bits: int) -> None:
     def error(s: float) -> float:
         cells = [k * s for k in range(2 ** (bits - 1))] + [max(end, 2**bits * s)]
         return sum(
-            integrate.quad(lambda t, c=low + s / 2: (t - c) ** 2 * DENSITIES[name](t), low, high,
-                           limit=200, points=[end] if low < end < high else None)[0]
+            integrate.quad(
+                lambda t, c=low + s / 2: (t - c) ** 2 * DENSITIES[name](t),
+                low,
+                high,
+                limit=200,
+                points=[end] if low < end < high else None,
+            )[0]
             for low, high in itertools.pairwise(cells)
-        )  # fmt: skip
+        )
 
     tried = np.geomspace(0.2, 3, 50)
     errors = [error(s) for s in tried]

@@ -408,10 +408,16 @@ def enq_plans(network: Network, weights: Weights, **more: Any) -> Callable[[dict
 
 
 WAYS: list[tuple[str, dict[str, Any]]] = [
-    ("squeezenet1_0", {}), ("vgg16", {}), ("alexnet", {}), ("squeezenet1_0", {"fused": False}),
-    ("alexnet", {"fused": False}), ("alexnet", {"ops": oracle}), ("resnet20", {}),
-    ("googlenet", {}), ("resnet20", {"fused": False}),
-]  # fmt: skip
+    ("squeezenet1_0", {}),
+    ("vgg16", {}),
+    ("alexnet", {}),
+    ("squeezenet1_0", {"fused": False}),
+    ("alexnet", {"fused": False}),
+    ("alexnet", {"ops": oracle}),
+    ("resnet20", {}),
+    ("googlenet", {}),
+    ("resnet20", {"fused": False}),
+]
 
 
 @pytest.mark.parametrize(("name", "way"), WAYS, ids=str)
@@ -436,10 +442,14 @@ def test_going_on_from_any_cut_gives_the_same(name: str, way: dict[str, Any]) ->
             assert narrow(tensor).codes.itemsize <= 2
         seen: list[str] = []
         got = forward(
-            network, integer, plan, small, first_image=5,
+            network,
+            integer,
+            plan,
+            small,
+            first_image=5,
             observe=lambda node, _, seen=seen: seen.append(node.name if node else "data"),  # type: ignore[misc]
             **way,
-        )  # fmt: skip
+        )
         np.testing.assert_array_equal(got, wanted)
         assert all(network.by_name[each] in network.nodes[cut.at :] for each in seen if cut.at)
 
@@ -514,9 +524,7 @@ def test_cached_prefixes_change_no_output(name: str, budget: int) -> None:
     def plan_for(widths: Widths) -> Plan:
         return plans(space.named(widths))
 
-    subject = NetworkSubject(
-        network, weights, plan_for, space, images, "top1", budget, kernels
-    )  # fmt: skip
+    subject = NetworkSubject(network, weights, plan_for, space, images, "top1", budget, kernels)
     rng, widths, spent, asked = np.random.default_rng(6), space.top, 0.0, 0
     for number in range(8):
         layer = int(rng.integers(len(layers)))
@@ -599,9 +607,16 @@ def found(**changes: Any) -> Found:
     statistics = calibrate(network, weights, [(images, None)])
     settings = Settings(**{"delta": 10.0, "widths": range(3, 6), "images": 20, **changes})
     return run(
-        network, weights, schemes.find("enq"), statistics, schemes.Options(), dataset,
-        preparing.caffe(network.input_shape), settings, kernels,
-    )  # fmt: skip
+        network,
+        weights,
+        schemes.find("enq"),
+        statistics,
+        schemes.Options(),
+        dataset,
+        preparing.caffe(network.input_shape),
+        settings,
+        kernels,
+    )
 
 
 @pytest.mark.parametrize("strategy", ["layerwise", "sensitivity"])
@@ -629,10 +644,12 @@ def test_front_holds_what_nothing_beats() -> None:
     chosen = front(space.total, judge)
     for trial in full:
         beaten = [
-            t for t in full
-            if space.total(t.widths) <= space.total(trial.widths) and t.hits >= trial.hits
+            t
+            for t in full
+            if space.total(t.widths) <= space.total(trial.widths)
+            and t.hits >= trial.hits
             and (space.total(t.widths), t.hits) != (space.total(trial.widths), trial.hits)
-        ]  # fmt: skip
+        ]
         assert (trial in chosen) == (not beaten)
 
 
@@ -726,10 +743,12 @@ def test_a_killed_process_resumes(capsys: pytest.CaptureFixture[str], tmp_path: 
     lines = 0
     for kill in (signal.SIGINT, signal.SIGKILL):
         process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True,
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
             # a background job's children inherit an ignored SIGINT
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
+        )
         while not journal.exists() or journal.read_bytes().count(b"\n") < lines + 8:
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.005)

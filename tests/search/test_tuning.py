@@ -82,8 +82,19 @@ def test_a_threshold_is_found(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, strategy: str
 ) -> None:
     journal = str(tmp_path / "journal")
-    asked = (*SMALL, "--scheme", "energy", "--delta", "12", "--search", strategy, "--step", "0.4",
-             "--journal", journal)  # fmt: skip
+    asked = (
+        *SMALL,
+        "--scheme",
+        "energy",
+        "--delta",
+        "12",
+        "--search",
+        strategy,
+        "--step",
+        "0.4",
+        "--journal",
+        journal,
+    )
     found = run(capsys, *asked)
     search = found["search"]
     kept = [trial for trial in search["trials"] if trial["accepted"]]

@@ -26,16 +26,18 @@ def text(model: Model) -> str:
     """The whole file, ASCII."""
     manifest = model.manifest
     layers = "".join(_layer(model, layer) for layer in model.layers)
-    plan = _struct({
-        "network": quoted(manifest["network"]),
-        "scheme": quoted(manifest["scheme"]),
-        "images": model.images,
-        "first_image": manifest["images"]["first"],
-        "rounding": _constant(manifest["rounding"]),
-        "overflow": _constant(manifest["overflow"]),
-        "layers": len(model.layers),
-        "layer": "layers",
-    })  # fmt: skip
+    plan = _struct(
+        {
+            "network": quoted(manifest["network"]),
+            "scheme": quoted(manifest["scheme"]),
+            "images": model.images,
+            "first_image": manifest["images"]["first"],
+            "rounding": _constant(manifest["rounding"]),
+            "overflow": _constant(manifest["overflow"]),
+            "layers": len(model.layers),
+            "layer": "layers",
+        }
+    )
     return (
         f"{HEAD}\nstatic const struct layer layers[] = {{\n{layers}}};\n\n"
         f"const struct plan plan = {{\n{plan}}};\n"
@@ -89,10 +91,15 @@ def _reading(model: Model, layer: Layer) -> dict[str, Any]:
         fields["window"] = _list([1, 1, *attributes["strides"], 0, 0, 0, 0, 0])
         fields["zeros_before"] = attributes["channels"][0]
     if kind == "LRN":
-        fields["normalisation"] = _list([
-            attributes["size"], float(attributes["alpha"]).hex(), float(attributes["bias"]).hex(),
-            int(4 * attributes["beta"]), int(attributes["per_window"]),
-        ])  # fmt: skip
+        fields["normalisation"] = _list(
+            [
+                attributes["size"],
+                float(attributes["alpha"]).hex(),
+                float(attributes["bias"]).hex(),
+                int(4 * attributes["beta"]),
+                int(attributes["per_window"]),
+            ]
+        )
     if kind == "Softmax":
         assert source.stored is not None
         constants = exponentials(source.stored["frac_bits"])
@@ -145,10 +152,17 @@ def _array(array: Entry) -> str:
     # raw words take the narrowest of these that hold them
     size = next(size for size in (1, 2, 4, 8) if array["bits"] <= 8 * size)
     shape = array["shape"]
-    return _list([
-        quoted(array["name"]), quoted(array["file"]), size, array["bits"], int(array["signed"]),
-        len(shape), _list(shape),
-    ])  # fmt: skip
+    return _list(
+        [
+            quoted(array["name"]),
+            quoted(array["file"]),
+            size,
+            array["bits"],
+            int(array["signed"]),
+            len(shape),
+            _list(shape),
+        ]
+    )
 
 
 def _three(shape: Sequence[int]) -> list[int]:

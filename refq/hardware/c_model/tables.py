@@ -20,11 +20,18 @@ STORAGE = ("shift", "codebook", "thresholds")
 WEIGHTED = ("Conv", "Dense")
 WIDE = (*WEIGHTED, "Add")
 KINDS = {
-    "Conv": "CONV", "Dense": "DENSE", "MaxPool": "MAX_POOL", "AvgPool": "AVG_POOL",
-    "GlobalAvgPool": "AVG_POOL", "LRN": "LRN", "ReLU": "RELU", "Concat": "CONCAT", "Add": "ADD",
+    "Conv": "CONV",
+    "Dense": "DENSE",
+    "MaxPool": "MAX_POOL",
+    "AvgPool": "AVG_POOL",
+    "GlobalAvgPool": "AVG_POOL",
+    "LRN": "LRN",
+    "ReLU": "RELU",
+    "Concat": "CONCAT",
+    "Add": "ADD",
     "Subsample": "SUBSAMPLE",
     "Softmax": "SOFTMAX",
-}  # fmt: skip
+}
 # sums and what is divided stay below 2**62, so that no step of the C model leaves 64 bits
 MOST_BITS = 62
 # a softmax's power has 31 bits before it is shifted by so many
@@ -78,9 +85,10 @@ def model(manifest: Entry) -> Model:
         found.append(_layer(entry, arrays[entry["name"]], found))
     if all(layer.given for layer in found):
         raise OptionError(
-            "a golden set without a layer to compute", "layers with tensors and parameters",
+            "a golden set without a layer to compute",
+            "layers with tensors and parameters",
             "export with images and without --stages",
-        )  # fmt: skip
+        )
     images = {array["shape"][0] for array in manifest["arrays"] if array["kind"] == "tensor"}
     return Model(manifest, images.pop(), tuple(found))
 

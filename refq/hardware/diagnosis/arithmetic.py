@@ -85,9 +85,10 @@ def _deviations(usual: Requantization, line: Pipeline) -> Iterator[tuple[str, st
     overflows = [usual.overflow, *(o for o in different if o is not usual.overflow)]
     for left, rounding, overflow in sorted(
         itertools.product(SHIFTS, roundings, overflows),
-        key=lambda each: (each[0] != 0) + (each[1] is not usual.rounding)
-        + (each[2] is not usual.overflow),
-    ):  # fmt: skip
+        key=lambda each: (
+            (each[0] != 0) + (each[1] is not usual.rounding) + (each[2] is not usual.overflow)
+        ),
+    ):
         how = Requantization(rounding, overflow, left)
         if how != usual:
             yield (*_described(how, usual), how)

@@ -17,8 +17,12 @@ from refq.hardware.files.words import Words
 from refq.hardware.golden.arrays import TENSOR
 
 EQUAL, DIFFERENT, TRUNCATED, UNKNOWN, ABSENT = (
-    "equal", "different", "truncated", "unknown bits", "absent",
-)  # fmt: skip
+    "equal",
+    "different",
+    "truncated",
+    "unknown bits",
+    "absent",
+)
 
 # right values, in wrong words or places: of the dump, after which later layers may be right
 OF_DUMPS: tuple[Hypothesis, ...] = (
@@ -32,9 +36,18 @@ OF_DUMPS: tuple[Hypothesis, ...] = (
     ordering.offsets,
 )
 DUMP_FAULTS = (
-    "layout", "images", "byte-order", "lane-order", "offset", "sign-extension", "sign-magnitude",
-    "ones-complement", "offset-binary", "inverted", "bit-order",
-)  # fmt: skip
+    "layout",
+    "images",
+    "byte-order",
+    "lane-order",
+    "offset",
+    "sign-extension",
+    "sign-magnitude",
+    "ones-complement",
+    "offset-binary",
+    "inverted",
+    "bit-order",
+)
 # a step of the layer was done in another way
 OF_STEPS: tuple[Hypothesis, ...] = (
     encoding.stuck_bits,
@@ -50,9 +63,16 @@ OF_STEPS: tuple[Hypothesis, ...] = (
 OF_WORDS: tuple[Hypothesis, ...] = (encoding.constant, encoding.one_bit)
 # stages in order of computation; sums of parts come together
 RANK = {
-    "operand": 0, "accumulator": 1, "base_sum": 1, "residual_sum": 1, "sum": 2, "rounded": 3,
-    "code": 4, "value": 5, "": 6,
-}  # fmt: skip
+    "operand": 0,
+    "accumulator": 1,
+    "base_sum": 1,
+    "residual_sum": 1,
+    "sum": 2,
+    "rounded": 3,
+    "code": 4,
+    "value": 5,
+    "": 6,
+}
 # stages that a rounding comes before
 ROUNDED = ("rounded", "code", "value", "operand")
 MOST_DIFFERENCES = 8
@@ -168,10 +188,19 @@ class Comparison:
         unknown: np.ndarray,
     ) -> Case:
         return Case(
-            self.golden, source.entry, source.name.rpartition(".")[0], self.device.layout,
-            self.device.packing(source.format), exporters.find(source.format).TEXT, golden,
-            expected, words.codes, wrong, unknown, _siblings(self.golden, source.entry, golden),
-        )  # fmt: skip
+            self.golden,
+            source.entry,
+            source.name.rpartition(".")[0],
+            self.device.layout,
+            self.device.packing(source.format),
+            exporters.find(source.format).TEXT,
+            golden,
+            expected,
+            words.codes,
+            wrong,
+            unknown,
+            _siblings(self.golden, source.entry, golden),
+        )
 
     def _told(self, base: Result, case: Case) -> Result:
         """What is said of an array that is not equal."""

@@ -163,10 +163,17 @@ def load(folder: Path, hashed: bool = True) -> GoldenSet:
         layout = Layout(stored["layout"], stored["tile"])
         entries = tuple(_entry(each, layout) for each in stored["arrays"])
         return GoldenSet(
-            folder, layers, entries, Rounding(stored["rounding"]), Overflow(stored["overflow"]),
-            _text(stored["format"]), layout, packing_of(stored["packing"]),
-            _files(stored["files"]), hashed,
-        )  # fmt: skip
+            folder,
+            layers,
+            entries,
+            Rounding(stored["rounding"]),
+            Overflow(stored["overflow"]),
+            _text(stored["format"]),
+            layout,
+            packing_of(stored["packing"]),
+            _files(stored["files"]),
+            hashed,
+        )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
             f"{path}: {type(error).__name__} {error}", "what refq.export writes"
@@ -253,11 +260,21 @@ def _entry(stored: Mapping[str, Any], layout: Layout) -> Entry:
     if file in ("", ".", "..") or "/" in file or "\\" in file:
         raise ValueError(f"file {file!r} of {name}, not one in the folder")
     return Entry(
-        name, layer, stage, kind, shape, stored_shape, tuple(map(_text, stored["stored_axes"])),
-        _whole(stored["bits"], 1, 63), _flag(stored["signed"]),
-        _frac_bits(stored["frac_bits"], kind, shape), format_, file, digest,
+        name,
+        layer,
+        stage,
+        kind,
+        shape,
+        stored_shape,
+        tuple(map(_text, stored["stored_axes"])),
+        _whole(stored["bits"], 1, 63),
+        _flag(stored["signed"]),
+        _frac_bits(stored["frac_bits"], kind, shape),
+        format_,
+        file,
+        digest,
         tuple(map(_text, stored["also"])),
-    )  # fmt: skip
+    )
 
 
 def _files(stored: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

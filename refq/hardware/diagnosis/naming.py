@@ -13,11 +13,7 @@ ROUNDING = {
     Rounding.TO_POS: "ceiling",
     Rounding.STOCHASTIC: "random",
 }
-OVERFLOW = {
-    Overflow.SAT: "AP_SAT",
-    Overflow.SAT_SYM: "AP_SAT_SYM",
-    Overflow.WRAP: "AP_WRAP",
-}
+OVERFLOW = {Overflow.SAT: "AP_SAT", Overflow.SAT_SYM: "AP_SAT_SYM", Overflow.WRAP: "AP_WRAP"}
 
 
 def rounding_name(rounding: Rounding) -> str:

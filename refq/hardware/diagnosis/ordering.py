@@ -102,9 +102,12 @@ def line_packing(case: Case) -> Iterator[Guess]:
     changes = [
         ("byte order", other_bytes, Packing(own.lanes, own.lane_order, other_bytes)),
         ("lane order", other_lanes, Packing(own.lanes, other_lanes, own.byte_order)),
-        ("byte and lane order", f"{other_bytes}, {other_lanes}",
-         Packing(own.lanes, other_lanes, other_bytes)),
-    ]  # fmt: skip
+        (
+            "byte and lane order",
+            f"{other_bytes}, {other_lanes}",
+            Packing(own.lanes, other_lanes, other_bytes),
+        ),
+    ]
     for what, name, packing in changes:
         if packing.lane_order != own.lane_order and own.lanes == 1:
             continue
@@ -117,8 +120,9 @@ def line_packing(case: Case) -> Iterator[Guess]:
             inside = lines[:, None] * lanes + np.arange(lanes)
             codes = np.where(
                 inside < case.expected.size,
-                case.expected[np.minimum(inside, case.expected.size - 1)], 0,
-            )  # fmt: skip
+                case.expected[np.minimum(inside, case.expected.size - 1)],
+                0,
+            )
             text = hex_lines(codes, bits, packing)[:, :-1]
             short = own.lanes * own.digits(bits) - text.shape[1]
             if short > 0:

@@ -7,9 +7,15 @@ import numpy as np
 from refq.hardware.diagnosis.case import Case
 
 NAMES = {
-    "n": "image", "c": "channel", "y": "row", "x": "column",
-    "o": "output", "i": "input channel", "ky": "kernel row", "kx": "kernel column",
-}  # fmt: skip
+    "n": "image",
+    "c": "channel",
+    "y": "row",
+    "x": "column",
+    "o": "output",
+    "i": "input channel",
+    "ky": "kernel row",
+    "kx": "kernel column",
+}
 LISTED = 4
 # of wrong words, how many tell a pattern
 ENOUGH = 3

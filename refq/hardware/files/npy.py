@@ -23,9 +23,18 @@ BYTE_ORDER = LITTLE
 LONGEST_HEADER = 10_000
 # what NumPy raises for headers that are no good: it reads them as Python
 HEADER_ERRORS = (
-    ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, SyntaxError,
-    RecursionError, MemoryError, struct.error, tokenize.TokenError,
-)  # fmt: skip
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+    struct.error,
+    tokenize.TokenError,
+)
 
 
 def _type(array: Array) -> np.dtype:

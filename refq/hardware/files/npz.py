@@ -72,9 +72,15 @@ def _broken(path: Path, error: Exception) -> DataError:
 
 # what zipfile raises for archives that are no good
 ERRORS = (
-    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
-    OSError, OverflowError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+    OverflowError,
+)
 
 
 def names(path: Path) -> list[str]:

@@ -27,9 +27,13 @@ class Form:
         """The array as it lies in its file."""
         axes = tuple(AXES[own.kind][: len(own.shape)])
         return Array(
-            file_stem(own.name), self.layout.stored_shape(own.shape),
-            self.layout.stored_axes(axes), own.bits, own.signed, own.format,
-        )  # fmt: skip
+            file_stem(own.name),
+            self.layout.stored_shape(own.shape),
+            self.layout.stored_axes(axes),
+            own.bits,
+            own.signed,
+            own.format,
+        )
 
     def file(self, own: GoldenArray) -> str:
         """The file that an array lies in."""

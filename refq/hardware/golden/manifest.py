@@ -76,9 +76,12 @@ def _stored(entry: TensorPlan) -> dict[str, Any]:
     elif code is not None:
         kind = {"kind": "shift", **dataclasses.asdict(code)}
     return {
-        "bits": fmt.bits, "frac_bits": fmt.frac_bits, "signed": fmt.signed, "code": kind,
+        "bits": fmt.bits,
+        "frac_bits": fmt.frac_bits,
+        "signed": fmt.signed,
+        "code": kind,
         "drops": list(entry.drops),
-    }  # fmt: skip
+    }
 
 
 def _array(array: GoldenArray, form: Form, digest: str) -> dict[str, Any]:

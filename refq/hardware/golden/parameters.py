@@ -26,10 +26,23 @@ from refq.networks.weights import Weights
 from refq.plans.plan import Clustered, Plan
 
 PARAMETERS = (
-    "weight", "weight_shift", "base", "base_shift", "residual", "residual_shift", "labels",
-    "base_raise", "bias", "bias_shift", "accumulator_drop", "operand_shift", "requantize_shift",
-    "shift", "codebook", "thresholds",
-)  # fmt: skip
+    "weight",
+    "weight_shift",
+    "base",
+    "base_shift",
+    "residual",
+    "residual_shift",
+    "labels",
+    "base_raise",
+    "bias",
+    "bias_shift",
+    "accumulator_drop",
+    "operand_shift",
+    "requantize_shift",
+    "shift",
+    "codebook",
+    "thresholds",
+)
 Filled = tuple[GoldenArray, np.ndarray]
 
 
@@ -107,10 +120,15 @@ def _coefficients(
         base = entry.weight.base
         read = np.broadcast_to(data, (len(filters), data.shape[1]))
         parts = (
-            ("base", base_kernels(filters, labels), base, read[first],
-             summed[first] - own.split.raise_base[first]),
+            (
+                "base",
+                base_kernels(filters, labels),
+                base,
+                read[first],
+                summed[first] - own.split.raise_base[first],
+            ),
             ("residual", residuals(filters, labels, base), entry.weight.residual, data, summed),
-        )  # fmt: skip
+        )
     else:
         parts = (("weight", filters, entry.weight, data, summed),)
     for stage, values, fmt, read, to in parts:

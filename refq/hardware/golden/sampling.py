@@ -163,15 +163,25 @@ def _of_output(own: IntegerLayer, o: int) -> IntegerLayer:
     if split is not None:
         base = slice(split.labels[o], split.labels[o] + 1)
         split = Split(
-            split.base[base], split.residual[only], np.zeros(1, np.int64),
-            split.base_align[base], split.base_drop[base], split.align[only],
+            split.base[base],
+            split.residual[only],
+            np.zeros(1, np.int64),
+            split.base_align[base],
+            split.base_drop[base],
+            split.align[only],
             split.raise_base[only],
-        )  # fmt: skip
+        )
     return dataclasses.replace(
-        own, codes=own.codes[only], bias=own.bias[only], align=own.align[only],
-        drop=own.drop[only], raised=own.raised[only], split=split, panels={},
+        own,
+        codes=own.codes[only],
+        bias=own.bias[only],
+        align=own.align[only],
+        drop=own.drop[only],
+        raised=own.raised[only],
+        split=split,
+        panels={},
         accumulator=dataclasses.replace(own.accumulator, bits=bits, frac_bits=frac_bits),
-    )  # fmt: skip
+    )
 
 
 def _corners(shape: Sequence[int]) -> list[tuple[slice, slice]]:
@@ -208,11 +218,7 @@ def _window(x: Tensor, layer: Conv, o: int, rows: slice, columns: slice) -> tupl
 
 
 def _check_stored(
-    node: Node,
-    x: Tensor,
-    stages: Mapping[str, np.ndarray],
-    result: Tensor,
-    steps: IntegerSteps,
+    node: Node, x: Tensor, stages: Mapping[str, np.ndarray], result: Tensor, steps: IntegerSteps
 ) -> None:
     """Rounding, overflow and storage of single elements."""
     entry, rounded = result.stored, stages["rounded"]
@@ -256,11 +262,7 @@ def _rounded_from(
 
 
 def _check_maps(
-    node: Node,
-    x: Tensor,
-    stages: Mapping[str, np.ndarray],
-    result: Tensor,
-    steps: IntegerSteps,
+    node: Node, x: Tensor, stages: Mapping[str, np.ndarray], result: Tensor, steps: IntegerSteps
 ) -> None:
     """Pools of whole feature maps."""
     layer = node.layer
@@ -273,9 +275,11 @@ def _check_maps(
         else:
             rounding, overflow, seed, first = steps.modes(node.name, got)
             modes = {
-                "rounding": rounding, "overflow": overflow, "seed": seed,
+                "rounding": rounding,
+                "overflow": overflow,
+                "seed": seed,
                 "offset": first + c * per_map,
-            }  # fmt: skip
+            }
             if isinstance(layer, AvgPool):
                 attributes = window_attributes(layer)
                 wanted, _ = oracle.avg_pool_integer(
@@ -301,10 +305,15 @@ def _check_normalised(
         # the row's own place in the stochastic sequence, seen from the first of its neighbours
         offset = first + (c * height + row) * width - (c - low) * width
         wanted, _ = oracle.lrn_integer(
-            x.codes[:, low:high, row : row + 1], x.frac_bits, entry.format,
-            **dataclasses.asdict(layer), rounding=rounding, overflow=overflow, seed=seed,
+            x.codes[:, low:high, row : row + 1],
+            x.frac_bits,
+            entry.format,
+            **dataclasses.asdict(layer),
+            rounding=rounding,
+            overflow=overflow,
+            seed=seed,
             offset=offset,
-        )  # fmt: skip
+        )
         wanted = wanted[:, c - low : c - low + 1]
         _compare(f"{node.name} of map {c}", got[:, c : c + 1, row : row + 1], wanted)
 

@@ -58,10 +58,11 @@ class Subject:
                 made = tensors(name, self.network, self.plan, self.own, self.images)
                 # of what layers outside made, what is read of it
                 found += [
-                    array for array in made
+                    array
+                    for array in made
                     if (name in self.chosen or array.stage in _read(name, self.plan))
                     and self._asked(array)
-                ]  # fmt: skip
+                ]
         return tuple(found)
 
     @cached_property

@@ -66,12 +66,10 @@ def write(
     sums = [vectors.summed(dot) for dot in dots]
     layers = {node.name: number for number, node in enumerate(network.weighted)}
     codes = [
-        Rounded(
-            layers[dot.layer], dot.place[0], total, dot.stored, plan.rounding, plan.overflow,
-        )
+        Rounded(layers[dot.layer], dot.place[0], total, dot.stored, plan.rounding, plan.overflow)
         for dot, (total, _) in zip(dots, sums, strict=True)
         if dot.stored
-    ]  # fmt: skip
+    ]
     files = {name: text.encode() for name, text in benches.unit_sources().items()}
     files["Makefile"] = benches.source("Makefile.in").encode()
     if units:
@@ -131,11 +129,17 @@ def _macs(
     kinds = list(dict.fromkeys(modes))
     fields = [
         (
-            kinds.index(mode), layers[dot.layer], *dot.place, len(dot.operands),
-            dot.accumulator.bits or 0, dot.drop, dot.bias, *total,
+            kinds.index(mode),
+            layers[dot.layer],
+            *dot.place,
+            len(dot.operands),
+            dot.accumulator.bits or 0,
+            dot.drop,
+            dot.bias,
+            *total,
         )
         for dot, mode, total in zip(dots, modes, sums, strict=True)
-    ]  # fmt: skip
+    ]
     operands = np.concatenate([dot.operands for dot in dots])
     weights = np.concatenate([dot.weights for dot in dots])
     bench = benches.mac_bench(name, kinds, len(dots), len(operands), **sizes)
@@ -152,11 +156,18 @@ def _requantized(name: str, rounded: Sequence[Rounded], **sizes: int) -> dict[st
     kinds = list(dict.fromkeys(modes))
     fields = [
         (
-            kinds.index(mode), each.layer, each.channel, each.sum, int(each.stored.relu),
-            each.shift, each.stored.format.bits, int(each.stored.format.signed), *each.code(),
+            kinds.index(mode),
+            each.layer,
+            each.channel,
+            each.sum,
+            int(each.stored.relu),
+            each.shift,
+            each.stored.format.bits,
+            int(each.stored.format.signed),
+            *each.code(),
         )
         for each, mode in zip(rounded, modes, strict=True)
-    ]  # fmt: skip
+    ]
     left = max(0, *(-each.shift for each in rounded))
     bench = benches.requantize_bench(name, kinds, len(rounded), LEFT=left, **sizes)
     return {**_words(name, fields, 64), f"tb_{name}.v": bench.encode()}

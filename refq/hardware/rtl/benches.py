@@ -38,9 +38,12 @@ def top(units: Sequence[Unit], title: str) -> str:
         names = ("layer", unit.given, unit.got)
         wired = [f"        .{port}({unit.name}_{port})" for port in names]
         bodies.append(
-            f"    refq_{unit.name} #(\n" + ",\n".join(parameters)
-            + f"\n    ) {unit.name} (\n" + ",\n".join(wired) + "\n    );\n"
-        )  # fmt: skip
+            f"    refq_{unit.name} #(\n"
+            + ",\n".join(parameters)
+            + f"\n    ) {unit.name} (\n"
+            + ",\n".join(wired)
+            + "\n    );\n"
+        )
     lines = "\n".join(heading)
     return (
         f"{lines}\nmodule refq_units (\n"
@@ -54,26 +57,42 @@ def top(units: Sequence[Unit], title: str) -> str:
 def code_bench(unit: Unit, inputs: Sequence[int]) -> str:
     """tb_qe.v and its like. inputs: how many each layer has."""
     return _filled(
-        "tb_codes.v.in", UNIT=unit.name, IN=unit.given, OUT=unit.got, LAYERS=len(unit.rows),
-        LAYER_BITS=unit.bits("layer"), IN_BITS=unit.bits(unit.given),
-        OUT_BITS=unit.bits(unit.got), WORDS=sum(inputs), INPUTS=Table(32, tuple(inputs)),
-    )  # fmt: skip
+        "tb_codes.v.in",
+        UNIT=unit.name,
+        IN=unit.given,
+        OUT=unit.got,
+        LAYERS=len(unit.rows),
+        LAYER_BITS=unit.bits("layer"),
+        IN_BITS=unit.bits(unit.given),
+        OUT_BITS=unit.bits(unit.got),
+        WORDS=sum(inputs),
+        INPUTS=Table(32, tuple(inputs)),
+    )
 
 
 def mac_bench(name: str, modes: Sequence[int], outputs: int, steps: int, **sizes: int) -> str:
     """modes: of each kind of accumulator, EVERY_MAC, ROUNDING and OVERFLOW as hex digits."""
     return _filled(
-        "tb_mac.v.in", NAME=name, KINDS=len(modes), MODES=Table(12, tuple(modes)),
-        OUTPUTS=outputs, STEPS=steps, **sizes,
-    )  # fmt: skip
+        "tb_mac.v.in",
+        NAME=name,
+        KINDS=len(modes),
+        MODES=Table(12, tuple(modes)),
+        OUTPUTS=outputs,
+        STEPS=steps,
+        **sizes,
+    )
 
 
 def requantize_bench(name: str, modes: Sequence[int], outputs: int, **sizes: int) -> str:
     """modes: of each kind, ROUNDING and OVERFLOW as hex digits."""
     return _filled(
-        "tb_requantize.v.in", NAME=name, KINDS=len(modes), MODES=Table(8, tuple(modes)),
-        OUTPUTS=outputs, **sizes,
-    )  # fmt: skip
+        "tb_requantize.v.in",
+        NAME=name,
+        KINDS=len(modes),
+        MODES=Table(8, tuple(modes)),
+        OUTPUTS=outputs,
+        **sizes,
+    )
 
 
 def _filled(template: str, **values: Any) -> str:

@@ -100,12 +100,16 @@ def _dots(
         codes = shifted_left(own.codes[row], own.align[row], node.name)[0]
         made.append(
             Dot(
-                node.name, place, _operands(node, image, place, len(own.codes)),
-                codes.reshape(-1).astype(np.int64), int(own.bias[channel]),
-                _of_channel(own, channel), int(own.drop[channel]),
+                node.name,
+                place,
+                _operands(node, image, place, len(own.codes)),
+                codes.reshape(-1).astype(np.int64),
+                int(own.bias[channel]),
+                _of_channel(own, channel),
+                int(own.drop[channel]),
                 _stored(network, node, own, plan, channel),
             )
-        )  # fmt: skip
+        )
     return made
 
 

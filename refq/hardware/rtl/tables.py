@@ -106,9 +106,7 @@ def shift_units(rows: tuple[Row, ...]) -> tuple[Unit, Unit]:
     # where nothing is dropped, both rules are the same
     rules = {code.nearest for code in codes if code.drop} or {False}
     if len(rules) > 1:
-        raise FormatError(
-            "layers assigned by floor and others by nearest", "one rule for one QE",
-        )  # fmt: skip
+        raise FormatError("layers assigned by floor and others by nearest", "one rule for one QE")
     common = _sizes(rows)
     amount_bits = max(1, max(code.drop for code in codes).bit_length())
     shifts: Parameters = {
@@ -124,7 +122,7 @@ def shift_units(rows: tuple[Row, ...]) -> tuple[Unit, Unit]:
     return (
         Unit("qe", "value", "code", {**common, **shifts, **rules_of_qe}, rows),
         Unit("ce", "code", "value", {**common, **shifts}, rows),
-    )  # fmt: skip
+    )
 
 
 def codebook_units(rows: tuple[Row, ...]) -> tuple[Unit, Unit]:
@@ -148,12 +146,21 @@ def codebook_units(rows: tuple[Row, ...]) -> tuple[Unit, Unit]:
         thresholds += [*own, *(1 << common["VALUE_BITS"],) * (values - 1 - len(own))]
         entries += [*row.code.values, *(0,) * (values - len(row.code.values))]
     return (
-        Unit("qk", "value", "code",
-             {**common, "THRESHOLD_BITS": wide, "THRESHOLDS": Table(wide, tuple(thresholds))},
-             rows),
-        Unit("ck", "code", "value",
-             {**common, "CODEBOOKS": Table(common["VALUE_BITS"], tuple(entries))}, rows),
-    )  # fmt: skip
+        Unit(
+            "qk",
+            "value",
+            "code",
+            {**common, "THRESHOLD_BITS": wide, "THRESHOLDS": Table(wide, tuple(thresholds))},
+            rows,
+        ),
+        Unit(
+            "ck",
+            "code",
+            "value",
+            {**common, "CODEBOOKS": Table(common["VALUE_BITS"], tuple(entries))},
+            rows,
+        ),
+    )
 
 
 def _sizes(rows: Sequence[Row]) -> dict[str, int]:

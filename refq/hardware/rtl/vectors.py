@@ -42,9 +42,12 @@ def _decoded(row: Row) -> np.ndarray:
 def summed(dot: Dot) -> tuple[int, int]:
     """(the sum as the accumulator leaves it, its overflows)."""
     sums, overflows = oracle.dense_integer(
-        dot.operands[None], dot.weights[None], np.array([dot.bias]), dot.accumulator,
+        dot.operands[None],
+        dot.weights[None],
+        np.array([dot.bias]),
+        dot.accumulator,
         np.array([dot.drop]),
-    )  # fmt: skip
+    )
     return int(sums[0, 0]), int(overflows)
 
 
@@ -116,9 +119,12 @@ def every_rounding(sum_bits: int, left: int) -> list[Rounded]:
     """Sums at ties, beside them and at the ends of ranges, under every rounding and overflow."""
     found = []
     for fmt in (
-        FixedPointFormat(1, 0, False), FixedPointFormat(5, 0, False), FixedPointFormat(2, 0),
-        FixedPointFormat(8, 0), FixedPointFormat(32, 0, False),
-    ):  # fmt: skip
+        FixedPointFormat(1, 0, False),
+        FixedPointFormat(5, 0, False),
+        FixedPointFormat(2, 0),
+        FixedPointFormat(8, 0),
+        FixedPointFormat(32, 0, False),
+    ):
         for shift in (-left, -1, 0, 1, 2, 7, sum_bits - 1, sum_bits, sum_bits + 3):
             for total in _about(fmt, shift, sum_bits):
                 for relu in (False, True):

@@ -65,8 +65,10 @@ def _row(axes: Axes, panel: Mapping[str, Any]) -> None:
     name = style.clipped(panel["name"], 80)
     axes.set_title(
         f"{name}: {distinct} value{'s' if distinct > 1 else ''}",
-        loc="left", size=style.SMALL + 0.5, pad=4,
-    )  # fmt: skip
+        loc="left",
+        size=style.SMALL + 0.5,
+        pad=4,
+    )
 
 
 def _heights(panel: Mapping[str, Any]) -> np.ndarray:

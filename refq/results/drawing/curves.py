@@ -40,9 +40,12 @@ def draw(figure: Mapping[str, Any]) -> Figure:
     axes.set_ylabel(style.plain(figure["y_label"]))
     if handles:
         out.legend(
-            handles, [style.plain(label) for label in labels], ncols=legend_columns,
-            loc="lower left", bbox_to_anchor=(0.6 / WIDTH, 0.0),
-        )  # fmt: skip
+            handles,
+            [style.plain(label) for label in labels],
+            ncols=legend_columns,
+            loc="lower left",
+            bbox_to_anchor=(0.6 / WIDTH, 0.0),
+        )
     else:
         axes.text(0.5, 0.5, "no points", transform=axes.transAxes, ha="center")
     return out
@@ -59,11 +62,14 @@ def _look(series: Mapping[str, Any], place: int) -> dict[str, Any]:
     colour = style.COLOURS[place % len(style.COLOURS)]
     paper = series["source"] == "paper"
     look: dict[str, Any] = {
-        "color": colour, "linewidth": 1.6, "markersize": 6.5, "markeredgewidth": 1.4,
+        "color": colour,
+        "linewidth": 1.6,
+        "markersize": 6.5,
+        "markeredgewidth": 1.4,
         "linestyle": "--" if paper else "-",
         "marker": "D" if paper else MARKERS[place // len(style.COLOURS) % len(MARKERS)],
         "markerfacecolor": "white" if paper else colour,
-    }  # fmt: skip
+    }
     if series["style"] == "points":
         look["linestyle"] = "none"
     elif series["style"] == "line":

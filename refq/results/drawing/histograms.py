@@ -32,9 +32,12 @@ def draw(figure: Mapping[str, Any]) -> Figure:
     for place, panel in enumerate(panels):
         row, column = divmod(place, columns)
         axes = style.axes_at(
-            out, LEFT + column * panel_width, BELOW + (rows - 1 - row) * panel_height + 0.25,
-            panel_width - 0.22, panel_height - 0.5,
-        )  # fmt: skip
+            out,
+            LEFT + column * panel_width,
+            BELOW + (rows - 1 - row) * panel_height + 0.25,
+            panel_width - 0.22,
+            panel_height - 0.5,
+        )
         if figure["log"]:
             axes.set_yscale("log")
         axes.set_ylim(low, high)

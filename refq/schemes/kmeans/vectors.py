@@ -120,9 +120,13 @@ def lloyd_histogram(
     places = np.empty(len(order), np.int32)
     places[order] = np.arange(len(order))
     return Clustering(
-        made.centroids[order], places[made.labels], made.inertia, made.iterations, made.converged,
+        made.centroids[order],
+        places[made.labels],
+        made.inertia,
+        made.iterations,
+        made.converged,
         made.history,
-    )  # fmt: skip
+    )
 
 
 def plus_plus(
@@ -154,9 +158,13 @@ def plus_plus(
 
 
 def _filled(
-    samples: np.ndarray, weights: np.ndarray, labels: np.ndarray, distances: np.ndarray,
-    sums: np.ndarray, sizes: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    samples: np.ndarray,
+    weights: np.ndarray,
+    labels: np.ndarray,
+    distances: np.ndarray,
+    sums: np.ndarray,
+    sizes: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Sums and sizes of clusters after samples have moved into the empty ones."""
     sums, sizes = sums.copy(), sizes.copy()
     members = np.bincount(labels[weights > 0], minlength=len(sizes))
