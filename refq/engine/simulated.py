@@ -1,5 +1,5 @@
 """float32 simulations of quantization: weights and tensors rounded as a plan lists them, everything
-between computed in float32 (contract section 12).
+between computed in float32 (contract section 11).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Number formats that are no fixed point, as float32 simulations use them: data, no arithmetic.
 
-What each does to a value is decided by refq.kernels.round_values and contract section 12.
+What each does to a value is decided by refq.kernels.round_values and contract section 11.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""float32 values rounded to the nearest ones of a format (contract section 12)."""
+"""float32 values rounded to the nearest ones of a format (contract section 11)."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def round_rows(values: np.ndarray, fmt: Number, rounding: Rounding = Rounding.TI
 def round_values(
     x: np.ndarray, fmt: Number, rounding: Rounding = Rounding.TIES_EVEN
 ) -> tuple[np.ndarray, int]:
-    """The nearest values of a format, and how many lay outside its range (contract section 12).
+    """The nearest values of a format, and how many lay outside its range (contract section 11).
 
     x: float32, any shape. Returns (float32 of that shape, count). rounding: ties-even or ties-away;
     buckets have no ties. Raises FormatError for NaN, other types and other roundings.

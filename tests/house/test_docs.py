@@ -71,6 +71,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_sections_of_the_contract_are_numbered_through() -> None:
+    sections = [int(number) for number in re.findall(r"^## (\d+) ", text("docs/contract.md"), re.M)]
+    assert sections == list(range(1, 1 + len(sections)))
+    sources = [*PAGES, *(TOP / "refq").rglob("*.py")]
+    for path in sources:
+        named = re.findall(r"contract(?:\.md\))?,? (?:section )?(\d+)", path.read_text("utf-8"))
+        assert {int(number) for number in named} <= set(sections), path
+
+
 def test_readme_lists_every_room() -> None:
     listing = blocks(text("README.md"), "")[2]
     assert len(listing.splitlines()) <= 25
