@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -11,8 +11,7 @@ from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import Accumulator, Overflow, Rounding
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """A declared accumulator of every output: int64 (O,) each.
 
     low, high: the least and greatest sum it holds; bits: of it; drop: fraction bits that products
@@ -29,7 +28,11 @@ class Limits:
     negative: np.ndarray
 
     def part(self, rows: slice) -> Limits:
-        return Limits(*(array[rows] for array in vars(self).values()))
+        return Limits(*(array[rows] for array in self))
+
+    @property
+    def terms(self) -> tuple[np.ndarray, ...]:
+        return self.drop, self.always, self.even, self.negative
 
     @property
     def rounds(self) -> bool:
@@ -94,40 +97,38 @@ def _shifted(code, drop, always, even, negative):
     return (code + always + (even & (code >> drop)) + (negative & (code >> 63))) >> drop
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _terms(limits, o):
+    """How output o's codes are shifted: Limits.terms in compiled code."""
+    return limits.drop[o], limits.always[o], limits.even[o], limits.negative[o]
+
+
 @njit(cache=True, nogil=True, parallel=True)
-def _keep(sums, low, high, bits, drop, always, even, negative, wrap):
+def _keep(sums, limits, wrap):
     """Brings exact sums (N, O, P) into their accumulators in place; counts those outside."""
     outside = 0
     for task in prange(sums.shape[0] * sums.shape[1]):
         line, o = sums[task // sums.shape[1], task % sums.shape[1]], task % sums.shape[1]
+        low, high, bits = limits.low[o], limits.high[o], limits.bits[o]
+        drop, always, even, negative = _terms(limits, o)
         for i in range(line.size):
-            value = _shifted(line[i], drop[o], always[o], even[o], negative[o])
-            if value < low[o] or value > high[o]:
+            value = _shifted(line[i], drop, always, even, negative)
+            if value < low or value > high:
                 outside += 1
                 if wrap:
-                    value &= (1 << bits[o]) - 1
-                    if value >> (bits[o] - 1):
-                        value -= 1 << bits[o]
+                    value &= (1 << bits) - 1
+                    if value >> (bits - 1):
+                        value -= 1 << bits
                 else:
-                    value = low[o] if value < low[o] else high[o]
+                    value = low if value < low else high
             line[i] = value
     return outside
 
 
-def keep_sums(sums: np.ndarray, own: Limits, overflow: Overflow) -> int:
+def keep_sums(sums: np.ndarray, held: Limits, overflow: Overflow) -> int:
     """Brings int64 sums (N, O, ...) into their accumulators in place; returns the overflows."""
     flat = sums.reshape(*sums.shape[:2], -1)
-    outside: int = _keep(
-        flat,
-        own.low,
-        own.high,
-        own.bits,
-        own.drop,
-        own.always,
-        own.even,
-        own.negative,
-        overflow is Overflow.WRAP,
-    )
+    outside: int = _keep(flat, held, overflow is Overflow.WRAP)
     return outside
 
 
@@ -141,28 +142,28 @@ def add_limited(
     """
     total = sums + more
     bound = max(int(total.max(initial=0)), -int(total.min(initial=0)))
-    own = limits(accumulator, total.shape[1], drop, bound)
-    return total, keep_sums(total, own, accumulator.overflow) if own else 0
+    held = limits(accumulator, total.shape[1], drop, bound)
+    return total, keep_sums(total, held, accumulator.overflow) if held else 0
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _rounded_products(w, x, start, drop, always, even, negative, out):
+def _rounded_products(w, x, start, limits, out):
     """out (O, P) = start (O,) + the sum of products of w (O, K) and x (K, P), each rounded."""
     for o in prange(w.shape[0]):
         line = out[o]
         line[:] = start[o]
+        drop, always, even, negative = _terms(limits, o)
         for k in range(w.shape[1]):
             factor = w[o, k]
             for p in range(x.shape[1]):
-                line[p] += _shifted(factor * x[k, p], drop[o], always[o], even[o], negative[o])
+                line[p] += _shifted(factor * x[k, p], drop, always, even, negative)
 
 
-def rounded_products(w: np.ndarray, x: np.ndarray, bias: np.ndarray, own: Limits) -> np.ndarray:
+def rounded_products(w: np.ndarray, x: np.ndarray, bias: np.ndarray, held: Limits) -> np.ndarray:
     """int64 (O, P): the bias and every product shifted right and rounded on its own.
 
     w int64 (O, K), x int64 (K, P), bias int64 (O,).
     """
     out = np.empty((len(w), x.shape[1]), np.int64)
-    terms = own.drop, own.always, own.even, own.negative
-    _rounded_products(w, x, _shifted(bias, *terms), *terms, out)
+    _rounded_products(w, x, _shifted(bias, *held.terms), held, out)
     return out

@@ -5,6 +5,9 @@ Attributes have ONNX's meaning: pads (top, left, bottom, right), strides (down, 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit, prange
 
@@ -20,8 +23,9 @@ BLOCK_VALUES = 1 << 20
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _patches(x, first_channel, images, top_row, out, kernel, strides, pads):
-    """Fills out (C, kh, kw, images, rows, columns) with what each output pixel sees."""
+def _patches(x, first, out, strides, pads):
+    """Fills out (C, kh, kw, images, rows, columns) with what each output pixel sees, from the first
+    (image, channel, output row) on."""
     channels, kh, kw, count, rows, columns = out.shape
     height, width = x.shape[2], x.shape[3]
     for task in prange(channels * kh):
@@ -33,11 +37,11 @@ def _patches(x, first_channel, images, top_row, out, kernel, strides, pads):
             for n in range(count):
                 for r in range(rows):
                     line = out[c, i, j, n, r]
-                    source = (top_row + r) * strides[0] + i - pads[0]
+                    source = (first[2] + r) * strides[0] + i - pads[0]
                     if source < 0 or source >= height or right <= left:
                         line[:] = 0
                         continue
-                    row = x[images + n, first_channel + c, source]
+                    row = x[first[0] + n, first[1] + c, source]
                     line[:left] = 0
                     line[right:] = 0
                     at = left * strides[1] + j - pads[1]
@@ -50,27 +54,28 @@ def _patches(x, first_channel, images, top_row, out, kernel, strides, pads):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _store(sums, bias, out, images, first_channel, top_row):
-    """Adds the bias and moves sums (O, images, rows, columns) to their place in out."""
+def _store(sums, bias, out, first):
+    """Adds the bias and moves sums (O, images, rows, columns) to their place in out, from the first
+    (image, channel, row) on."""
     channels, count, rows, columns = sums.shape
+    image, channel, row = first
     for o in prange(channels):
-        start = bias[first_channel + o]
+        start = bias[channel + o]
         for n in range(count):
             for r in range(rows):
                 for c in range(columns):
-                    out[images + n, first_channel + o, top_row + r, c] = (
-                        out.dtype.type(sums[o, n, r, c]) + start
-                    )
+                    value = out.dtype.type(sums[o, n, r, c]) + start
+                    out[image + n, channel + o, row + r, c] = value
 
 
-def _check(
+def _checked(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, strides: Pair, pads: Pads, group: int
-) -> tuple[int, int, int, int]:
-    """Shape of the output, or a ShapeError."""
+) -> tuple[Conv, tuple[int, int, int, int]]:
+    """The layer and its output's shape, or a ShapeError."""
     if x.ndim != 4 or w.ndim != 4:
         raise ShapeError(f"conv of {x.shape} with weights {w.shape}", "(N,C,H,W) and (O,I,H,W)")
     layer = Conv(w.shape[0], (w.shape[2], w.shape[3]), strides, pads, group)
-    out = output_shape(layer, (x.shape[1:],))
+    channels, rows, columns = output_shape(layer, (x.shape[1:],))
     if w.shape[1] * group != x.shape[1]:
         raise ShapeError(
             f"{x.shape[1]} channels for weights {w.shape} in {group} groups",
@@ -78,10 +83,10 @@ def _check(
         )
     if b is not None and b.shape != w.shape[:1]:
         raise ShapeError(f"bias of shape {b.shape}", f"{w.shape[:1]}")
-    return x.shape[0], out[0], out[1], out[2]
+    return layer, (x.shape[0], channels, rows, columns)
 
 
-def _blocks(shape: tuple[int, int, int, int], depth: int) -> list[tuple[int, int, int, int]]:
+def _blocks(shape: tuple[int, ...], depth: int) -> list[tuple[int, int, int, int]]:
     """(first image, images, top row, rows) of blocks that fit the cache."""
     count, _, rows, columns = shape
     pixels = min(max(BLOCK_VALUES // depth, 256), 8192)
@@ -106,13 +111,11 @@ def conv(
 
     Raises ShapeError where the shapes do not fit.
     """
-    shape = _check(x, w, b, strides, pads, group)
+    layer, shape = _checked(x, w, b, strides, pads, group)
     out = np.empty(shape, np.float32)
     bias = np.zeros(shape[1], np.float32) if b is None else np.asarray(b, np.float32)
     x, w = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(w, np.float32)
-    for block, channels, weights, patches in _products(x, w, shape, strides, pads, group):
-        sums = (weights @ patches).reshape(-1, block[1], block[3], shape[3])
-        _store(sums, bias, out, block[0], channels, block[2])
+    _convolve(x, w, bias, layer, out, lambda weights, patches, _: weights @ patches)
     return out
 
 
@@ -137,58 +140,61 @@ def conv_integer(
     rule before it is limited. Raises ShapeError, and FormatError where exact sums could leave 64
     bits.
     """
-    shape = _check(x, w, b, strides, pads, group)
+    layer, shape = _checked(x, w, b, strides, pads, group)
     _require_integers(x, w, b)
     bias = np.zeros(shape[1], np.int64) if b is None else np.asarray(b, np.int64)
     bound = gemm.sum_bound(w.reshape(shape[1], -1), gemm.largest(x), bias)
-    own = limits(accumulator, shape[1], drop, bound)
-    out = np.empty(shape, np.int64)
-    x, overflows = np.ascontiguousarray(x), 0
-    none = np.zeros(shape[1], np.int64)
-    if (
-        own is not None
-        and accumulator.every_mac
-        and (saturates_every_mac(accumulator) or own.rounds)
-    ):
-        narrow = saturating_dtype(gemm.largest(x) * gemm.largest(w), own)
-        if not saturates_every_mac(accumulator):
-            narrow = np.int64
-        operand: np.ndarray = np.ascontiguousarray(w, narrow)
-        for block, channels, weights, patches in _products(x, operand, shape, strides, pads, group):
-            rows = slice(channels, channels + weights.shape[0])
-            if saturates_every_mac(accumulator):
-                sums, clipped = saturating_product(weights, patches, bias[rows], own.part(rows))
-                overflows += clipped
-            else:
-                sums = rounded_products(weights, patches, bias[rows], own.part(rows))
-            placed = sums.reshape(-1, block[1], block[3], shape[3])
-            _store(placed, none, out, block[0], channels, block[2])
-        if saturates_every_mac(accumulator):
-            return out, overflows
+    held = limits(accumulator, shape[1], drop, bound)
+    out, none, x = np.empty(shape, np.int64), np.zeros(shape[1], np.int64), np.ascontiguousarray(x)
+    if held and saturates_every_mac(accumulator):
+        clipped, part = [], held.part
+
+        def saturated(weights: np.ndarray, patches: np.ndarray, rows: slice) -> np.ndarray:
+            sums, count = saturating_product(weights, patches, bias[rows], part(rows))
+            clipped.append(count)
+            return sums
+
+        w = np.ascontiguousarray(w, saturating_dtype(gemm.largest(x) * gemm.largest(w), held))
+        _convolve(x, w, none, layer, out, saturated)
+        return out, sum(clipped)
+    if held and accumulator.every_mac and held.rounds:
+        part = held.part
+
+        def rounded(weights: np.ndarray, patches: np.ndarray, rows: slice) -> np.ndarray:
+            return rounded_products(weights, patches, bias[rows], part(rows))
+
+        _convolve(x, np.ascontiguousarray(w, np.int64), none, layer, out, rounded)
         # wrapping does not depend on the order: once, at the end, of what has been rounded
-        own = limits(accumulator, shape[1], None, bound)
-        assert own is not None
-        return out, keep_sums(out, own, accumulator.overflow)
-    operand = np.ascontiguousarray(w, gemm.exact_dtype(bound))
-    for block, channels, weights, patches in _products(x, operand, shape, strides, pads, group):
-        sums = gemm.multiply(weights, patches).reshape(-1, block[1], block[3], shape[3])
-        _store(sums, bias, out, block[0], channels, block[2])
-    return out, keep_sums(out, own, accumulator.overflow) if own else 0
+        held = limits(accumulator, shape[1], None, bound)
+    else:
+        w = np.ascontiguousarray(w, gemm.exact_dtype(bound))
+        _convolve(
+            x, w, bias, layer, out, lambda weights, patches, _: gemm.multiply(weights, patches)
+        )
+    return out, keep_sums(out, held, accumulator.overflow) if held else 0
 
 
-def _products(x, w, shape, strides, pads, group):
-    """Yields (block, first output channel, weights (O,K), patches (K,P)) for every block and
-    group; patches are of the weights' type and valid until the next step."""
-    inputs, kernel = w.shape[1], w.shape[2:]
-    depth = inputs * kernel[0] * kernel[1]
-    outputs = shape[1] // group
-    for block in _blocks(shape, depth):
-        images, count, top, rows = block
-        patches = np.empty((inputs, *kernel, count, rows, shape[3]), w.dtype)
-        for g in range(group):
-            _patches(x, g * inputs, images, top, patches, kernel, strides, pads)
-            weights = w[g * outputs : (g + 1) * outputs].reshape(outputs, depth)
-            yield block, g * outputs, weights, patches.reshape(depth, -1)
+def _convolve(
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    layer: Conv,
+    out: np.ndarray,
+    multiply: Callable[[np.ndarray, np.ndarray, slice], np.ndarray],
+) -> None:
+    """Fills out block after block and group after group.
+
+    multiply: of weights (O, K) and patches (K, P) of their type, for these outputs: sums (O, P).
+    """
+    inputs, outputs = w.shape[1], len(w) // layer.group
+    depth = inputs * math.prod(layer.kernel)
+    for image, images, top, rows in _blocks(out.shape, depth):
+        patches = np.empty((inputs, *layer.kernel, images, rows, out.shape[3]), w.dtype)
+        for g in range(layer.group):
+            _patches(x, (image, g * inputs, top), patches, layer.strides, layer.pads)
+            here = slice(g * outputs, (g + 1) * outputs)
+            sums = multiply(w[here].reshape(outputs, depth), patches.reshape(depth, -1), here)
+            _store(sums.reshape(outputs, images, rows, -1), bias, out, (image, here.start, top))
 
 
 def _require_integers(*arrays: np.ndarray | None) -> None:

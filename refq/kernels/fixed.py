@@ -7,6 +7,7 @@ decision `_rounds_up` serves real values, shifts and divisions, so the modes can
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -26,6 +27,38 @@ ONE = np.uint64(1)
 INT64_MAX = np.uint64(2**63 - 1)
 
 
+class Rule(NamedTuple):
+    """How compiled code rounds and brings codes into range.
+
+    mode, overflow: as MODE and OVERFLOW number them; low, high: codes of the format, bits wide;
+    seed, offset: of the first element's place in the stochastic mode's random sequence.
+    """
+
+    mode: int
+    low: int
+    high: int
+    overflow: int
+    bits: int
+    signed: bool
+    seed: np.uint64
+    offset: int
+
+
+def rule_of(
+    fmt: FixedPointFormat, rounding: Rounding, overflow: Overflow, seed: int, offset: int
+) -> Rule:
+    return Rule(
+        MODE[rounding],
+        fmt.min_code,
+        fmt.max_code,
+        OVERFLOW[overflow],
+        fmt.bits,
+        fmt.signed,
+        np.uint64(seed % 2**64),
+        offset,
+    )
+
+
 @njit(cache=True, nogil=True)
 def _random(seed, index):
     """SplitMix64 (Steele, Lea, Flood 2014) at a position: 64 random bits."""
@@ -33,6 +66,12 @@ def _random(seed, index):
     z = (z ^ (z >> np.uint64(30))) * MIX_1
     z = (z ^ (z >> np.uint64(27))) * MIX_2
     return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _noise(rule, index):
+    """64 random bits for an element, which the stochastic mode alone looks at."""
+    return _random(rule.seed, rule.offset + index) if rule.mode == STOCHASTIC else np.uint64(0)
 
 
 @njit(cache=True, nogil=True)
@@ -108,66 +147,62 @@ def _divide(magnitude, negative, divisor, mode, noise):
 
 
 @njit(cache=True, nogil=True)
-def _limit(code, low, high, overflow, bits, signed):
+def _limit(code, rule):
     """A code brought into range, for codes that fit int64."""
-    if overflow == WRAP:
-        if bits < 64:
-            code &= (1 << bits) - 1
-            if signed and code >> (bits - 1):
-                code -= 1 << bits
+    if rule.overflow == WRAP:
+        if rule.bits < 64:
+            code &= (1 << rule.bits) - 1
+            if rule.signed and code >> (rule.bits - 1):
+                code -= 1 << rule.bits
         return code
-    if overflow == SAT_SYM and signed:
-        low = -high
-    return min(max(code, low), high)
+    low = -rule.high if rule.overflow == SAT_SYM and rule.signed else rule.low
+    return min(max(code, low), rule.high)
 
 
 @njit(cache=True, nogil=True)
-def _shift_code(code, shift, mode, noise, low, high, overflow, bits, signed):
+def _shift_code(code, shift, noise, rule):
     """code * 2**shift, rounded, then brought into range: (code, whether it was outside)."""
     negative = code < 0
     magnitude = np.uint64(-code) if negative else np.uint64(code)
     if shift < 0:
-        magnitude = _shift_right(magnitude, negative, -shift, mode, noise)
+        magnitude = _shift_right(magnitude, negative, -shift, rule.mode, noise)
     elif shift > 0:
         s = np.uint64(min(shift, 63))
         if magnitude != 0 and (shift > 62 or magnitude > (INT64_MAX >> s)):
             # beyond int64, so beyond any format: only wrapping needs the low bits
-            if overflow == WRAP:
+            if rule.overflow == WRAP:
                 kept = np.int64(0)
-                if shift < bits:
+                if shift < rule.bits:
                     kept = np.int64(code << shift)
-                return _limit(kept, low, high, overflow, bits, signed), True
-            return _limit(low if negative else high, low, high, overflow, bits, signed), True
+                return _limit(kept, rule), True
+            return _limit(rule.low if negative else rule.high, rule), True
         magnitude = magnitude << s
     value = -np.int64(magnitude) if negative else np.int64(magnitude)
-    limited = _limit(value, low, high, overflow, bits, signed)
+    limited = _limit(value, rule)
     return limited, limited != value
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _requantize(codes, out, shift, mode, low, high, overflow, bits, signed, seed, offset):
+def _requantize(codes, out, shift, rule):
     outside = 0
     for i in prange(codes.size):
-        noise = _random(seed, offset + i) if mode == STOCHASTIC else np.uint64(0)
-        code, over = _shift_code(
-            np.int64(codes[i]), shift, mode, noise, low, high, overflow, bits, signed
-        )
+        code, over = _shift_code(np.int64(codes[i]), shift, _noise(rule, i), rule)
         out[i] = code
         outside += over
     return outside
 
 
 @njit(cache=True, nogil=True)
-def _real_code(x, scale, mode, noise, low, high, overflow, bits, signed):
+def _real_code(x, scale, noise, rule):
     """x * scale rounded and brought into range: (code, outside); exact in float64."""
     negative = x < 0
     magnitude = -x * scale if negative else x * scale
     if magnitude >= 2.0**62:
         # an integer beyond int64's safe range, or scaled to infinity: a multiple of 2**64 then
-        if overflow == WRAP:
-            kept = np.int64(0) if math.isinf(magnitude) else np.int64(magnitude % 2.0**bits)
-            return _limit(-kept if negative else kept, low, high, overflow, bits, signed), True
-        return _limit(low if negative else high, low, high, overflow, bits, signed), True
+        if rule.overflow == WRAP:
+            kept = np.int64(0) if math.isinf(magnitude) else np.int64(magnitude % 2.0**rule.bits)
+            return _limit(-kept if negative else kept, rule), True
+        return _limit(rule.low if negative else rule.high, rule), True
     if magnitude == 0.0 and x != 0.0:
         magnitude = 5e-324  # scaled below float64, and still no integer
     whole = math.floor(magnitude)
@@ -179,28 +214,26 @@ def _real_code(x, scale, mode, noise, low, high, overflow, bits, signed):
         half = -1
     odd = whole - 2.0 * math.floor(whole * 0.5) != 0.0
     lucky = rest > float(noise >> np.uint64(11)) * 2.0**-53
-    if _rounds_up(mode, negative, odd, half, rest > 0.0, lucky):
+    if _rounds_up(rule.mode, negative, odd, half, rest > 0.0, lucky):
         whole += 1.0
     code = -np.int64(whole) if negative else np.int64(whole)
-    limited = _limit(code, low, high, overflow, bits, signed)
+    limited = _limit(code, rule)
     return limited, limited != code
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _quantize(x, out, scale, mode, low, high, overflow, bits, signed, seed, offset):
+def _quantize(x, out, scale, rule):
     outside = 0
     unusable = 0
     for i in prange(x.size):
         value = np.float64(x[i])
-        if math.isnan(value) or (overflow == WRAP and math.isinf(value)):
+        if math.isnan(value) or (rule.overflow == WRAP and math.isinf(value)):
             unusable += 1
         elif math.isinf(value):
-            edge = low if value < 0 else high
-            out[i] = _limit(edge, low, high, overflow, bits, signed)
+            out[i] = _limit(rule.low if value < 0 else rule.high, rule)
             outside += 1
         else:
-            noise = _random(seed, offset + i) if mode == STOCHASTIC else np.uint64(0)
-            code, over = _real_code(value, scale, mode, noise, low, high, overflow, bits, signed)
+            code, over = _real_code(value, scale, _noise(rule, i), rule)
             out[i] = code
             outside += over
     return outside, unusable
@@ -218,10 +251,6 @@ def _quantize_to_even(x, out, scale, low, high):
         unusable += code != code
         out[i] = np.int64(limited if code == code else low)
     return outside, unusable
-
-
-def _range(fmt: FixedPointFormat, overflow: Overflow) -> tuple[int, int, int, int, bool]:
-    return fmt.min_code, fmt.max_code, OVERFLOW[overflow], fmt.bits, fmt.signed
 
 
 def quantize(
@@ -257,10 +286,7 @@ def quantize(
                 x.reshape(-1),
                 out.reshape(-1),
                 2.0**fmt.frac_bits,
-                MODE[rounding],
-                *_range(fmt, overflow),
-                np.uint64(seed % 2**64),
-                offset,
+                rule_of(fmt, rounding, overflow, seed, offset),
             )
     if unusable:
         raise FormatError(f"{unusable} NaN or infinite values", "finite values to quantize")
@@ -296,9 +322,6 @@ def requantize(
             codes.reshape(-1),
             out.reshape(-1),
             fmt.frac_bits - frac_bits,
-            MODE[rounding],
-            *_range(fmt, overflow),
-            np.uint64(seed % 2**64),
-            offset,
+            rule_of(fmt, rounding, overflow, seed, offset),
         )
     return out, int(outside)

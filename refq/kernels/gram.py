@@ -17,8 +17,9 @@ from refq.networks.layers import NO_PADS, Conv, Pads, Pair, output_shape
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _patch_grams(x, width, out, pixels, kernel, strides, pads):
+def _patch_grams(x, width, out, pixels, window):
     """x (N, C, H*W): one task is one distance in one channel, down and then right."""
+    kernel, strides, pads = window
     images, channels, area = x.shape
     height, (kh, kw) = area // width, kernel
     reach = 2 * kw - 1
@@ -73,5 +74,5 @@ def patch_grams(
     taps = kernel_shape[0] * kernel_shape[1]
     out = np.zeros((channels, taps, taps))
     flat = np.ascontiguousarray(x, np.float32).reshape(count, channels, height * width)
-    _patch_grams(flat, width, out, (rows, columns), kernel_shape, strides, pads)
+    _patch_grams(flat, width, out, (rows, columns), (kernel_shape, strides, pads))
     return out

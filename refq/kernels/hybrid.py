@@ -9,7 +9,7 @@ from numba import njit, prange
 from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import FixedPointFormat, FormatGrid, Overflow, Rounding
 from refq.formats.floats import AffineGrid
-from refq.kernels.fixed import MODE, OVERFLOW, STOCHASTIC, _random, _shift_code
+from refq.kernels.fixed import _noise, _shift_code, rule_of
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -56,9 +56,7 @@ def quantize_grid(x: np.ndarray, grid: FormatGrid) -> tuple[np.ndarray, int]:
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _requantize_maps(
-    codes, out, shift, drops, mode, low, high, overflow, bits, signed, seed, offset
-):
+def _requantize_maps(codes, out, shift, drops, rule):
     """codes, out (N, C, P); drops (C,)."""
     outside = 0
     count, channels, pixels = codes.shape
@@ -66,17 +64,8 @@ def _requantize_maps(
         n, c = task // channels, task % channels
         for i in range(pixels):
             place = (n * channels + c) * pixels + i
-            noise = _random(seed, offset + place) if mode == STOCHASTIC else np.uint64(0)
             code, over = _shift_code(
-                np.int64(codes[n, c, i]),
-                shift - drops[c],
-                mode,
-                noise,
-                low,
-                high,
-                overflow,
-                bits,
-                signed,
+                np.int64(codes[n, c, i]), shift - drops[c], _noise(rule, place), rule
             )
             out[n, c, i] = code << drops[c]
             outside += over
@@ -113,14 +102,7 @@ def requantize_maps(
             out.reshape(flat),
             fmt.frac_bits - frac_bits,
             drops.astype(np.int64),
-            MODE[rounding],
-            fmt.min_code,
-            fmt.max_code,
-            OVERFLOW[overflow],
-            fmt.bits,
-            fmt.signed,
-            np.uint64(seed % 2**64),
-            offset,
+            rule_of(fmt, rounding, overflow, seed, offset),
         )
     return out, int(outside)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -10,6 +11,17 @@ from numba import njit, prange
 from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 from refq.kernels.fixed import quantize
+
+
+class Curve(NamedTuple):
+    """What a value is divided by: (bias + factor * sum of squares) ** beta, the sum over `size`
+    channels; quarters: beta * 4, or -1 where that is no whole number."""
+
+    size: int
+    factor: float
+    beta: float
+    bias: float
+    quarters: int
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -33,22 +45,22 @@ def _power(base, out, quarters, beta):
 
 
 @njit(cache=True, nogil=True, parallel=True, error_model="numpy")
-def _normalise(x, out, size, factor, quarters, beta, bias, unit):
+def _normalise(x, out, curve, unit):
     """x and out (N, C, pixels); sums of squares in the type of `unit` (int64 or float64)."""
     channels, pixels = x.shape[1], x.shape[2]
-    before = (size - 1) // 2
+    before = (curve.size - 1) // 2
     for task in prange(x.shape[0] * channels):
         n, c = task // channels, task % channels
         total = np.full(pixels, unit - unit)
-        for k in range(max(0, c - before), min(channels, c - before + size)):
+        for k in range(max(0, c - before), min(channels, c - before + curve.size)):
             line = x[n, k]
             for p in range(pixels):
                 value = line[p] * unit
                 total[p] += value * value
         base, denominator = np.empty(pixels), np.empty(pixels)
         for p in range(pixels):
-            base[p] = bias + factor * np.float64(total[p])
-        _power(base, denominator, quarters, beta)
+            base[p] = curve.bias + curve.factor * np.float64(total[p])
+        _power(base, denominator, curve.quarters, curve.beta)
         codes, line = x[n, c], out[n, c]
         for p in range(pixels):
             line[p] = codes[p] / denominator[p]
@@ -68,7 +80,7 @@ def _run(
         raise ShapeError(f"LRN over {size} channels", "1 or more")
     flat = np.ascontiguousarray(x).reshape(x.shape[0], x.shape[1], -1)
     out = np.empty(flat.shape, np.float64)
-    _normalise(flat, out, size, factor, _quarters(beta), beta, bias, unit)
+    _normalise(flat, out, Curve(size, factor, beta, bias, _quarters(beta)), unit)
     return out.reshape(x.shape)
 
 

@@ -8,6 +8,7 @@ bits, which hold sums over integer codes exactly.
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -55,9 +56,19 @@ def _times(a_high, a_low, b):
     return _sum(high, error + a_low * b)
 
 
+class Prefixes(NamedTuple):
+    """Sums of w, w x and w x^2 over all values before each place: float64 (n + 1,), and pairs
+    (2, n + 1)."""
+
+    counts: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+
+
 @njit(cache=True, nogil=True)
-def _prefixes(high, low, weights, counts, sums, squares):
-    """Sums of w, w x and w x^2 over all values before each place; x = high + low."""
+def _prefixes(high, low, weights, before):
+    """Fills in the prefixes; x = high + low."""
+    counts, sums, squares = before
     for i in range(weights.size):
         w = weights[i]
         counts[i + 1] = counts[i] + w
@@ -70,8 +81,9 @@ def _prefixes(high, low, weights, counts, sums, squares):
 
 
 @njit(cache=True, nogil=True)
-def _cost(i, j, counts, sums, squares):
+def _cost(i, j, before):
     """Values i..j-1 as one cluster."""
+    counts, sums, squares = before
     w = counts[j] - counts[i]
     s_high, s_low = _plus(sums[0, j], sums[1, j], -sums[0, i], -sums[1, i])
     q_high, q_low = _plus(squares[0, j], squares[1, j], -squares[0, i], -squares[1, i])
@@ -85,11 +97,12 @@ def _cost(i, j, counts, sums, squares):
 
 
 @njit(cache=True, nogil=True)
-def _best_end(i, first, last, counts, sums, squares, rest, rough):
+def _best_end(i, first, last, before, rest, rough):
     """Where the cluster that begins at i ends best, and what it costs with the rest behind it.
 
     Of equal costs, the first end. rough: float64, room for as many costs as there are values.
     """
+    counts, sums, squares = before
     tie, slack = TIE * counts[-1], WORSE * counts[-1]
     # in float64 first: it rules nearly all ends out
     least = np.inf
@@ -105,7 +118,7 @@ def _best_end(i, first, last, counts, sums, squares, rest, rough):
     for j in range(first, last + 1):
         if rough[j] > least + slack:
             continue
-        high, low = _cost(i, j, counts, sums, squares)
+        high, low = _cost(i, j, before)
         high, low = _plus(high, low, rest[0, j], rest[1, j])
         if (high - best_high) + (low - best_low) < -tie:
             best_high, best_low, end = high, low, j
@@ -113,13 +126,13 @@ def _best_end(i, first, last, counts, sums, squares, rest, rough):
 
 
 @njit(cache=True, nogil=True)
-def _cut(k, counts, sums, squares, ends, starts):
+def _cut(k, before, ends, starts):
     """Fills starts (k,); ends: int32 (k, values), of the first of c + 1 clusters from i on."""
-    size = counts.size - 1
+    size = before.counts.size - 1
     rest, costs = np.zeros((2, size + 1)), np.zeros((2, size + 1))
     rough = np.empty(size)
     for i in range(k - 1, size):
-        rest[0, i], rest[1, i] = _cost(i, size, counts, sums, squares)
+        rest[0, i], rest[1, i] = _cost(i, size, before)
     for c in range(1, k):
         # the clusters before and after take one value each at least; the last line is asked
         # for its first entry alone
@@ -143,7 +156,7 @@ def _cut(k, counts, sums, squares, ends, starts):
                     last = min(last, ends[c - 1, i])
                 last = max(first, last)  # costs closer than TIE may cross the bounds
                 costs[0, i], costs[1, i], ends[c, i] = _best_end(
-                    i, first, last, counts, sums, squares, rest, rough
+                    i, first, last, before, rest, rough
                 )
             step //= 2
         rest, costs = costs, rest
@@ -162,12 +175,12 @@ def partition(
     and of w x^2, float64 (2, k): high and low parts).
     """
     size = weights.size
-    counts, sums, squares = np.zeros(size + 1), np.zeros((2, size + 1)), np.zeros((2, size + 1))
-    _prefixes(high, low, weights, counts, sums, squares)
+    before = Prefixes(np.zeros(size + 1), np.zeros((2, size + 1)), np.zeros((2, size + 1)))
+    _prefixes(high, low, weights, before)
     starts = np.zeros(k, np.int64)
-    _cut(k, counts, sums, squares, np.zeros((k, size), np.int32), starts)
+    _cut(k, before, np.zeros((k, size), np.int32), starts)
     edges = np.append(starts, size)
-    return starts, _between(sums, edges), _between(squares, edges)
+    return starts, _between(before.sums, edges), _between(before.squares, edges)
 
 
 def _between(prefixes: np.ndarray, edges: np.ndarray) -> np.ndarray:

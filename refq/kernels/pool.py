@@ -8,26 +8,19 @@ from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
-from refq.kernels.fixed import MODE, OVERFLOW, STOCHASTIC, _divide, _limit, _random
+from refq.kernels.fixed import _divide, _limit, _noise, rule_of
+from refq.kernels.windows import ACROSS, DOWN, Window, _seen
 from refq.networks.layers import NO_PADS, AvgPool, MaxPool, Pads, Pair, output_shape
 
 
-@njit(cache=True, nogil=True)
-def _window(at, size, stride, before, after, length):
-    """Window of an output position: (first, end) inside the image, cells with padding."""
-    start = at * stride - before
-    padded_end = min(start + size, length + after)
-    return max(start, 0), min(padded_end, length), padded_end - start
-
-
 @njit(cache=True, nogil=True, parallel=True)
-def _max_pool(x, out, kernel, strides, pads):
+def _max_pool(x, out, window):
     """x (planes, H, W) -> out (planes, H', W')."""
     for plane in prange(out.shape[0]):
         for r in range(out.shape[1]):
-            top, bottom, _ = _window(r, kernel[0], strides[0], pads[0], pads[2], x.shape[1])
+            top, bottom, _ = _seen(window, DOWN, r, x.shape[1])
             for c in range(out.shape[2]):
-                left, right, _ = _window(c, kernel[1], strides[1], pads[1], pads[3], x.shape[2])
+                left, right, _ = _seen(window, ACROSS, c, x.shape[2])
                 best = x[plane, top, left]
                 for i in range(top, bottom):
                     for j in range(left, right):
@@ -36,13 +29,13 @@ def _max_pool(x, out, kernel, strides, pads):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _sum_pool(x, sums, counts, kernel, strides, pads, include_pad):
+def _sum_pool(x, sums, counts, window, include_pad):
     """Window sums (planes, H', W') in the accumulating type of `sums`; counts (H', W')."""
     for plane in prange(sums.shape[0]):
         for r in range(sums.shape[1]):
-            top, bottom, tall = _window(r, kernel[0], strides[0], pads[0], pads[2], x.shape[1])
+            top, bottom, tall = _seen(window, DOWN, r, x.shape[1])
             for c in range(sums.shape[2]):
-                left, right, wide = _window(c, kernel[1], strides[1], pads[1], pads[3], x.shape[2])
+                left, right, wide = _seen(window, ACROSS, c, x.shape[2])
                 total = sums.dtype.type(0)
                 for i in range(top, bottom):
                     for j in range(left, right):
@@ -53,7 +46,7 @@ def _sum_pool(x, sums, counts, kernel, strides, pads, include_pad):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _mean_codes(sums, counts, out, up, down, mode, low, high, overflow, bits, signed, seed, offset):
+def _mean_codes(sums, counts, out, up, down, rule):
     """sums * 2**(up - down) / counts, rounded once, brought into range."""
     outside = 0
     for plane in prange(sums.shape[0]):
@@ -61,17 +54,16 @@ def _mean_codes(sums, counts, out, up, down, mode, low, high, overflow, bits, si
             total = sums[plane, p]
             negative = total < 0
             magnitude = np.uint64(-total) if negative else np.uint64(total)
-            index = offset + plane * sums.shape[1] + p
-            noise = _random(seed, index) if mode == STOCHASTIC else np.uint64(0)
+            noise = _noise(rule, plane * sums.shape[1] + p)
             mean = _divide(
                 magnitude << np.uint64(up),
                 negative,
                 np.uint64(counts[p]) << np.uint64(down),
-                mode,
+                rule.mode,
                 noise,
             )
             code = -np.int64(mean) if negative else np.int64(mean)
-            limited = _limit(code, low, high, overflow, bits, signed)
+            limited = _limit(code, rule)
             outside += limited != code
             out[plane, p] = limited
     return outside
@@ -98,7 +90,7 @@ def max_pool(
     """
     planes, shape = _planes(x, MaxPool(kernel_shape, strides, pads, ceil_mode))
     out = np.empty(shape, x.dtype)
-    _max_pool(planes, out.reshape(-1, *shape[2:]), kernel_shape, strides, pads)
+    _max_pool(planes, out.reshape(-1, *shape[2:]), Window(*kernel_shape, *strides, *pads))
     return out
 
 
@@ -155,14 +147,7 @@ def avg_pool_integer(
             out.reshape(-1, area),
             up,
             down,
-            MODE[rounding],
-            fmt.min_code,
-            fmt.max_code,
-            OVERFLOW[overflow],
-            fmt.bits,
-            fmt.signed,
-            np.uint64(seed % 2**64),
-            offset,
+            rule_of(fmt, rounding, overflow, seed, offset),
         )
     return out, int(outside)
 
@@ -175,9 +160,7 @@ def _window_sums(x: np.ndarray, kind: type, layer: AvgPool) -> tuple[np.ndarray,
         planes,
         sums.reshape(-1, *shape[2:]),
         counts,
-        layer.kernel,
-        layer.strides,
-        layer.pads,
+        Window(*layer.kernel, *layer.strides, *layer.pads),
         layer.count_include_pad,
     )
     return sums, counts

@@ -13,7 +13,7 @@ from numba import njit, prange, types
 from numba.core import config
 from numba.extending import intrinsic
 
-from refq.kernels.accumulating import Limits, _shifted
+from refq.kernels.accumulating import Limits, _shifted, _terms
 from refq.kernels.tiles import I32, I64, _Writer
 
 LANES = 16
@@ -24,26 +24,30 @@ PIXELS = LANES * VECTORS
 TASK_PIXELS = 4 * PIXELS
 
 
-def saturating_dtype(product: int, own: Limits) -> type[np.signedinteger]:
+def saturating_dtype(product: int, held: Limits) -> type[np.signedinteger]:
     """The operand type in which products up to `product` and the sums are exact; rounded products
     have the wide one."""
     # without compiled code there is no machine code for 32 bits
     compiled = not getattr(config, "DISABLE_JIT", False)
-    fits = compiled and not own.rounds and max(product, int(own.high.max())) < 2**31
+    fits = compiled and not held.rounds and max(product, int(held.high.max())) < 2**31
     return np.int32 if fits else np.int64
 
 
 @intrinsic
-def _block(typing_context, w, w_stride, x, x_stride, depth, start, low, high, out, out_stride):
+def _block(typing_context, depth, w, x, out, bounds):
     """ROWS channels by PIXELS pixels of int32 sums; returns how many additions were clipped.
 
-    w, x, start, low, high, out: addresses of int32 weights (ROWS rows), patches (depth rows), first
-    sums, least and greatest sums and results; strides in bytes.
+    w, x, out: (address, bytes from row to row) of int32 weights (ROWS rows), patches (depth rows)
+    and results; bounds: addresses of first sums, least and greatest sums.
     """
 
     def generate(context, builder, signature, arguments):
         w, b = _Writer(builder), builder
-        weights, w_stride, x, x_stride, depth, start, low, high, out, out_stride = arguments
+        depth = arguments[0]
+        (weights, w_stride), (x, x_stride), (out, out_stride), (start, low, high) = (
+            [b.extract_value(each, n) for n in range(kind.count)]
+            for each, kind in zip(arguments[1:], signature.args[1:])
+        )
         kind = ir.VectorType(I32, LANES)
         bounds = [
             [w.splat(w.load(w.plus(each, 4 * r), I32), LANES) for each in (low, high)]
@@ -80,7 +84,8 @@ def _block(typing_context, w, w_stride, x, x_stride, depth, start, low, high, ou
         wide = b.sext(after[1], ir.VectorType(I64, LANES))
         return w.call(f"llvm.vector.reduce.add.v{LANES}i64", I64, [wide])
 
-    return types.intp(*[types.intp] * 10), generate
+    pair = types.UniTuple(types.intp, 2)
+    return types.intp(types.intp, pair, pair, pair, types.UniTuple(types.intp, 3)), generate
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -100,32 +105,27 @@ def _narrow(w, x, start, out, low, high):
         for o in range(0, rows, ROWS):
             for p in range(task * TASK_PIXELS, min(columns, (task + 1) * TASK_PIXELS), PIXELS):
                 clipped += _block(
-                    w_at + 4 * o * depth,
-                    4 * depth,
-                    x_at + 4 * p,
-                    4 * columns,
                     depth,
-                    start_at + 4 * o,
-                    low_at + 4 * o,
-                    high_at + 4 * o,
-                    out_at + 4 * (o * columns + p),
-                    4 * columns,
+                    (w_at + 4 * o * depth, 4 * depth),
+                    (x_at + 4 * p, 4 * columns),
+                    (out_at + 4 * (o * columns + p), 4 * columns),
+                    (start_at + 4 * o, low_at + 4 * o, high_at + 4 * o),
                 )
     return clipped
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _wide(w, x, start, out, low, high, drop, always, even, negative):
+def _wide(w, x, start, out, limits):
     """Every product is shifted right and rounded before it is added."""
     clipped = 0
     for o in prange(w.shape[0]):
-        line, least, most = out[o], low[o], high[o]
+        line, least, most = out[o], limits.low[o], limits.high[o]
+        drop, always, even, negative = _terms(limits, o)
         line[:] = start[o]
         for k in range(w.shape[1]):
             factor = w[o, k]
             for p in range(x.shape[1]):
-                product = _shifted(factor * x[k, p], drop[o], always[o], even[o], negative[o])
-                value = line[p] + product
+                value = line[p] + _shifted(factor * x[k, p], drop, always, even, negative)
                 limited = min(max(value, least), most)
                 clipped += limited != value
                 line[p] = limited
@@ -133,31 +133,29 @@ def _wide(w, x, start, out, low, high, drop, always, even, negative):
 
 
 def saturating_product(
-    w: np.ndarray, x: np.ndarray, bias: np.ndarray, own: Limits
+    w: np.ndarray, x: np.ndarray, bias: np.ndarray, held: Limits
 ) -> tuple[np.ndarray, int]:
-    """Sums of w (O, K) times x (K, P) from bias (O,) on, kept in own's range after every MAC.
+    """Sums of w (O, K) times x (K, P) from bias (O,) on, kept in its output's range at every MAC.
 
     w and x: int32 or int64, both as saturating_dtype tells. Returns (sums (O, P) of the same type,
     how many additions were clipped).
     """
     rows, columns = w.shape[0], x.shape[1]
-    terms = own.drop, own.always, own.even, own.negative
-    bias = _shifted(bias, *terms)
-    start = np.clip(bias, own.low, own.high)
+    bias = _shifted(bias, *held.terms)
+    start = np.clip(bias, held.low, held.high)
     clipped = int(np.count_nonzero(start != bias)) * columns
-    low, high = own.low, own.high
     if w.dtype == np.int32:
         # whole blocks: zeros more clip nothing
         more = -rows % ROWS, -columns % PIXELS
         w, x = np.pad(w, ((0, more[0]), (0, 0))), _padded(x, more[1])
         start, low, high = (
-            np.pad(each, (0, more[0])).astype(np.int32) for each in (start, low, high)
+            np.pad(each, (0, more[0])).astype(np.int32) for each in (start, held.low, held.high)
         )
-    out = np.empty((w.shape[0], x.shape[1]), w.dtype)
-    if w.dtype == np.int32:
+        out = np.empty((w.shape[0], x.shape[1]), np.int32)
         clipped += _narrow(w, x, start, out, low, high)
     else:
-        clipped += _wide(w, x, start, out, low, high, *terms)
+        out = np.empty((rows, columns), np.int64)
+        clipped += _wide(w, x, start, out, held)
     return out[:rows, :columns], clipped
 
 

@@ -1,0 +1,31 @@
+"""What the window of an output position sees of an image, for pools on arrays and on maps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from numba import njit
+
+DOWN, ACROSS = 0, 1
+
+
+class Window(NamedTuple):
+    """A pool's attributes for compiled code: cells, steps and padding, down and across."""
+
+    rows: int
+    columns: int
+    down: int
+    across: int
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+@njit(cache=True, nogil=True)
+def _seen(window, axis, at, length):
+    """Window of an output position, DOWN or ACROSS: (first, end) inside the image of that length,
+    cells with padding."""
+    start = at * window[2 + axis] - window[4 + axis]
+    padded_end = min(start + window[axis], length + window[6 + axis])
+    return max(start, 0), min(padded_end, length), padded_end - start
