@@ -215,18 +215,19 @@ def run_search(
         )
     with tqdm(desc="search", unit="list", leave=False, disable=None) as progress:
         try:
-            found = search.run(
-                inputs.network,
-                inputs.weights,
-                scheme,
-                statistics,
-                options,
-                data,
-                inputs.preprocessing,
-                settings,
-                inputs.ops,
-                lambda trial: progress.update(1),
+            task = search.Task(
+                network=inputs.network,
+                weights=inputs.weights,
+                scheme=scheme,
+                statistics=statistics,
+                options=options,
+                dataset=data,
+                preprocessing=inputs.preprocessing,
+                settings=settings,
+                ops=inputs.ops,
+                told=lambda trial: progress.update(1),
             )
+            found = search.run(task)
         except KeyboardInterrupt:
             rest = "; the journal resumes it" if settings.journal else ""
             raise KeyboardInterrupt(f"interrupted during the search{rest}") from None

@@ -179,18 +179,19 @@ def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:
             journal=place(*parts, *([strategy] if strategy else [])),
         )
         with tqdm(desc="search", unit="list", leave=False, disable=None) as bar:
-            found = search.run(
-                inputs.network,
-                inputs.weights,
-                scheme,
-                statistics,
-                options,
-                inputs.calibration,
-                inputs.preprocessing,
-                settings,
-                inputs.ops,
-                lambda trial: bar.update(1),
+            task = search.Task(
+                network=inputs.network,
+                weights=inputs.weights,
+                scheme=scheme,
+                statistics=statistics,
+                options=options,
+                dataset=inputs.calibration,
+                preprocessing=inputs.preprocessing,
+                settings=settings,
+                ops=inputs.ops,
+                told=lambda trial: bar.update(1),
             )
+            found = search.run(task)
         content = found.to_json()
         passes = content["passes"]
         note = (

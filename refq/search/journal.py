@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from refq import __version__
-from refq.data import Dataset, digest
-from refq.data.preprocessing import Preprocessing
+from refq.data import digest
 from refq.errors import OptionError
-from refq.networks.graph import Network
-from refq.networks.weights import Weights
 from refq.plans.plan import Plan
+from refq.search.task import Task
 
 Result = dict[str, Any]
 # characters of a value in an error
@@ -96,22 +94,15 @@ class Journal:
                 _flushed(file, _line(entry))
 
 
-def identity(
-    network: Network,
-    weights: Weights,
-    dataset: Dataset,
-    images: int,
-    preprocessing: Preprocessing,
-    base: Plan,
-) -> Result:
+def identity(task: Task, base: Plan) -> Result:
     """What a search is of: its network, weights, images, and the plan that it starts from."""
     return {
         "refq": __version__,
-        "network": network.name,
-        "parameters": dict(network.parameters),
-        "weights": weights.sha256,
-        "data": digest(dataset, images),
-        "preprocessing": str(preprocessing),
+        "network": task.network.name,
+        "parameters": dict(task.network.parameters),
+        "weights": task.weights.sha256,
+        "data": digest(task.dataset, task.settings.images),
+        "preprocessing": str(task.preprocessing),
         "scheme": base.scheme,
         # all that formats are chosen by, calibration included
         "base": base.to_json(),

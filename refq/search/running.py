@@ -6,28 +6,19 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
-from refq.data import Dataset
-from refq.data.preprocessing import Preprocessing
-from refq.networks.graph import Network
-from refq.networks.weights import Weights
 from refq.plans.plan import Plan
-from refq.schemes import Options
-from refq.schemes.statistics import Statistics
 from refq.search import layerwise, sensitivity
 from refq.search.journal import Journal, identity
 from refq.search.judging import Judge, Trial, front
 from refq.search.racing import least_hits
-from refq.search.settings import Settings
 from refq.search.space import ALL, Space, Widths, amount, searched_layers, space_of
-from refq.search.subject import Images, NetworkSubject, shuffled
+from refq.search.subject import Images, NetworkSubject, images_of
+from refq.search.task import Settings, Task
 
 # network: one width for all, as in paper A's Table I
 STRATEGIES = ("network", "layerwise", "sensitivity")
-# blocks that the images are raced in
-BLOCKS = 10
 
 
 @dataclass(frozen=True)
@@ -90,35 +81,19 @@ def _bits(space: Space, widths: Widths) -> str:
     return f"bits {','.join(str(width) for width in widths)}"
 
 
-def run(
-    network: Network,
-    weights: Weights,
-    scheme: ModuleType,
-    statistics: Statistics | None,
-    options: Options,
-    dataset: Dataset,
-    preprocessing: Preprocessing,
-    settings: Settings,
-    ops: ModuleType,
-    told: Callable[[Trial], object] = lambda trial: None,
-) -> Found:
+def run(task: Task) -> Found:
     """The cheapest plan of a scheme whose accuracy on labelled images is at most delta points
     below float32's.
 
     Raises OptionError where the widest list misses that, or the journal is another search's.
     """
-
-    base: Plan = scheme.plan(network, weights, statistics, options)
+    network, settings, base = task.network, task.settings, task.plan()
 
     def plan_named(named: Mapping[str, int]) -> Plan:
-        changes: dict[str, Any] = {"widths": named}
         if ALL in named:
             # one F for all widths, as in the paper's Table I
-            changes = {"bits_act": named[ALL], "frac_act": base.options.get("frac_act")}
-        made: Plan = scheme.plan(
-            network, weights, statistics, dataclasses.replace(options, **changes)
-        )
-        return made
+            return task.plan(bits_act=named[ALL], frac_act=base.options.get("frac_act"))
+        return task.plan(widths=named)
 
     layers = (ALL,) if settings.strategy == "network" else searched_layers(network)
     space = space_of(network, plan_named, layers, settings.widths, settings.objective)
@@ -127,14 +102,10 @@ def run(
     def plan_for(widths: Widths) -> Plan:
         return plan_named(space.named(widths))
 
-    # small blocks stop soon, large ones are quick
-    at_once = min(settings.at_once, -(-settings.images // BLOCKS))
-    images = shuffled(dataset, preprocessing, settings.images, at_once, settings.seed)
-    subject = NetworkSubject(
-        network, weights, plan_for, space, images, settings.metric, settings.budget, ops
+    images = images_of(task)
+    judge, reference = judge_of(
+        NetworkSubject(task, plan_for, space, images), journal_of(task, images, base, space), task
     )
-    journal = journal_of(network, weights, dataset, images, base, space, settings)
-    judge, reference = judge_of(subject, journal, settings, told)
     judge.start(space)
     strategy = sensitivity if settings.strategy == "sensitivity" else layerwise
     widths = strategy.search(space, judge)
@@ -142,42 +113,41 @@ def run(
     def objective(widths: Widths) -> float:
         return amount(network, plan_for(widths), settings.objective)
 
-    return Found(plan_for(widths), widths, space, settings, reference, judge, objective)
+    return Found(
+        plan=plan_for(widths),
+        widths=widths,
+        space=space,
+        settings=settings,
+        reference=reference,
+        judge=judge,
+        amount=objective,
+    )
 
 
-def journal_of(
-    network: Network,
-    weights: Weights,
-    dataset: Dataset,
-    images: Images,
-    base: Plan,
-    space: Space,
-    settings: Settings,
-) -> Journal:
+def journal_of(task: Task, images: Images, base: Plan, space: Space) -> Journal:
     """The journal of this search and no other."""
-    own = {
-        **identity(network, weights, dataset, settings.images, images.preprocessing, base),
+    search = {
+        **identity(task, base),
         "space": dataclasses.asdict(space),
         "blocks": images.blocks,
         **{
-            key: getattr(settings, key)
+            key: getattr(task.settings, key)
             for key in ("delta", "metric", "strategy", "objective", "confidence", "seed")
         },
     }
-    return Journal(settings.journal, own)
+    return Journal(task.settings.journal, search)
 
 
-def judge_of(
-    subject: Any, journal: Journal, settings: Settings, told: Callable[[Trial], object]
-) -> tuple[Judge, int]:
+def judge_of(subject: Any, journal: Journal, task: Task) -> tuple[Judge, int]:
     """(the judge of a subject that also has float_hits(), float32's hits, which set the floor)."""
+    settings = task.settings
 
     def reference() -> dict[str, Any]:
         return {"hits": subject.float_hits(), "spent": settings.images}
 
     known = journal.recall(["float"], reference)
     least = least_hits(known["hits"], settings.images, settings.delta)
-    judge = Judge(subject, least, journal, settings.confidence, told)
+    judge = Judge(subject, least, journal, settings.confidence, task.told)
     judge.passes = judge.passes.plus(known["spent"])
     return judge, known["hits"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from types import ModuleType
 
 import numpy as np
 
@@ -13,11 +12,13 @@ from refq.data.preprocessing import Preprocessing
 from refq.engine.forward import Cut, IntegerWeights, forward, quantize_weights
 from refq.measure.ranking import Ranking
 from refq.measure.side_by_side import Batches, rank
-from refq.networks.graph import Network
-from refq.networks.weights import Weights
 from refq.plans.plan import Plan
 from refq.search.prefix import Path, Prefixes
 from refq.search.space import Space, Widths, changed
+from refq.search.task import Task
+
+# blocks that the images are raced in
+BLOCKS = 10
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ def shuffled(
     return Images(mixed, preprocessing, count, at_once)
 
 
+def images_of(task: Task) -> Images:
+    """The images of a search, in blocks: small ones stop soon, large ones are quick."""
+    settings = task.settings
+    at_once = min(settings.at_once, -(-settings.images // BLOCKS))
+    return shuffled(task.dataset, task.preprocessing, settings.images, at_once, settings.seed)
+
+
 @dataclass(frozen=True)
 class _Candidate:
     """A list of widths, ready for the engine."""
@@ -71,24 +79,15 @@ class _Candidate:
 class NetworkSubject:
     """A judging.Subject of a network.
 
-    plan_for(widths) -> Plan; metric: top1 or top5; budget: bytes of activations kept.
+    plan_for(widths) -> Plan.
     """
 
     def __init__(
-        self,
-        network: Network,
-        weights: Weights,
-        plan_for: Callable[[Widths], Plan],
-        space: Space,
-        images: Images,
-        metric: str,
-        budget: int,
-        ops: ModuleType,
+        self, task: Task, plan_for: Callable[[Widths], Plan], space: Space, images: Images
     ) -> None:
-        self.network, self.weights, self.plan_for, self.ops = network, weights, plan_for, ops
-        self.space, self.images, self.metric = space, images, metric
+        self.task, self.plan_for, self.space, self.images = task, plan_for, space, images
         self.blocks: Sequence[int] = images.blocks
-        self.prefixes = Prefixes(network, budget)
+        self.prefixes = Prefixes(task.network, task.settings.budget)
         self.candidate: _Candidate | None = None
         self.settled: Widths = space.top
         self.near: tuple[Widths, Path] | None = None
@@ -96,7 +95,8 @@ class NetworkSubject:
 
     def float_hits(self) -> int:
         """Images that come out right in float32."""
-        return self._hits(rank(self.network, self.weights, None, self.images.batches(), self.ops))
+        task = self.task
+        return self._hits(rank(task.network, task.weights, None, self.images.batches(), task.ops))
 
     def hits(self, widths: Widths, block: int) -> tuple[int, float]:
         start = sum(self.blocks[:block])
@@ -106,7 +106,7 @@ class NetworkSubject:
         return self._hits(Ranking().plus(outputs, labels)), spent
 
     def _hits(self, ranking: Ranking) -> int:
-        return ranking.top1 if self.metric == "top1" else ranking.top5
+        return ranking.top1 if self.task.settings.metric == "top1" else ranking.top5
 
     def noise(self, layer: int, width: int) -> tuple[float, float, int]:
         """Of the first block, against its outputs at all layers' tops."""
@@ -131,10 +131,10 @@ class NetworkSubject:
 
     def _ready(self, widths: Widths) -> _Candidate:
         """A candidate; its predecessor lends what the two share."""
-        last = self.candidate
+        task, last = self.task, self.candidate
         if last is None or last.widths != widths:
             plan, like = self.plan_for(widths), last.integer if last else None
-            integer = quantize_weights(self.network, self.weights, plan, self.ops, like)
+            integer = quantize_weights(task.network, task.weights, plan, task.ops, like)
             last = self.candidate = _Candidate(widths, plan, self.prefixes.path(plan), integer)
         return last
 
@@ -151,11 +151,11 @@ class NetworkSubject:
             self.prefixes.keep(block, candidate.path, cut, near)
 
         outputs = forward(
-            self.network,
+            self.task.network,
             candidate.integer,
             candidate.plan,
             found or self._images(block, first),
-            self.ops,
+            self.task.ops,
             first_image=first,
             keep=keep,
             cuts={at for at in places if self.prefixes.worth(at, since)},

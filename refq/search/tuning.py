@@ -8,26 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from types import ModuleType
+from functools import cached_property
 from typing import Any
 
-from refq.data import Dataset, batches, kept
-from refq.data.preprocessing import Preprocessing
+from refq.data import batches, kept
 from refq.errors import OptionError
-from refq.measure.ranking import Ranking
 from refq.measure.side_by_side import rank
-from refq.networks.graph import Network
-from refq.networks.weights import Weights
 from refq.plans.cost import mac_complexity
 from refq.plans.plan import Plan
-from refq.schemes import Options
 from refq.schemes.hybrid_options import MOST_ENERGY
-from refq.schemes.statistics import Statistics
 from refq.search import clusters
 from refq.search.journal import Journal, identity
 from refq.search.racing import least_hits
-from refq.search.settings import Settings
+from refq.search.task import Settings, Task
 
 # Fig. 4's steps, its bisection, and clusters layer by layer
 STRATEGIES = ("threshold", "bisection", "clusters")
@@ -131,102 +124,99 @@ def bisection(
     return low
 
 
-def run(
-    network: Network,
-    weights: Weights,
-    scheme: ModuleType,
-    statistics: Statistics | None,
-    options: Options,
-    dataset: Dataset,
-    preprocessing: Preprocessing,
-    settings: Settings,
-    ops: ModuleType,
-    told: Callable[[Tuning], object] = lambda trial: None,
-) -> Tuned:
+class Trials:
+    """Plans by their setting, each tried once on all images."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, settings = task, task.settings
+        self.stream = kept(
+            lambda: batches(task.dataset, task.preprocessing, settings.at_once, 0, settings.images),
+            4 * math.prod(task.network.input_shape) * settings.images,
+            settings.budget,
+        )
+        asked = {key: getattr(settings, key) for key in ("delta", "metric", "strategy", "step")}
+        self.journal = Journal(settings.journal, {**identity(task, task.plan()), **asked})
+        self.reference = self._hits("float", None)
+        self.least = least_hits(self.reference, settings.images, settings.delta)
+        self.tried: dict[str, Tuning] = {}
+
+    def _hits(self, key: str, plan: Plan | None) -> int:
+        """Images that come out right under a plan, or in float32."""
+
+        def measured() -> dict[str, int]:
+            task = self.task
+            ranking = rank(task.network, task.weights, plan, self.stream(), task.ops)
+            return {"hits": ranking.top1 if task.settings.metric == "top1" else ranking.top5}
+
+        hits: int = self.journal.recall([key], measured)["hits"]
+        return hits
+
+    def planned(self, setting: Any) -> Plan:
+        hybrid = replace(self.task.options.hybrid, experiment=None, low_share={}, threshold=None)
+        key = "clusters" if isinstance(setting, Mapping) else "threshold"
+        return self.task.plan(hybrid=replace(hybrid, **{key: setting}))
+
+    def complexity(self, plan: Plan) -> float:
+        return sum(mac_complexity(self.task.network, plan).values()) / 1e6
+
+    def accepts(self, setting: Any) -> bool:
+        """Whether the accuracy holds."""
+        key = repr(setting)
+        if key not in self.tried:
+            plan = self.planned(setting)
+            hits = self._hits(key, plan)
+            tuning = Tuning(setting, hits, self.complexity(plan), accepted=hits >= self.least)
+            self.tried[key] = tuning
+            self.task.told(tuning)
+        return self.tried[key].accepted
+
+    @cached_property
+    def fewest(self) -> float:
+        """Complexity where all filters have few bits."""
+        return self.complexity(self.planned(MOST_ENERGY))
+
+    def all_low(self, threshold: float) -> bool:
+        """A larger one than this, which was accepted, would save less than a hundredth of the
+        rest."""
+        return self.tried[repr(threshold)].complexity <= 1.01 * self.fewest
+
+
+def run(task: Task) -> Tuned:
     """The plan of least complexity whose accuracy on labelled images is at most delta points below
     float32's, as far as the strategy finds it.
 
     Raises OptionError where already the first plan, with no few bits, misses that, or the journal
     is another search's.
     """
-    own = options.hybrid
-    if own.threshold is not None or own.low_share or own.experiment:
+    options, settings = task.options.hybrid, task.settings
+    if options.threshold is not None or options.low_share or options.experiment:
         raise OptionError(
             "--delta with --threshold, --low-share or --experiment",
             "one or the other: a search finds who has few bits",
         )
-    stream = kept(
-        lambda: batches(dataset, preprocessing, settings.at_once, 0, settings.images),
-        4 * math.prod(network.input_shape) * settings.images,
-        settings.budget,
-    )
-    base: Plan = scheme.plan(network, weights, statistics, options)
-    own_search = {
-        **identity(network, weights, dataset, settings.images, preprocessing, base),
-        **{key: getattr(settings, key) for key in ("delta", "metric", "strategy", "step")},
-    }
-    journal = Journal(settings.journal, own_search)
-
-    def hits(plan: Plan | None) -> int:
-        found: Ranking = rank(network, weights, plan, stream(), ops)
-        return found.top1 if settings.metric == "top1" else found.top5
-
-    reference = journal.recall(["float"], lambda: {"hits": hits(None)})["hits"]
-    least = least_hits(reference, settings.images, settings.delta)
-    trials: dict[str, Tuning] = {}
-
-    def planned(setting: Any) -> Plan:
-        own = replace(options.hybrid, experiment=None, low_share={}, threshold=None)
-        if isinstance(setting, Mapping):
-            own = replace(own, clusters=dict(setting))
-        else:
-            own = replace(own, threshold=setting)
-        made: Plan = scheme.plan(network, weights, statistics, replace(options, hybrid=own))
-        return made
-
-    def complexity(plan: Plan) -> float:
-        return sum(mac_complexity(network, plan).values()) / 1e6
-
-    def accepts(setting: Any) -> bool:
-        key = repr(setting)
-        if key not in trials:
-            plan = planned(setting)
-            right = journal.recall([key], lambda: {"hits": hits(plan)})["hits"]
-            trials[key] = Tuning(setting, right, complexity(plan), right >= least)
-            told(trials[key])
-        return trials[key].accepted
-
-    @cache
-    def fewest() -> float:
-        return complexity(planned(MOST_ENERGY))
-
-    def all_low(threshold: float) -> bool:
-        """A larger one than this, which was accepted, would save less than a hundredth of the
-        rest."""
-        return trials[repr(threshold)].complexity <= 1.01 * fewest()
-
-    resumed = max(0, journal.resumed - 1)
+    trials = Trials(task)
     if settings.strategy == "clusters":
-        ladder = clusters.Ladder(network, weights, planned, options.hybrid)
-        found: Any = clusters.climb(accepts, ladder)
+        ladder = clusters.Ladder(task.network, task.weights, trials.planned, options)
+        setting: Any = clusters.climb(trials.accepts, ladder)
     else:
-        if not accepts(0.0):
-            got = 100 * trials[repr(0.0)].hits / settings.images
+        if not trials.accepts(0.0):
+            got = 100 * trials.tried[repr(0.0)].hits / settings.images
             raise OptionError(
                 f"--delta {settings.delta:g}: {got:.2f} % without few bits, "
-                f"{100 * reference / settings.images:.2f} % in float, "
+                f"{100 * trials.reference / settings.images:.2f} % in float, "
                 f"on {settings.images} images",
                 "more points, more bits or more --search-images",
             )
         way = steps if settings.strategy == "threshold" else bisection
-        found = way(accepts, all_low, settings.step)
-    plan = planned(found)
+        setting = way(trials.accepts, trials.all_low, settings.step)
+    plan = trials.planned(setting)
     return Tuned(
-        plan,
-        found,
-        settings,
-        reference,
-        tuple(trials.values()),
-        min(resumed, len(trials)),
-        complexity(plan),
+        plan=plan,
+        setting=setting,
+        settings=settings,
+        reference=trials.reference,
+        trials=tuple(trials.tried.values()),
+        # the first entry is float32's
+        resumed=min(max(0, trials.journal.resumed - 1), len(trials.tried)),
+        complexity=trials.complexity(plan),
     )

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from refq import kernels, networks, oracle, schemes
+from refq import networks, oracle, schemes
 from refq.cli.console import BAD_INPUT, INTERRUPTED
 from refq.data import Dataset, batches
 from refq.data import preprocessing as preparing
@@ -34,7 +34,8 @@ from refq.networks.points import storage_points
 from refq.networks.weights import Weights, random_weights
 from refq.plans.cost import activation_memory, mac_complexity
 from refq.plans.plan import Plan
-from refq.search import Found, Settings, layerwise, run, sensitivity
+from refq.schemes.statistics import Statistics
+from refq.search import Found, Settings, Task, layerwise, run, sensitivity
 from refq.search.bounds import Bounds
 from refq.search.journal import Journal
 from refq.search.judging import Judge, front
@@ -524,7 +525,9 @@ def test_cached_prefixes_change_no_output(name: str, budget: int) -> None:
     def plan_for(widths: Widths) -> Plan:
         return plans(space.named(widths))
 
-    subject = NetworkSubject(network, weights, plan_for, space, images, "top1", budget, kernels)
+    settings = Settings(delta=0.0, widths=range(1, 7), images=24, budget=budget)
+    task = task_of(network, weights, dataset, settings)
+    subject = NetworkSubject(task, plan_for, space, images)
     rng, widths, spent, asked = np.random.default_rng(6), space.top, 0.0, 0
     for number in range(8):
         layer = int(rng.integers(len(layers)))
@@ -601,22 +604,31 @@ def test_mac_complexity_is_the_papers() -> None:
     assert mac_complexity(small, plan) == small.macs()
 
 
+def task_of(
+    network: Network,
+    weights: Weights,
+    dataset: Dataset,
+    settings: Settings,
+    statistics: Statistics | None = None,
+) -> Task:
+    return Task(
+        network=network,
+        weights=weights,
+        scheme=schemes.find("enq"),
+        statistics=statistics,
+        options=schemes.Options(),
+        dataset=dataset,
+        preprocessing=preparing.caffe(network.input_shape),
+        settings=settings,
+    )
+
+
 def found(**changes: Any) -> Found:
     network, weights, dataset = case(count=20)
     images = np.random.default_rng(3).integers(-128, 128, (8, 3, 40, 40)).astype(np.float32)
     statistics = calibrate(network, weights, [(images, None)])
     settings = Settings(**{"delta": 10.0, "widths": range(3, 6), "images": 20, **changes})
-    return run(
-        network,
-        weights,
-        schemes.find("enq"),
-        statistics,
-        schemes.Options(),
-        dataset,
-        preparing.caffe(network.input_shape),
-        settings,
-        kernels,
-    )
+    return run(task_of(network, weights, dataset, settings, statistics))
 
 
 @pytest.mark.parametrize("strategy", ["layerwise", "sensitivity"])

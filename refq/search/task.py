@@ -1,0 +1,67 @@
+"""What is asked of a search, and what it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+from refq import kernels
+from refq.data import Dataset
+from refq.data.preprocessing import Preprocessing
+from refq.networks.graph import Network
+from refq.networks.weights import Weights
+from refq.plans.plan import Plan
+from refq.schemes import Options
+from refq.schemes.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is searched for, and how.
+
+    delta: percentage points below float that `metric` may fall. widths: those to choose from.
+    objective, strategy: by name. confidence: of stopping a candidate early.
+    images: the first so many of the data; at_once: most images in a batch. budget: bytes of
+    activations kept. journal: a file, or None. step: of an energy threshold.
+    """
+
+    delta: float
+    widths: range
+    images: int
+    metric: str = "top1"
+    strategy: str = "sensitivity"
+    objective: str = "memory"
+    confidence: float = 0.999
+    seed: int = 0
+    at_once: int = 32
+    budget: int = 1 << 30
+    journal: str | None = None
+    step: float = 0.05
+
+
+@dataclass(frozen=True)
+class Task:
+    """A scheme's plans of a network, and the images that they are tried on.
+
+    statistics: what the scheme wanted to know of calibration images. options: what all plans
+    share. dataset: with labels. told: hears of every new trial.
+    """
+
+    network: Network
+    weights: Weights
+    scheme: ModuleType
+    statistics: Statistics | None
+    options: Options
+    dataset: Dataset
+    preprocessing: Preprocessing
+    settings: Settings
+    ops: ModuleType = kernels
+    told: Callable[[Any], object] = lambda trial: None
+
+    def plan(self, **changes: Any) -> Plan:
+        """The scheme's plan under other options."""
+        options = replace(self.options, **changes)
+        made: Plan = self.scheme.plan(self.network, self.weights, self.statistics, options)
+        return made
