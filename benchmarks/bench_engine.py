@@ -33,11 +33,12 @@ from refq.engine.fused import FusedSteps
 from refq.engine.fused_float import FusedFloatSteps
 from refq.errors import OptionError
 from refq.kernels import aligned, tiles
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
 from refq.networks import Network, Node
 from refq.networks.layers import ReLU
 from refq.networks.weights import Weights, load
 from refq.plans.plan import Plan
-from refq.schemes.statistics import Statistics, add_batch
 
 # label -> (scheme, bits of activations, bits of weights)
 INTEGERS = {
@@ -114,19 +115,12 @@ def make_plan(
     network: Network, weights: Weights, images: np.ndarray, how: tuple[str, int, int]
 ) -> Plan:
     """A plan of the scheme, calibrated on the images."""
-    seen: dict[str, np.ndarray] = {}
-    forward(
-        network,
-        weights,
-        None,
-        images[:2],
-        observe=lambda node, x: seen.update({node.name if node else "data": x}),
-    )
-    scheme, bits, bits_wt = how
+    name, bits, bits_wt = how
+    scheme = schemes.find(name)
     options = schemes.Options(bits_act=bits, bits_wt=bits_wt, bits_image=min(9, max(8, bits)))
-    made: Plan = schemes.find(scheme).plan(
-        network, weights, add_batch(Statistics(), seen, 2), options
-    )
+    source = Source(network, weights, lambda: [(images[:2], None)])
+    statistics = gather(scheme.wanted(network, options), source)
+    made: Plan = scheme.plan(network, weights, statistics, options)
     return made
 
 

@@ -20,13 +20,14 @@ import numpy as np
 
 from refq import networks, schemes
 from refq.engine.forward import forward, quantize_weights
-from refq.measure.side_by_side import calibrate
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
 from refq.networks import Network
 from refq.networks.layers import Dense
 from refq.networks.weights import Weights, random_weights
 from refq.plans.plan import Plan
 from refq.schemes.hybrid_options import HybridOptions
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Wanted
 
 ASKED: dict[str, tuple[str, dict[str, Any], int]] = {
     "4D": ("hybrid", {"granularity": "4D"}, 8),
@@ -50,7 +51,8 @@ def uneven_weights(network: Network, seed: int) -> Weights:
 
 def passes(network: Network, images: np.ndarray) -> dict[str, Callable[[], object]]:
     weights = uneven_weights(network, 0)
-    seen: Statistics = calibrate(network, weights, [(images, None)])
+    source = Source(network, weights, lambda: [(images, None)])
+    seen = gather(Wanted(histograms=True), source)
     dense = {n.name: 0 for n in network.weighted if isinstance(n.layer, Dense)}
     layers = {n.name: 4 for n in network.weighted} | dense
     made: dict[str, Callable[[], object]] = {}

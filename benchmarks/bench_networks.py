@@ -25,7 +25,8 @@ import onnxruntime
 from benchmarks.peers import onnx_graph
 from refq import networks, schemes
 from refq.engine.forward import forward, quantize_weights
-from refq.measure.gather import Source, gather
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
 from refq.networks.weights import Weights, random_weights
 from refq.plans.plan import Plan
 
@@ -44,7 +45,8 @@ def timed(compute: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
 def planned(network: networks.Network, weights: Weights, scheme: str, images: np.ndarray) -> Plan:
     chosen: Any = schemes.find(scheme)
     source, options = Source(network, weights, lambda: [(images, None)]), schemes.Options()
-    plan: Plan = chosen.plan(network, weights, gather(chosen, options, source), options)
+    statistics = gather(chosen.wanted(network, options), source)
+    plan: Plan = chosen.plan(network, weights, statistics, options)
     return plan
 
 

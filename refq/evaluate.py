@@ -22,8 +22,9 @@ from refq.data import Dataset, batches, check_labels, digest, open_dataset
 from refq.data import preprocessing as preparing
 from refq.data.preprocessing import Preprocessing
 from refq.errors import DataError, OptionError
-from refq.measure.gather import Source, gather
-from refq.measure.side_by_side import Batches, measure
+from refq.measure.calibration import gather
+from refq.measure.measurement import measure
+from refq.measure.streaming import Batches, Source
 from refq.networks import Network, bundled
 from refq.networks.weights import Weights, load
 from refq.plans import check as plan_check
@@ -191,7 +192,7 @@ def gather_statistics(
         inputs.ops,
         lambda what: telling(inputs.calibration_images, what),
     )
-    return gather(scheme, options, source)
+    return gather(scheme.wanted(inputs.network, options), source)
 
 
 def run_search(
@@ -240,22 +241,19 @@ def evaluate(arguments: argparse.Namespace) -> Report:
     check_options(arguments)
     inputs = open_inputs(arguments)
     scheme, plan, trace, calibrated = choose_plan(arguments, inputs)
-    keep: Callable[[Any], object] | None = None
     kept: list[Any] = []
-    if arguments.save_outputs:
-        keep = kept.append
+    keep: Callable[[Any], object] = kept.append if arguments.save_outputs else lambda outputs: None
     total = inputs.stop - inputs.start
     with bar(total, "evaluate") as progress:
-        measurement = measure(
+        source = Source(
             inputs.network,
             inputs.weights,
-            plan,
-            inputs.test_batches(),
+            inputs.test_batches,
             inputs.ops,
-            progress.update,
-            keep,
-            inputs.start,
+            progress=lambda what: progress.update,
+            first_image=inputs.start,
         )
+        measurement = measure(source, plan, keep)
     if measurement.images == 0:
         raise KeyboardInterrupt
     if arguments.save_plan and plan is not None:

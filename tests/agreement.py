@@ -10,11 +10,12 @@ from refq import oracle
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
 from refq.engine.forward import Tensor, forward
-from refq.measure.side_by_side import Batches, calibrate
+from refq.measure.calibration import gather
+from refq.measure.streaming import Batches, Source
 from refq.networks import Network, Node, bundled
 from refq.networks.weights import Weights, load
 from refq.plans.plan import Plan
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Statistics, Wanted
 
 
 def every_tensor(
@@ -50,9 +51,15 @@ def assert_all_ways_agree(
 
 def bundled_case(name: str) -> tuple[Network, Weights, np.ndarray, Statistics]:
     network, weights = load(bundled.path(f"{name}.h5"), name)
-    statistics = calibrate(network, weights, bundled_batches(network, weights, 0, 64))
+    statistics = gather(Wanted(histograms=True), bundled_source(network, weights))
+    assert statistics is not None
     images, _ = next(iter(bundled_batches(network, weights, 70, 72)))
     return network, weights, images, statistics
+
+
+def bundled_source(network: Network, weights: Weights) -> Source:
+    """The images that bundled cases are calibrated on."""
+    return Source(network, weights, lambda: bundled_batches(network, weights, 0, 64))
 
 
 def bundled_batches(network: Network, weights: Weights, start: int, stop: int) -> Batches:

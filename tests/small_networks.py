@@ -11,7 +11,8 @@ import numpy as np
 from refq import schemes
 from refq.engine.forward import Tensor, forward, quantize_weights
 from refq.formats.fixed import Accumulator, Overflow, Rounding
-from refq.measure.gather import Source, gather
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
 from refq.networks import Network, Node
 from refq.networks.layers import (
     LRN,
@@ -116,7 +117,7 @@ def planned(network: Network, weights: Weights, scheme: str, **options: Any) -> 
     own |= {name: options.pop(name) for name in ("clusters",) if name in options}
     chosen = schemes.Options(**options, hybrid=HybridOptions(**own))
     images = Source(network, weights, lambda: [(pixels(network, 5, 6), None)])
-    statistics = gather(schemes.find(scheme), chosen, images)
+    statistics = gather(schemes.find(scheme).wanted(network, chosen), images)
     plan: Plan = schemes.find(scheme).plan(network, weights, statistics, chosen)
     return plan
 

@@ -7,33 +7,12 @@ they stream, and serve all filters of a layer, and other weights of it that read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from types import ModuleType
-from typing import Any
-
 import numpy as np
 
-from refq import kernels
-from refq.engine.forward import forward
 from refq.errors import DataError, ShapeError
-from refq.measure.side_by_side import Batches, Progress
-from refq.networks.graph import INPUT, Network, Node
+from refq.measure.streaming import Collector, Source, collect
+from refq.networks.graph import Network
 from refq.networks.layers import Conv
-from refq.networks.weights import Weights
-
-
-@dataclass(frozen=True)
-class Grams:
-    """Gram matrices of what each convolution reads, over a stream of images; interrupted where it
-    was cut short.
-
-    layers: {layer: float64 (C, kh*kw, kh*kw)}, C the channels of its input.
-    """
-
-    images: int = 0
-    layers: Mapping[str, np.ndarray] = field(default_factory=dict)
-    interrupted: bool = False
 
 
 def convolutions(network: Network) -> dict[str, Conv]:
@@ -41,47 +20,20 @@ def convolutions(network: Network) -> dict[str, Conv]:
     return {node.name: node.layer for node in network.nodes if isinstance(node.layer, Conv)}
 
 
-def grams(
-    network: Network,
-    weights: Weights,
-    batches: Batches,
-    ops: ModuleType = kernels,
-    progress: Progress = lambda images: None,
-) -> Grams:
-    """Gram matrices for every convolution, over batches (images, labels) in float32.
+def grams(source: Source) -> Collector:
+    """Collects {convolution: float64 (C, kh*kw, kh*kw)}, the Gram matrices of the C channels that
+    it reads."""
+    readers: dict[str, dict[str, Conv]] = {}
+    for name, layer in convolutions(source.network).items():
+        readers.setdefault(source.network.by_name[name].inputs[0], {})[name] = layer
 
-    No activations are kept: each tensor is summed up while the network runs. progress is told the
-    size of each finished batch. Ctrl-C ends the stream and returns those of the whole batches that
-    were done.
-    """
-    result = Grams()
-    try:
-        for images, _ in batches:
-            added = _one_batch(network, weights, images, ops)
-            layers = {name: result.layers.get(name, 0.0) + own for name, own in added.items()}
-            result = Grams(result.images + len(images), layers)
-            progress(len(images))
-    except KeyboardInterrupt:
-        return replace(result, interrupted=True)
-    return result
+    def parts(tensor: str, values: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            name: source.ops.patch_grams(values, layer.kernel, layer.strides, layer.pads)
+            for name, layer in readers[tensor].items()
+        }
 
-
-def _one_batch(
-    network: Network, weights: Weights, images: np.ndarray, ops: ModuleType
-) -> dict[str, np.ndarray]:
-    layers = convolutions(network)
-    readers: dict[str, list[str]] = {}
-    for name in layers:
-        readers.setdefault(network.by_name[name].inputs[0], []).append(name)
-    found: dict[str, np.ndarray] = {}
-
-    def add_up(node: Node | None, tensor: Any) -> None:
-        for name in readers.get(node.name if node else INPUT, ()):
-            layer = layers[name]
-            found[name] = ops.patch_grams(tensor, layer.kernel, layer.strides, layer.pads)
-
-    forward(network, weights, None, images, ops, add_up, watch=readers)
-    return {name: found[name] for name in layers}
+    return Collector("energies", readers.keys(), parts)
 
 
 def energies_of(weight: np.ndarray, grams: np.ndarray, group: int = 1) -> np.ndarray:
@@ -111,24 +63,20 @@ def energies_of(weight: np.ndarray, grams: np.ndarray, group: int = 1) -> np.nda
     return energies
 
 
-def filter_energies(
-    network: Network,
-    weights: Weights,
-    batches: Batches,
-    ops: ModuleType = kernels,
-    progress: Progress = lambda images: None,
-) -> dict[str, np.ndarray]:
-    """{convolution: float64 (O, I/group)}: eq. (8) for every filter, over all images of batches.
-
-    Ctrl-C raises KeyboardInterrupt: energies of a part of the images are not comparable to those
-    of all. Where a part will do, use `grams`. Raises DataError where there are no images.
-    """
-    found = grams(network, weights, batches, ops, progress)
-    if found.interrupted:
-        raise KeyboardInterrupt
-    if not found.images:
+def of_filters(source: Source, grams: Collector) -> dict[str, np.ndarray]:
+    """{convolution: float64 (O, I/group)}: eq. (8) for every filter, over all images that Gram
+    matrices were collected of. Raises DataError where there were no images."""
+    if not grams.images:
         raise DataError("energies over 0 images", "1 or more probe images")
     return {
-        name: energies_of(weights.weight[name], found.layers[name], layer.group)
-        for name, layer in convolutions(network).items()
+        name: energies_of(source.weights.weight[name], grams.totals[name], layer.group)
+        for name, layer in convolutions(source.network).items()
     }
+
+
+def filter_energies(source: Source) -> dict[str, np.ndarray]:
+    """of_filters, from a pass over the images. Ctrl-C raises KeyboardInterrupt: energies of a part
+    of the images are not comparable to those of all. Where a part will do, collect `grams`."""
+    kept = grams(source)
+    collect(source, [kept])
+    return of_filters(source, kept)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from refq.engine.forward import forward, ready
 from refq.errors import FormatError
+from refq.measure.streaming import Source
+from refq.plans.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,16 @@ class Ranking:
             self.top1 + int((place < 1).sum()),
             self.top5 + int((place < 5).sum()),
         )
+
+
+def rank(source: Source, plan: Plan | None) -> Ranking:
+    """Accuracy alone, for searches. Batches without labels raise ValueError."""
+    weights = ready(source.network, source.weights, plan, source.ops)
+    result = Ranking()
+    for images, labels in source.stream(plan.scheme if plan else "float"):
+        if labels is None:
+            raise ValueError("ranking needs labels")
+        first = source.first_image + result.images
+        outputs = forward(source.network, weights, plan, images, source.ops, first_image=first)
+        result = result.plus(outputs, labels)
+    return result

@@ -13,24 +13,20 @@ import numpy as np
 
 from refq import kernels, networks, schemes
 from refq.engine.forward import forward
-from refq.measure.gather import Source, gather
-from refq.measure.ranking import Ranking
-from refq.measure.side_by_side import (
-    Batches,
-    PointNoise,
-    calibrate,
-    count_codes,
-    measure,
-    rank,
-    storage_noise,
-)
+from refq.measure.calibration import gather
+from refq.measure.measurement import measure
+from refq.measure.noise import PointNoise, storage_noise
+from refq.measure.ranking import Ranking, rank
+from refq.measure.streaming import Batches, Source
 from refq.networks.graph import Network
 from refq.networks.weights import Weights
 from refq.plans.plan import Plan
 from refq.schemes import Options
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Statistics, Wanted
 from refq.search.journal import Journal
 
+# schemes with one F for the whole network, unless frac_act says otherwise
+OF_ONE_F = ("uniform", "enq", "knq")
 Percent = Mapping[str, "float | None"]
 
 
@@ -58,22 +54,9 @@ class Study:
     @property
     def statistics(self) -> Statistics:
         """Histograms and counts of codes over the calibration images, at the network's F."""
-        if "statistics" not in self.cache:
-            network, weights = self.network, self.weights
-            told = self.progress("calibrate")
-            found = calibrate(network, weights, self.calibration(), progress=told)
-            frac_bits = schemes.find("knq").code_frac_bits(network, found, self.options)
-            self.cache["statistics"] = count_codes(
-                network,
-                weights,
-                self.calibration(),
-                found,
-                frac_bits,
-                self.options.rounding,
-                progress=self.progress("count codes"),
-                also=pooled(network),
-            )
-        found = self.cache["statistics"]
+        wanted = schemes.find("knq").wanted(self.network, self.options)
+        found = self.gathered(replace(wanted, histograms=True, also=pooled(self.network)))
+        assert found is not None
         return found
 
     @property
@@ -88,8 +71,7 @@ class Study:
         return networks.build(self.network.name)
 
     def plan(self, scheme: str, **changes: Any) -> Plan:
-        """A scheme's plan. Those of paper A have one F for all unless frac_act says otherwise;
-        those that name what they watch choose F for each tensor from statistics of their own."""
+        """A scheme's plan: OF_ONE_F at the network's F, unless frac_act says otherwise."""
         module, options, statistics = self._asked(scheme, changes)
         made: Plan = module.plan(self.network, self.weights, statistics, options)
         return made
@@ -98,17 +80,17 @@ class Study:
         self, scheme: str, changes: Mapping[str, Any]
     ) -> tuple[ModuleType, Options, Statistics | None]:
         module = schemes.find(scheme)
-        if hasattr(module, "watched"):
-            options = replace(self.options, **changes)
-            return module, options, self.gathered(module, options)
-        options = replace(self.options, **{"frac_act": self.frac_bits, **changes})
-        return module, options, self.statistics
+        if scheme in OF_ONE_F:
+            options = replace(self.options, **{"frac_act": self.frac_bits, **changes})
+            return module, options, self.statistics
+        options = replace(self.options, **changes)
+        return module, options, self.gathered(module.wanted(self.network, options))
 
-    def gathered(self, module: ModuleType, options: Options) -> Statistics | None:
-        """What a scheme wants to know of the calibration images; nothing is gathered twice."""
+    def gathered(self, wanted: Wanted) -> Statistics | None:
+        """What is wanted of the calibration images; nothing is gathered twice."""
         source = Source(self.network, self.weights, self.calibration, progress=self.progress)
-        found = gather(module, options, source, self.cache.get("gathered"))
-        self.cache["gathered"] = found
+        self.cache["statistics"] = gather(wanted, source, self.cache.get("statistics"))
+        found: Statistics | None = self.cache["statistics"]
         return found
 
     def accuracy(self, plan: Plan | None) -> dict[str, float]:
@@ -118,9 +100,8 @@ class Study:
         key = hashlib.sha256(json.dumps(plan.to_json() if plan else None).encode()).hexdigest()
 
         def measured() -> dict[str, float]:
-            told = self.progress(plan.scheme if plan else "float")
-            found = rank(self.network, self.weights, plan, self.test(), progress=told)
-            return _known(found)
+            source = Source(self.network, self.weights, self.test, progress=self.progress)
+            return _known(rank(source, plan))
 
         return self.journal.recall([key], measured)
 
@@ -131,7 +112,8 @@ class Study:
         key = ["measured", hashlib.sha256(shown).hexdigest()]
 
         def measured() -> dict[str, float]:
-            found = measure(self.network, self.weights, plan, first(self.test(), images))
+            source = Source(self.network, self.weights, lambda: first(self.test(), images))
+            found = measure(source, plan)
             if found.interrupted:
                 raise KeyboardInterrupt
             overflows = [own.overflows for own in found.sums.values()]
@@ -176,9 +158,8 @@ class Study:
 
     def noise(self, plans: Mapping[str, Plan]) -> dict[str, dict[str, PointNoise]]:
         """{plan: {point: noise}}: what each stored point loses by itself over the calibration."""
-        return storage_noise(
-            self.network, self.weights, plans, self.calibration(), self.progress("noise")
-        )
+        source = Source(self.network, self.weights, self.calibration, progress=self.progress)
+        return storage_noise(source, plans)
 
 
 def pooled(network: Network) -> set[str]:

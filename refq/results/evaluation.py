@@ -10,7 +10,7 @@ from typing import Any
 
 from refq import __version__
 from refq.formats.codes import Codebook
-from refq.measure.side_by_side import Measurement
+from refq.measure.measurement import Measurement
 from refq.networks.graph import INPUT, Network
 from refq.networks.layers import Add
 from refq.networks.points import Point, storage_points, stored_counts

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refq.formats.codes import Codebook
-from refq.measure.side_by_side import PointNoise
+from refq.measure.noise import PointNoise
 from refq.networks.graph import Network
 from refq.networks.points import Point, storage_points
 from refq.plans.cost import MEGABYTE, Memory, stored_bits

@@ -1,13 +1,10 @@
 """Quantization schemes: one file a scheme, whose name is its command-line name.
 
 A scheme's module defines `plan(network, weights, statistics, options) -> Plan | None` and
-`needs_statistics(options) -> bool`; one that works on histograms of codes also
-`code_frac_bits(network, statistics, options) -> int`, the fraction bits of those codes. One with
-widths to search for also says SEARCHED, the range of them, and SEARCH, its strategy by default;
-one that is tuned otherwise names its strategies in SEARCHED; with the strategy `halving` it defines
-`halving` and `plan_of`, as ristretto.py does. One that needs more of calibration says so by
-`mapped(options)`, `watched(network, options) -> set[str]`, tensors that are not stored, or
-`needs_energies(options)`. A trailing underscore keeps a name from Python's own.
+`wanted(network, options) -> Wanted`, what the statistics are to hold. One with widths to search for
+also says SEARCHED, the range of them, and SEARCH, its strategy by default; one that is tuned
+otherwise names its strategies in SEARCHED; with the strategy `halving` it defines `halving` and
+`plan_of`, as ristretto.py does. A trailing underscore keeps a name from Python's own.
 """
 
 from __future__ import annotations

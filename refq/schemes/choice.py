@@ -75,7 +75,7 @@ def network_frac_bits(
     point's calibrated activations."""
     if options.frac_act is not None:
         return options.frac_act
-    assert statistics is not None  # needs_statistics asked for them
+    assert statistics is not None  # wanted asked for them
     needed = [
         covering_bits(statistics.joined(point.makers), options.coverage) + int(point.signed)
         for point in points

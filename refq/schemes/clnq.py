@@ -23,7 +23,7 @@ from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.allocation import allocate
 from refq.schemes.options import Options
-from refq.schemes.statistics import Statistics, moments
+from refq.schemes.statistics import Statistics, Wanted, moments
 from refq.schemes.steps import recognise, step
 
 DEFAULT_BITS = 8
@@ -33,8 +33,8 @@ SEARCH = "sensitivity"
 MOST_BITS = 16
 
 
-def needs_statistics(options: Options) -> bool:
-    return True
+def wanted(network: Network, options: Options) -> Wanted:
+    return Wanted(histograms=True)
 
 
 def plan(
@@ -45,7 +45,7 @@ def plan(
     With allocate "all" weights have widths of bits_wt on average, and their F, the same way.
     Raises OptionError where bits_act is too few for signed points.
     """
-    assert statistics is not None  # needs_statistics asked for them
+    assert statistics is not None  # wanted asked for them
     points = storage_points(network)
     choice.check_widths(points, options.widths)
     average = options.bits_act or DEFAULT_BITS

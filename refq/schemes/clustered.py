@@ -17,11 +17,11 @@ from refq.networks.weights import Weights
 from refq.plans.plan import Clustered, Coefficients, Plan
 from refq.schemes import hybrid, kmeans
 from refq.schemes.granular import formats
-from refq.schemes.hybrid import mapped, needs_statistics, watched
+from refq.schemes.hybrid import wanted
 from refq.schemes.options import Options
 from refq.schemes.statistics import Statistics
 
-__all__ = ["mapped", "needs_statistics", "plan", "watched"]
+__all__ = ["plan", "wanted"]
 
 DEFAULT_BITS = hybrid.DEFAULT_BITS
 SEARCHED = ("clusters",)

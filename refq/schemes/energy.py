@@ -5,6 +5,7 @@ energy over probe images, eq. (8), have few bits, the others many.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,8 @@ from refq.networks.weights import Weights
 from refq.plans.plan import Coefficients, Plan
 from refq.schemes import hybrid
 from refq.schemes.granular import formats
-from refq.schemes.hybrid import mapped, needs_statistics, watched
 from refq.schemes.options import Options
-from refq.schemes.statistics import Statistics
-
-__all__ = ["mapped", "needs_energies", "needs_statistics", "plan", "watched"]
+from refq.schemes.statistics import Statistics, Wanted
 
 DEFAULT_BITS = hybrid.DEFAULT_BITS
 SEARCHED = ("threshold", "bisection")
@@ -31,8 +29,8 @@ SEARCH = "bisection"
 EXPERIMENTS = {"conservative": None, "moderate": 40.0, "aggressive": 100.0}
 
 
-def needs_energies(options: Options) -> bool:
-    return True
+def wanted(network: Network, options: Options) -> Wanted:
+    return replace(hybrid.wanted(network, options), energies=True)
 
 
 def plan(
@@ -40,7 +38,7 @@ def plan(
 ) -> Plan:
     """bits_wt bits of most filters, hybrid.bits_low of those with the least energy: below the
     threshold, in the asked share of each layer, or as in an experiment of the paper."""
-    assert statistics is not None  # needs_statistics asked for them
+    assert statistics is not None  # wanted asked for them
     own = options.hybrid
     low = low_filters(network, statistics.energies, options)
 

@@ -15,15 +15,15 @@ from refq.networks.weights import Weights
 from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.options import Options
-from refq.schemes.statistics import Statistics, covering_bits
+from refq.schemes.statistics import Statistics, Wanted, covering_bits
 
 DEFAULT_BITS = 5
 SEARCHED = range(1, 9)
 SEARCH = "sensitivity"
 
 
-def needs_statistics(options: Options) -> bool:
-    return options.frac_act is None or options.qm == "layer"
+def wanted(network: Network, options: Options) -> Wanted:
+    return Wanted(histograms=options.frac_act is None or options.qm == "layer")
 
 
 def plan(
@@ -42,7 +42,7 @@ def plan(
             continue
         value_bits = choice.BASE_BITS
         if options.qm == "layer" and (point.readers or point.producers):
-            assert statistics is not None  # needs_statistics asked for them
+            assert statistics is not None  # wanted asked for them
             covered = covering_bits(statistics.joined(point.makers), options.coverage)
             sign = int(point.signed)
             value_bits = max(1 + sign, min(choice.BASE_BITS, covered + frac_bits + sign))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from refq.networks import Network
 from refq.networks.weights import Weights
 from refq.schemes.options import Options
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Statistics, Wanted
 
 
-def needs_statistics(options: Options) -> bool:
-    return False
+def wanted(network: Network, options: Options) -> Wanted:
+    return Wanted()
 
 
 def plan(

@@ -22,7 +22,7 @@ from refq.plans.plan import FLOAT, Clustered, Coefficients, LayerPlan, Plan, Ten
 from refq.schemes import choice
 from refq.schemes.granular import FINER, formats
 from refq.schemes.options import Options
-from refq.schemes.statistics import Statistics, covering_bits, covering_exponents
+from refq.schemes.statistics import Statistics, Wanted, covering_bits, covering_exponents
 
 DEFAULT_BITS = 8
 SEARCHED = range(2, 13)
@@ -33,18 +33,15 @@ ACCUMULATOR = Accumulator(32, Overflow.SAT)
 Choose = Callable[[Node, np.ndarray, int], Coefficients]
 
 
-def needs_statistics(options: Options) -> bool:
-    return True
-
-
-def mapped(options: Options) -> bool:
-    return options.hybrid.data_granularity == "map" or options.hybrid.accumulated == "kernel"
-
-
-def watched(network: Network, options: Options) -> set[str]:
-    """Sums whose range accumulators are to hold."""
-    ranged = options.hybrid.accumulated != "products"
-    return {node.name for node in network.weighted} if ranged else set()
+def wanted(network: Network, options: Options) -> Wanted:
+    """Sums, too, where accumulators are to hold their range."""
+    asked = options.hybrid
+    ranged = asked.accumulated != "products"
+    return Wanted(
+        histograms=True,
+        maps=asked.data_granularity == "map" or asked.accumulated == "kernel",
+        also={node.name for node in network.weighted} if ranged else frozenset(),
+    )
 
 
 def plan(
@@ -70,7 +67,7 @@ def made(
 ) -> Plan:
     """The plan of a scheme whose data is hybrid's and whose coefficients are chosen layer by layer:
     choose(layer, weights, bits) -> their formats. more: settings besides the shared ones."""
-    assert statistics is not None  # needs_statistics asked for them
+    assert statistics is not None  # wanted asked for them
     points = storage_points(network)
     choice.check_widths(points, options.widths)
     own = options.hybrid

@@ -19,21 +19,27 @@ from refq.networks.weights import Weights
 from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice, kmeans
 from refq.schemes.options import Options
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Statistics, Wanted
 
 DEFAULT_BITS = 5
 SEARCHED = range(1, 9)
 SEARCH = "sensitivity"
 
 
-def needs_statistics(options: Options) -> bool:
-    return options.frac_act is None
+def wanted(network: Network, options: Options) -> Wanted:
+    """The codes that k-means works on, at the network's F, which histograms tell unless it is
+    given."""
 
+    def frac_bits(statistics: Statistics) -> int:
+        points = storage_points(network)
+        return choice.network_frac_bits(points, statistics, options, choice.BASE_BITS)
 
-def code_frac_bits(network: Network, statistics: Statistics | None, options: Options) -> int:
-    """F of the network, which the codes that k-means works on have, too."""
-    points = storage_points(network)
-    return choice.network_frac_bits(points, statistics, options, choice.BASE_BITS)
+    given = options.frac_act
+    return Wanted(
+        histograms=given is None,
+        code_frac_bits=frac_bits if given is None else given,
+        rounding=options.rounding,
+    )
 
 
 def plan(
@@ -44,7 +50,7 @@ def plan(
     points = storage_points(network)
     choice.check_widths(points, options.widths)
     bits = options.bits_act or DEFAULT_BITS
-    assert statistics is not None and statistics.frac_bits is not None  # code_frac_bits was asked
+    assert statistics is not None and statistics.frac_bits is not None  # wanted asked
     frac_bits = statistics.frac_bits
     chosen = {}
     for point in points:

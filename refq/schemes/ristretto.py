@@ -20,7 +20,7 @@ from refq.networks.weights import Weights
 from refq.plans.plan import FLOAT, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.options import Options
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Statistics, Wanted
 
 DEFAULT_BITS = 8
 # weights as powers of two have 2**-8 to 2**-1, which are 4 bits with the sign
@@ -40,13 +40,10 @@ class Peaks:
     made: float
 
 
-def needs_statistics(options: Options) -> bool:
-    return True
-
-
-def watched(network: Network, options: Options) -> set[str]:
-    """Tensors whose extremes are wanted, beside those that are always counted."""
-    return {name for node in network.weighted for name in (node.inputs[0], _seen(network, node))}
+def wanted(network: Network, options: Options) -> Wanted:
+    """Extremes of what weighted layers read and make."""
+    ends = {name for node in network.weighted for name in (node.inputs[0], _seen(network, node))}
+    return Wanted(histograms=True, also=ends)
 
 
 def plan(
@@ -73,7 +70,7 @@ def plan_of(
     bits: of weights of convolutions (conv) and dense layers (fc), and of layers' inputs and outputs
     (data), or of everything (all).
     """
-    assert statistics is not None  # needs_statistics asked for them
+    assert statistics is not None  # wanted asked for them
     peaks = {node.name: _peaks(network, statistics, node) for node in network.weighted}
     exponent_bits = _exponent_bits(peaks.values())
     cpu = options.device == "cpu"
@@ -139,7 +136,7 @@ def halving(
     if options.numbers == "power-of-two":
         raise OptionError("--delta with --numbers power-of-two", "fixed or minifloat")
     if options.numbers == "minifloat":
-        assert statistics is not None  # needs_statistics asked for them
+        assert statistics is not None  # wanted asked for them
         used = _exponent_bits(_peaks(network, statistics, node) for node in network.weighted)
         return ("all",), tuple(width for width in widths if width - 1 - used > 0)
     dense = [node for node in network.weighted if isinstance(node.layer, Dense)]

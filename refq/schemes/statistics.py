@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from refq import kernels
-from refq.formats.fixed import FixedPointFormat, Rounding
+from refq.formats.fixed import Rounding
 
 # a float32 pattern's upper half: sign, 8 exponent bits, 7 mantissa bits
 EXPONENT_ZERO = 127
@@ -16,6 +15,23 @@ MANTISSA_BITS = 7
 INFINITE = 255 << MANTISSA_BITS
 # codes that are counted one by one: enough for values 16 times beyond 12 bits
 CODE_BITS = 16
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a scheme wants to know of calibration images, by the names in Statistics.
+
+    Of all tensors that a plan quantizes, and of those in also, which may be any, the image too:
+    histograms, and extremes with them; maps; codes with code_frac_bits, or as many as a function of
+    the histograms tells, rounded so. energies: of all convolutions' filters.
+    """
+
+    histograms: bool = False
+    maps: bool = False
+    code_frac_bits: int | Callable[[Statistics], int] | None = None
+    rounding: Rounding = Rounding.TIES_EVEN
+    energies: bool = False
+    also: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -48,42 +64,6 @@ class Statistics:
         """One histogram of codes over several tensors: int64 (65536,)."""
         total: np.ndarray = np.sum([self.codes[name] for name in tensors], axis=0)
         return total
-
-
-def add_batch(statistics: Statistics, tensors: Mapping[str, np.ndarray], images: int) -> Statistics:
-    """Statistics with a batch of float32 tensors added."""
-    grown, extremes = dict(statistics.histograms), dict(statistics.extremes)
-    for name, values in tensors.items():
-        counts = kernels.float_histogram(values)
-        grown[name] = grown[name] + counts if name in grown else counts
-        low, high = float(values.min()), float(values.max())
-        least, greatest = extremes.get(name, (low, high))
-        extremes[name] = min(low, least), max(high, greatest)
-    return replace(
-        statistics, images=statistics.images + images, histograms=grown, extremes=extremes
-    )
-
-
-def add_codes(
-    statistics: Statistics, tensors: Mapping[str, np.ndarray], frac_bits: int, rounding: Rounding
-) -> Statistics:
-    """Statistics with the codes of a batch of float32 tensors added; negative values count as 0."""
-    fmt = FixedPointFormat(CODE_BITS, frac_bits, signed=False)
-    grown = dict(statistics.codes)
-    for name, values in tensors.items():
-        codes, _ = kernels.quantize(values, fmt, rounding)
-        counts = kernels.code_histogram(codes, 0, 0, 1 << CODE_BITS)
-        grown[name] = grown[name] + counts if name in grown else counts
-    return replace(statistics, codes=grown, frac_bits=frac_bits)
-
-
-def add_maps(statistics: Statistics, tensors: Mapping[str, np.ndarray]) -> Statistics:
-    """Statistics with the exponents of a batch's feature maps added."""
-    grown = dict(statistics.maps)
-    for name, values in tensors.items():
-        counts = kernels.exponent_histograms(values)
-        grown[name] = grown[name] + counts if name in grown else counts
-    return replace(statistics, maps=grown)
 
 
 def covering_exponents(counts: np.ndarray, share: float) -> np.ndarray:

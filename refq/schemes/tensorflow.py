@@ -17,21 +17,20 @@ from refq.networks.weights import Weights
 from refq.plans.plan import FLOAT, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.options import Options
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Statistics, Wanted
 
 DEFAULT_BITS = 8
 EIGHTBIT = "eightbit"
 
 
-def needs_statistics(options: Options) -> bool:
-    return options.mode == EIGHTBIT
-
-
-def watched(network: Network, options: Options) -> set[str]:
-    """Tensors whose extremes are wanted: the image, sums before their ReLU, and what is computed in
-    float32 between quantized layers."""
+def wanted(network: Network, options: Options) -> Wanted:
+    """Extremes of the image, of sums before their ReLU, and of what is computed in float32 between
+    quantized layers; nothing for weights alone."""
+    if options.mode != EIGHTBIT:
+        return Wanted()
     ranged = (*WEIGHTED, Add, LRN)
-    return {INPUT, *(node.name for node in network.nodes if isinstance(node.layer, ranged))}
+    sums = {node.name for node in network.nodes if isinstance(node.layer, ranged)}
+    return Wanted(histograms=True, also={INPUT, *sums})
 
 
 def plan(
@@ -44,7 +43,7 @@ def plan(
     settings: dict[str, object] = {"mode": options.mode, "bits_wt": bits_wt}
     tensors: dict[str, TensorPlan] = {}
     if options.mode == EIGHTBIT:
-        assert statistics is not None  # needs_statistics asked for them
+        assert statistics is not None  # wanted asked for them
         settings["bits_act"] = options.bits_act or DEFAULT_BITS
         tensors = _tensors(network, statistics, options.bits_act or DEFAULT_BITS)
 

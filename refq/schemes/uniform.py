@@ -11,15 +11,15 @@ from refq.networks.weights import Weights
 from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.options import Options
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Statistics, Wanted
 
 DEFAULT_BITS = choice.BASE_BITS
 SEARCHED = range(2, 17)
 SEARCH = "network"
 
 
-def needs_statistics(options: Options) -> bool:
-    return options.frac_act is None
+def wanted(network: Network, options: Options) -> Wanted:
+    return Wanted(histograms=options.frac_act is None)
 
 
 def plan(

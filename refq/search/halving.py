@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from refq.engine.forward import Ready, forward, ready
-from refq.measure.ranking import Ranking
-from refq.measure.side_by_side import rank
+from refq.measure.ranking import Ranking, rank
+from refq.measure.streaming import Source
 from refq.plans.cost import FLOAT_BITS, MEGABYTE, activation_memory, weight_bits
 from refq.plans.plan import Plan
 from refq.search.judging import Judge
@@ -53,7 +53,8 @@ class SimulatedSubject:
     def float_hits(self) -> int:
         """Images that come out right in float32."""
         task = self.task
-        return self._hits(rank(task.network, task.weights, None, self.images.batches(), task.ops))
+        source = Source(task.network, task.weights, self.images.batches, task.ops)
+        return self._hits(rank(source, None))
 
     def hits(self, widths: Widths, block: int) -> tuple[int, float]:
         task = self.task

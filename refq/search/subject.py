@@ -10,8 +10,8 @@ import numpy as np
 from refq.data import Dataset, batches
 from refq.data.preprocessing import Preprocessing
 from refq.engine.forward import Cut, IntegerWeights, forward, quantize_weights
-from refq.measure.ranking import Ranking
-from refq.measure.side_by_side import Batches, rank
+from refq.measure.ranking import Ranking, rank
+from refq.measure.streaming import Batches, Source
 from refq.plans.plan import Plan
 from refq.search.prefix import Path, Prefixes
 from refq.search.space import Space, Widths, changed
@@ -96,7 +96,8 @@ class NetworkSubject:
     def float_hits(self) -> int:
         """Images that come out right in float32."""
         task = self.task
-        return self._hits(rank(task.network, task.weights, None, self.images.batches(), task.ops))
+        source = Source(task.network, task.weights, self.images.batches, task.ops)
+        return self._hits(rank(source, None))
 
     def hits(self, widths: Widths, block: int) -> tuple[int, float]:
         start = sum(self.blocks[:block])

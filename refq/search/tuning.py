@@ -13,7 +13,8 @@ from typing import Any
 
 from refq.data import batches, kept
 from refq.errors import OptionError
-from refq.measure.side_by_side import rank
+from refq.measure.ranking import rank
+from refq.measure.streaming import Source
 from refq.plans.cost import mac_complexity
 from refq.plans.plan import Plan
 from refq.schemes.hybrid_options import MOST_ENERGY
@@ -129,11 +130,12 @@ class Trials:
 
     def __init__(self, task: Task) -> None:
         self.task, settings = task, task.settings
-        self.stream = kept(
+        images = kept(
             lambda: batches(task.dataset, task.preprocessing, settings.at_once, 0, settings.images),
             4 * math.prod(task.network.input_shape) * settings.images,
             settings.budget,
         )
+        self.source = Source(task.network, task.weights, images, task.ops)
         asked = {key: getattr(settings, key) for key in ("delta", "metric", "strategy", "step")}
         self.journal = Journal(settings.journal, {**identity(task, task.plan()), **asked})
         self.reference = self._hits("float", None)
@@ -144,9 +146,8 @@ class Trials:
         """Images that come out right under a plan, or in float32."""
 
         def measured() -> dict[str, int]:
-            task = self.task
-            ranking = rank(task.network, task.weights, plan, self.stream(), task.ops)
-            return {"hits": ranking.top1 if task.settings.metric == "top1" else ranking.top5}
+            ranking = rank(self.source, plan)
+            return {"hits": ranking.top1 if self.task.settings.metric == "top1" else ranking.top5}
 
         hits: int = self.journal.recall([key], measured)["hits"]
         return hits

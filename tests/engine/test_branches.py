@@ -19,7 +19,8 @@ from refq.errors import FormatError
 from refq.evaluate import main
 from refq.formats.codes import Codebook, ShiftCode
 from refq.formats.fixed import Accumulator, FixedPointFormat, Rounding
-from refq.measure.gather import Source, gather
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
 from refq.networks import Network, Node, chain
 from refq.networks.layers import Add, Concat, Conv, ReLU, Subsample
 from refq.networks.points import carried_drops, storage_points
@@ -60,7 +61,8 @@ def planned(name: str, scheme: str, options: schemes.Options) -> Plan:
     """A plan from everything that schemes ask for, gathered once for each network."""
     network, weights, images = small(name)
     source = Source(network, weights, lambda: [(images, None)])
-    KNOWN[name] = gather(schemes.find(scheme), options, source, KNOWN.get(name))
+    wanted = schemes.find(scheme).wanted(network, options)
+    KNOWN[name] = gather(wanted, source, KNOWN.get(name))
     plan: Plan = schemes.find(scheme).plan(network, weights, KNOWN[name], options)
     plan_check.check(plan, network)
     return plan
@@ -188,7 +190,7 @@ def test_zeros_of_a_shortcut_need_no_code() -> None:
     images = np.full((1, 3, 4, 6), 12, np.float32)
     source = Source(network, weights, lambda: [(images, None)])
     options = schemes.Options(bits_act=1)
-    found = gather(schemes.find("knq"), options, source)
+    found = gather(schemes.find("knq").wanted(network, options), source)
     plan = schemes.find("knq").plan(network, weights, found, options)
     code = plan.tensors["shortcut"].code
     assert isinstance(code, Codebook) and 0 not in code.values
@@ -279,7 +281,8 @@ def test_an_image_joined_with_what_is_computed(scheme: str) -> None:
     images = np.random.default_rng(1).integers(-128, 128, (2, 3, 5, 7)).astype(np.float32)
     chosen, options = schemes.find(scheme), schemes.Options(bits_act=3)
     source = Source(network, weights, lambda: [(images, None)])
-    plan = chosen.plan(network, weights, gather(chosen, options, source), options)
+    statistics = gather(chosen.wanted(network, options), source)
+    plan = chosen.plan(network, weights, statistics, options)
     assert_all_ways_agree(network, weights, plan, images)
 
 

@@ -15,7 +15,7 @@ from refq.data import preprocessing as preparing
 from refq.engine.forward import forward, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
-from refq.measure.side_by_side import count_codes
+from refq.measure.calibration import gather
 from refq.networks import Network, Node
 from refq.networks.layers import (
     LRN,
@@ -30,7 +30,7 @@ from refq.networks.layers import (
 )
 from refq.networks.points import storage_points
 from refq.networks.weights import Weights, load, random_weights
-from tests.agreement import assert_all_ways_agree, bundled_batches, bundled_case
+from tests.agreement import assert_all_ways_agree, bundled_case, bundled_source
 from tests.shared_data import shared
 
 BUNDLED: list[tuple[str, str, dict[str, Any]]] = [
@@ -50,9 +50,10 @@ def test_bundled_networks(name: str, scheme: str, options: dict[str, Any]) -> No
     # one point with a bit of its own, for all options
     chosen = schemes.Options(**options, widths={storage_points(network)[3].name: 1})
     if scheme == "knq":
-        found = schemes.find(scheme).code_frac_bits(network, statistics, chosen)
-        calibration = bundled_batches(network, weights, 0, 64)
-        statistics = count_codes(network, weights, calibration, statistics, found, chosen.rounding)
+        source = bundled_source(network, weights)
+        counted = gather(schemes.find(scheme).wanted(network, chosen), source, statistics)
+        assert counted is not None
+        statistics = counted
     plan = schemes.find(scheme).plan(network, weights, statistics, chosen)
     assert_all_ways_agree(network, weights, plan, images)
 

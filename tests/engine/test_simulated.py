@@ -17,7 +17,10 @@ from refq.errors import FormatError, OptionError, RefqError
 from refq.evaluate import main
 from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.formats.floats import Affine, Buckets, MiniFloat, PowerOfTwo
-from refq.measure.side_by_side import calibrate, measure, rank
+from refq.measure.calibration import gather
+from refq.measure.measurement import measure
+from refq.measure.ranking import rank
+from refq.measure.streaming import Source
 from refq.networks import Network, Node
 from refq.networks.weights import Weights
 from refq.plans import check as plan_check
@@ -90,8 +93,8 @@ def ristretto(device: str = "gpu", numbers: str = "fixed", **options: Any) -> Pl
     network, weights, images = case()
     scheme = schemes.find("ristretto")
     chosen = schemes.Options(device=device, numbers=numbers, **options)
-    also = scheme.watched(network, chosen)
-    statistics = calibrate(network, weights, [(images, None)], also=also)
+    source = Source(network, weights, lambda: [(images, None)])
+    statistics = gather(scheme.wanted(network, chosen), source)
     made: Plan = scheme.plan(network, weights, statistics, chosen)
     return made
 
@@ -251,7 +254,8 @@ def test_measured_and_counted() -> None:
     network, weights, images = case()
     plan = ristretto(bits_act=5, bits_wt=4)
     labels = np.array([0, 3, 6])
-    got = measure(network, weights, plan, [(images[:2], labels[:2]), (images[2:], labels[2:])])
+    parts = [(images[:2], labels[:2]), (images[2:], labels[2:])]
+    got = measure(Source(network, weights, lambda: parts), plan)
     tensors = seen(plan, weights, images)
     # the image's greatest magnitude is 119: F = 5 - 7, codes to 15, which is 60
     assert plan.tensors["data"].format == FixedPointFormat(5, -2)
@@ -263,7 +267,8 @@ def test_measured_and_counted() -> None:
     assert image.zero == int((tensors["data"].tensor == 0).sum())
     assert image.histogram is None and image.entropy_bits is None
     assert got.sums == {} and got.quantized.images == 3
-    assert rank(network, weights, plan, [(images, labels)]) == got.quantized
+    whole = Source(network, weights, lambda: [(images, labels)])
+    assert rank(whole, plan) == got.quantized
     counts = sum(w.size + weights.bias[name].size for name, w in weights.weight.items())
     assert weight_bits(network, plan) == 4 * counts
     data = activation_memory(network, plan)

@@ -22,13 +22,13 @@ from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.hardware import rtl
 from refq.hardware.rtl import tables
 from refq.hardware.rtl.tables import Row
-from refq.measure.side_by_side import count_codes
+from refq.measure.calibration import gather
 from refq.networks import Network, Node
 from refq.networks.layers import Conv, Dense, ReLU
 from refq.networks.weights import Weights, random_weights
 from refq.plans.plan import LayerPlan, Plan, TensorPlan
 from refq.schemes.hybrid_options import HybridOptions
-from tests.agreement import bundled_batches, bundled_case
+from tests.agreement import bundled_case, bundled_source
 from tests.schemes.test_hybrid import branched, made, pixels, uneven
 
 LIBRARY = Path(__file__).parents[2] / "tools" / "gates.lib"
@@ -73,9 +73,8 @@ def planned(name: str, scheme: str, **options: Any) -> tuple[Network, Weights, n
     network, weights, images, statistics = bundled(name)
     chosen = schemes.Options(**options)
     if scheme == "knq":
-        found = schemes.find(scheme).code_frac_bits(network, statistics, chosen)
-        calibration = bundled_batches(network, weights, 0, 64)
-        statistics = count_codes(network, weights, calibration, statistics, found, chosen.rounding)
+        source = bundled_source(network, weights)
+        statistics = gather(schemes.find(scheme).wanted(network, chosen), source, statistics)
     return network, weights, images, schemes.find(scheme).plan(network, weights, statistics, chosen)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from refq import kernels, networks, oracle
 from refq.errors import DataError, ShapeError
-from refq.measure.energy import Grams, energies_of, filter_energies, grams
+from refq.measure.energy import energies_of, filter_energies, grams
+from refq.measure.streaming import Source, collect
 from refq.networks import Network, Node
 from refq.networks.layers import Concat, Conv, Dense, GlobalAvgPool, MaxPool, ReLU
 from refq.networks.weights import Weights, random_weights
@@ -120,11 +121,18 @@ def in_batches(images: np.ndarray, size: int) -> Iterator[Batch]:
         yield images[first : first + size], None
 
 
+def source_of(
+    network: Network, weights: Weights, images: np.ndarray, size: int, **more: Any
+) -> Source:
+    return Source(network, weights, lambda: in_batches(images, size), **more)
+
+
 def test_energies_of_a_network() -> None:
     network, weights = branched()
     images = real(7, *network.input_shape)
     seen: list[int] = []
-    found = filter_energies(network, weights, in_batches(images, 3), progress=seen.append)
+    source = source_of(network, weights, images, 3, progress=lambda what: seen.append)
+    found = filter_energies(source)
     assert seen == [3, 3, 1]
     assert list(found) == ["first", "squeeze", "left", "right", "grouped", "last"]
     tensors: dict[str, np.ndarray] = {}
@@ -152,9 +160,9 @@ def test_energies_of_a_network() -> None:
 def test_batches_do_not_matter() -> None:
     network, weights = branched()
     images = real(6, *network.input_shape)
-    whole = filter_energies(network, weights, in_batches(images, 6))
-    parts = filter_energies(network, weights, in_batches(images, 4))
-    obvious = filter_energies(network, weights, in_batches(images, 6), ops=oracle)
+    whole = filter_energies(source_of(network, weights, images, 6))
+    parts = filter_energies(source_of(network, weights, images, 4))
+    obvious = filter_energies(source_of(network, weights, images, 6, ops=oracle))
     for name, energies in whole.items():
         # activations are float32, whose BLAS sums may change their order with the batch
         np.testing.assert_allclose(parts[name], energies, rtol=1e-6, err_msg=name)
@@ -164,12 +172,14 @@ def test_batches_do_not_matter() -> None:
 def test_grams_serve_other_weights() -> None:
     network, weights = branched()
     images = real(5, *network.input_shape)
-    kept = grams(network, weights, in_batches(images, 5))
-    assert kept.images == 5 and not kept.interrupted
-    halved = energies_of(weights.weight["grouped"] / 2, kept.layers["grouped"], group=4)
-    whole = filter_energies(network, weights, in_batches(images, 5))
+    source = source_of(network, weights, images, 5)
+    kept = grams(source)
+    collect(source, [kept])
+    assert kept.images == 5
+    halved = energies_of(weights.weight["grouped"] / 2, kept.totals["grouped"], group=4)
+    whole = filter_energies(source)
     np.testing.assert_array_equal(halved, whole["grouped"] / 4)
-    zero = energies_of(np.zeros((7, 4, 3, 3), np.float32), kept.layers["right"])
+    zero = energies_of(np.zeros((7, 4, 3, 3), np.float32), kept.totals["right"])
     assert zero.shape == (7, 4) and not zero.any()
 
 
@@ -181,19 +191,22 @@ def test_ctrl_c_keeps_whole_batches() -> None:
         yield from in_batches(images[:4], 2)
         raise KeyboardInterrupt
 
-    found = grams(network, weights, stopped())
-    wanted = grams(network, weights, in_batches(images[:4], 2))
-    assert found.interrupted and found.images == 4
-    for name, matrix in wanted.layers.items():
-        np.testing.assert_array_equal(found.layers[name], matrix)
+    source, whole = Source(network, weights, stopped), source_of(network, weights, images[:4], 2)
+    found, wanted = grams(source), grams(whole)
     with pytest.raises(KeyboardInterrupt):
-        filter_energies(network, weights, stopped())
+        collect(source, [found])
+    collect(whole, [wanted])
+    assert found.images == 4 and found.totals.keys() == wanted.totals.keys()
+    for name, matrix in wanted.totals.items():
+        np.testing.assert_array_equal(found.totals[name], matrix)
+    with pytest.raises(KeyboardInterrupt):
+        filter_energies(source)
 
 
 def test_real_layers_have_an_energy_for_every_filter() -> None:
     network = networks.build("squeezenet1_1", {"input_size": 65, "classes": 10})
     images = real(2, *network.input_shape)
-    found = filter_energies(network, random_weights(network, 3), in_batches(images, 2))
+    found = filter_energies(source_of(network, random_weights(network, 3), images, 2))
     shapes = {name: shape[:2] for name, shape in network.weight_shapes().items()}
     assert {name: energies.shape for name, energies in found.items()} == shapes
     assert all((energies >= 0).all() for energies in found.values())
@@ -202,8 +215,10 @@ def test_real_layers_have_an_energy_for_every_filter() -> None:
 def test_errors_say_what_does_not_fit() -> None:
     network, weights = branched()
     with pytest.raises(DataError, match="energies over 0 images; expected 1 or more"):
-        filter_energies(network, weights, [])
-    assert grams(network, weights, []) == Grams()
+        filter_energies(Source(network, weights, list))
+    kept = grams(Source(network, weights, list))
+    collect(Source(network, weights, list), [kept])
+    assert (kept.images, kept.totals) == (0, {})
     with pytest.raises(ShapeError, match=r"patches of an array of shape \(2, 3, 4\)"):
         kernels.patch_grams(real(2, 3, 4), (1, 1))
     with pytest.raises(ShapeError, match="an input at least as large as the kernel"):

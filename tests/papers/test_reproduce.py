@@ -14,6 +14,7 @@ import pytest
 from refq import networks, reproduce
 from refq.formats.codes import Codebook
 from refq.formats.fixed import FixedPointFormat, Rounding
+from refq.measure.calibration import code_counts
 from refq.networks.layers import ReLU
 from refq.networks.points import storage_points
 from refq.papers import codebooks, ilnq, published
@@ -22,7 +23,7 @@ from refq.plans.cost import codebook_bits, memory_of_widths, weight_bits
 from refq.plans.plan import Plan, TensorPlan
 from refq.results.tables import Table
 from refq.schemes import Options, knq
-from refq.schemes.statistics import Statistics, add_codes
+from refq.schemes.statistics import Statistics
 from tests.shared_data import PLACE
 
 PRINTED = published.tables("ilnq")
@@ -201,7 +202,8 @@ def test_codebooks_are_recognised() -> None:
         name: rng.exponential(300 + 40 * i, 3000).astype(np.float32)
         for i, name in enumerate(sorted(names))
     }
-    statistics = add_codes(Statistics(), tensors, 0, Rounding.TIES_EVEN)
+    codes = {name: code_counts(values, 0, Rounding.TIES_EVEN) for name, values in tensors.items()}
+    statistics = Statistics(codes=codes, frac_bits=0)
     study = SimpleNamespace(network=network, statistics=statistics, frac_bits=0)
     relus = {node.inputs[0]: node.name for node in network.nodes if isinstance(node.layer, ReLU)}
     reads = {node.name: node.inputs[0] for node in network.weighted}

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from refq import networks, reproduce, schemes
-from refq.measure.gather import Source, gather
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
 from refq.networks.weights import random_weights
 from refq.papers import accumulators, complexity, granularity, hybrid, mixing, published
 from refq.papers.study import first
@@ -201,12 +202,13 @@ def test_statistics_are_gathered_once() -> None:
         (schemes.find("hybrid"), ranged, []),
     ]
     known: Statistics | None = None
-    for module, options, wanted in modules:
+    for module, options, passes in modules:
         told.clear()
-        known = gather(module, options, source, known)
-        assert told == wanted, module.__name__
+        wanted = module.wanted(source.network, options)
+        known = gather(wanted, source, known)
+        assert told == passes, module.__name__
         assert known is not None and known.images == 5
-        fresh = gather(module, options, source)
+        fresh = gather(wanted, source)
         assert fresh is not None and fresh.histograms.keys() <= known.histograms.keys()
         # equal plans, whatever else was gathered before
         plans = [
@@ -214,14 +216,14 @@ def test_statistics_are_gathered_once() -> None:
         ]
         assert plans[0] == plans[1]
     assert known is not None and known.maps and known.energies and known.codes
-    assert gather(schemes.find("float"), own, source) is None
+    assert gather(schemes.find("float").wanted(source.network, own), source) is None
 
 
 def test_sums_before_a_relu_are_counted() -> None:
     """What accumulators are ranged by: sums, negative ones among them."""
     source, _ = small()
     options = Options(hybrid=HybridOptions(accumulated="range"))
-    found = gather(schemes.find("hybrid"), options, source)
+    found = gather(schemes.find("hybrid").wanted(source.network, options), source)
     assert found is not None
     for node in source.network.weighted:
         counts = found.histograms[node.name]

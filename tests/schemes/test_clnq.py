@@ -20,7 +20,8 @@ from refq.cli.arguments import parse_bits
 from refq.errors import FormatError, OptionError
 from refq.evaluate import main
 from refq.formats.fixed import FixedPointFormat
-from refq.measure.side_by_side import calibrate
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
 from refq.networks import Network
 from refq.networks.graph import INPUT
 from refq.networks.points import storage_points, stored_counts
@@ -222,8 +223,10 @@ def test_all_ways_agree(make: Callable[[], Network], options: dict[str, Any]) ->
     network = make()
     weights = random_weights(network, 3)
     images = np.random.default_rng(4).integers(-99, 99, (2, 3, 9, 8)).astype(np.float32)
-    statistics = calibrate(network, weights, [(images, None)])
-    plan = schemes.find("clnq").plan(network, weights, statistics, schemes.Options(**options))
+    clnq, chosen = schemes.find("clnq"), schemes.Options(**options)
+    source = Source(network, weights, lambda: [(images, None)])
+    statistics = gather(clnq.wanted(network, chosen), source)
+    plan = clnq.plan(network, weights, statistics, chosen)
     assert_all_ways_agree(network, weights, plan, images)
     assert len({entry.format.frac_bits for entry in plan.tensors.values()}) > 1
     assert from_json(json.loads(json.dumps(plan.to_json(), allow_nan=False))) == plan

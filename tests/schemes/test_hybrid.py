@@ -19,8 +19,9 @@ from refq.errors import FormatError, OptionError
 from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 from refq.formats.floats import Affine, AffineGrid
 from refq.kernels import tiles
+from refq.measure.calibration import gather
 from refq.measure.energy import filter_energies
-from refq.measure.gather import Source, gather
+from refq.measure.streaming import Source
 from refq.networks import Network, Node
 from refq.networks.layers import Add, Concat, Conv, Dense, MaxPool, ReLU
 from refq.networks.weights import Weights, load, random_weights
@@ -39,8 +40,7 @@ def statistics_of(
     network: Network, weights: Weights, images: np.ndarray, options: schemes.Options
 ) -> Statistics:
     source = Source(network, weights, lambda: [(images, None)])
-    hybrid = gather(schemes.find("hybrid"), options, source)
-    found = gather(schemes.find("energy"), options, source, hybrid)
+    found = gather(schemes.find("energy").wanted(network, options), source)
     assert found is not None
     return found
 
@@ -573,7 +573,7 @@ def test_bad_grids_and_clusters() -> None:
 def test_energy_masks() -> None:
     network, weights = branched(), uneven(branched(), 3)
     images = pixels(network, 5, 6)
-    energies = filter_energies(network, weights, [(images, None)])
+    energies = filter_energies(Source(network, weights, lambda: [(images, None)]))
     low = schemes.find("energy").low_filters
     found = low(network, energies, schemes.Options(hybrid=HybridOptions(threshold=0.3)))
     for name, energy in energies.items():

@@ -9,12 +9,13 @@ from refq import kernels, networks, schemes
 from refq.errors import FormatError, OptionError
 from refq.formats.codes import Codebook
 from refq.formats.fixed import FixedPointFormat, Rounding
+from refq.measure.calibration import code_counts
 from refq.networks.points import storage_points
 from refq.networks.weights import random_weights
 from refq.plans import plan as plans
 from refq.plans.plan import TensorPlan
 from refq.schemes import Options, knq
-from refq.schemes.statistics import Statistics, add_codes
+from refq.schemes.statistics import Statistics
 
 VALUES = (2, 2, 5, 8, 8, 9, 15)
 
@@ -123,7 +124,8 @@ def make_plan(**options: object) -> tuple[plans.Plan, Statistics, networks.Netwo
     rng = np.random.default_rng(3)
     makers = {name for point in storage_points(network) for name in point.makers} - {"data"}
     tensors = {name: rng.exponential(900, 4000).astype(np.float32) for name in makers}
-    statistics = add_codes(Statistics(), tensors, 1, Rounding.TIES_EVEN)
+    codes = {name: code_counts(values, 1, Rounding.TIES_EVEN) for name, values in tensors.items()}
+    statistics = Statistics(codes=codes, frac_bits=1)
     chosen = Options(frac_act=1, **options)  # type: ignore[arg-type]
     return knq.plan(network, weights, statistics, chosen), statistics, network
 
@@ -174,12 +176,11 @@ def test_round_trip() -> None:
 
 def test_counted_codes() -> None:
     values = np.array([[-3.0, 0.2, 0.25, 0.75], [1.25, 3e4, 40000.0, 7.5]], np.float32)
-    first = add_codes(Statistics(), {"a": values}, 1, Rounding.TIES_EVEN)
-    both = add_codes(first, {"a": values}, 1, Rounding.TIES_EVEN)
+    counts = code_counts(values, 1, Rounding.TIES_EVEN)
     codes = [0, 0, 0, 2, 2, 60000, 65535, 15]
-    np.testing.assert_array_equal(both.codes["a"], 2 * np.bincount(codes, minlength=65536))
-    up = add_codes(Statistics(), {"a": values}, 1, Rounding.TO_POS)
-    assert up.codes["a"][[0, 1, 2, 3]].tolist() == [1, 2, 1, 1]
+    np.testing.assert_array_equal(counts, np.bincount(codes, minlength=65536))
+    up = code_counts(values, 1, Rounding.TO_POS)
+    assert up[[0, 1, 2, 3]].tolist() == [1, 2, 1, 1]
 
 
 @pytest.mark.parametrize(

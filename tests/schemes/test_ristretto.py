@@ -16,7 +16,8 @@ from refq.engine.simulated import Rounded
 from refq.evaluate import main
 from refq.formats.fixed import FixedPointFormat, Rounding
 from refq.formats.floats import MiniFloat, PowerOfTwo
-from refq.measure.side_by_side import calibrate
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
 from refq.networks import Network, Node
 from refq.networks.layers import Conv, Dense
 from refq.networks.weights import Weights, random_weights
@@ -41,15 +42,16 @@ def case(name: str = "vgg16") -> tuple[Network, Weights, np.ndarray]:
 def plan_for(**options: Any) -> tuple[Statistics, Plan]:
     network, weights, images = case()
     chosen = schemes.Options(**options)
-    also = SCHEME.watched(network, chosen)
-    statistics = calibrate(network, weights, [(images, None)], also=also)
+    source = Source(network, weights, lambda: [(images, None)])
+    statistics = gather(SCHEME.wanted(network, chosen), source)
+    assert statistics is not None
     return statistics, SCHEME.plan(network, weights, statistics, chosen)
 
 
 def given(peak: float, weight: float = 1.0, **options: Any) -> Plan:
     """A plan where every layer's data reach `peak`, and its weights `weight`."""
     network, weights, _ = case()
-    peaks = dict.fromkeys(SCHEME.watched(network, schemes.Options()), (-peak / 3, peak))
+    peaks = dict.fromkeys(SCHEME.wanted(network, schemes.Options()).also, (-peak / 3, peak))
     scaled = {name: w / np.abs(w).max() * np.float32(weight) for name, w in weights.weight.items()}
     statistics = Statistics(images=1, extremes=peaks)
     plan: Plan = SCHEME.plan(

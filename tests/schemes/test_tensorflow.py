@@ -11,11 +11,12 @@ from refq import kernels, networks, schemes
 from refq.errors import OptionError
 from refq.formats.fixed import Rounding
 from refq.formats.floats import Affine, Buckets
-from refq.measure.side_by_side import calibrate
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
 from refq.networks import Network
 from refq.networks.weights import Weights, random_weights
 from refq.plans.plan import Plan
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Statistics, Wanted
 from refq.schemes.tensorflow import affine
 
 AWAY = Rounding.TIES_AWAY
@@ -25,9 +26,10 @@ def case(name: str = "squeezenet1_1") -> tuple[Network, Weights, Statistics]:
     network = networks.build(name, {"input_size": 80, "width": 0.125, "classes": 7})
     weights = random_weights(network, 3)
     images = np.random.default_rng(1).integers(-90, 160, (2, 3, 80, 80)).astype(np.float32)
-    scheme = schemes.find("tensorflow")
-    also = scheme.watched(network, schemes.Options())
-    return network, weights, calibrate(network, weights, [(images, None)], also=also)
+    wanted = schemes.find("tensorflow").wanted(network, schemes.Options(mode="eightbit"))
+    statistics = gather(wanted, Source(network, weights, lambda: [(images, None)]))
+    assert statistics is not None
+    return network, weights, statistics
 
 
 def plan_for(name: str = "squeezenet1_1", **options: Any) -> tuple[Network, Statistics, Plan]:
@@ -97,7 +99,7 @@ def test_weights_rounded_leaves_data_alone() -> None:
     assert entry.bias == Buckets(8, 0.0, 0.0)  # constants are tensors like all others
     symmetric, _ = kernels.round_values(np.zeros(2, np.float32), Buckets(8, -1.0, 1.0))
     assert symmetric.all()  # zero is no bucket's centre
-    assert not schemes.find("tensorflow").needs_statistics(schemes.Options())
+    assert schemes.find("tensorflow").wanted(case()[0], schemes.Options()) == Wanted()
 
 
 def test_eightbit_ranges_are_those_of_sums() -> None:
@@ -123,8 +125,9 @@ def test_what_is_computed_between_is_ranged_itself() -> None:
     weights = random_weights(network, 3)
     images = np.random.default_rng(1).integers(-90, 160, (2, 3, 99, 99)).astype(np.float32)
     scheme, options = schemes.find("tensorflow"), schemes.Options(mode="eightbit")
-    also = scheme.watched(network, options)
-    statistics = calibrate(network, weights, [(images, None)], also=also)
+    source = Source(network, weights, lambda: [(images, None)])
+    statistics = gather(scheme.wanted(network, options), source)
+    assert statistics is not None
     plan = scheme.plan(network, weights, statistics, options)
     lrn = next(node for node in network.nodes if type(node.layer).__name__ == "LRN")
     low, high = statistics.extremes[lrn.name]

@@ -28,13 +28,14 @@ from refq.engine.forward import Cut, forward, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.evaluate import main
 from refq.formats.fixed import Rounding
-from refq.measure.side_by_side import calibrate
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
 from refq.networks import Network
 from refq.networks.points import storage_points
 from refq.networks.weights import Weights, random_weights
 from refq.plans.cost import activation_memory, mac_complexity
 from refq.plans.plan import Plan
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Statistics, Wanted
 from refq.search import Found, Settings, Task, layerwise, run, sensitivity
 from refq.search.bounds import Bounds
 from refq.search.journal import Journal
@@ -395,9 +396,14 @@ def case(name: str = "squeezenet1_1", count: int = 24) -> tuple[Network, Weights
     return network, weights, dataclasses.replace(dataset, labels=labels)
 
 
+def statistics_of(network: Network, weights: Weights, images: np.ndarray) -> Statistics | None:
+    source = Source(network, weights, lambda: [(images, None)])
+    return gather(Wanted(histograms=True), source)
+
+
 def enq_plans(network: Network, weights: Weights, **more: Any) -> Callable[[dict[str, int]], Plan]:
     images = np.random.default_rng(3).integers(-128, 128, (8, 3, 40, 40)).astype(np.float32)
-    statistics = calibrate(network, weights, [(images, None)])
+    statistics = statistics_of(network, weights, images)
     enq = schemes.find("enq")
 
     def plan_for(named: dict[str, int]) -> Plan:
@@ -626,7 +632,7 @@ def task_of(
 def found(**changes: Any) -> Found:
     network, weights, dataset = case(count=20)
     images = np.random.default_rng(3).integers(-128, 128, (8, 3, 40, 40)).astype(np.float32)
-    statistics = calibrate(network, weights, [(images, None)])
+    statistics = statistics_of(network, weights, images)
     settings = Settings(**{"delta": 10.0, "widths": range(3, 6), "images": 20, **changes})
     return run(task_of(network, weights, dataset, settings, statistics))
 

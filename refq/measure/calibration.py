@@ -1,0 +1,100 @@
+"""What a scheme wants to know of calibration images, gathered in as few passes as there can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from refq import kernels
+from refq.formats.fixed import FixedPointFormat, Rounding
+from refq.measure import energy
+from refq.measure.streaming import Collector, Source, collect
+from refq.networks.graph import INPUT, Network
+from refq.networks.points import storage_points
+from refq.schemes.statistics import CODE_BITS, Statistics, Wanted
+
+
+def gather(wanted: Wanted, source: Source, known: Statistics | None = None) -> Statistics | None:
+    """What is wanted of the images; None for nothing. One pass over them, in float; two where
+    histograms tell the fraction bits of codes.
+
+    known: what earlier calls with the same source found. It is kept, and what it has already is
+    not gathered again.
+    """
+    if wanted == Wanted():
+        return known
+    found = known or Statistics()
+    if callable(wanted.code_frac_bits):
+        found = _pass(replace(wanted, code_frac_bits=None), source, found)
+        wanted = replace(wanted, code_frac_bits=wanted.code_frac_bits(found))
+    return _pass(wanted, source, found)
+
+
+def _pass(wanted: Wanted, source: Source, found: Statistics) -> Statistics:
+    """Statistics with what is wanted and was not found yet; no pass where that is nothing."""
+    frac_bits = wanted.code_frac_bits
+    if isinstance(frac_bits, int) and frac_bits != found.frac_bits:
+        found = replace(found, codes={}, frac_bits=frac_bits)
+    collectors = _missing(wanted, source, found)
+    if not collectors:
+        return found
+    collect(source, list(collectors.values()))
+    made: dict[str, Any] = {
+        name: {**getattr(found, name), **collector.totals} for name, collector in collectors.items()
+    }
+    if "energies" in made:
+        made["energies"] = energy.of_filters(source, collectors["energies"])
+    return replace(found, images=next(iter(collectors.values())).images, **made)
+
+
+def _missing(wanted: Wanted, source: Source, found: Statistics) -> dict[str, Collector]:
+    """{field of Statistics: what collects it} of all that is wanted and not found yet."""
+    tensors = quantized(source.network) | wanted.also
+    out = {}
+    if wanted.histograms and (new := tensors - found.histograms.keys()):
+        out["histograms"] = _of_each("calibrate", new, kernels.float_histogram)
+        out["extremes"] = Collector("calibrate", new, _extremes, _wider)
+    if wanted.maps and (new := tensors - found.maps.keys()):
+        out["maps"] = _of_each("feature maps", new, kernels.exponent_histograms)
+    frac_bits = wanted.code_frac_bits
+    if isinstance(frac_bits, int) and (new := tensors - found.codes.keys()):
+
+        def counted(values: np.ndarray) -> np.ndarray:
+            return code_counts(values, frac_bits, wanted.rounding)
+
+        out["codes"] = _of_each("count codes", new, counted)
+    if wanted.energies and not found.energies:
+        out["energies"] = energy.grams(source)
+    return out
+
+
+def quantized(network: Network) -> set[str]:
+    """Tensors, but the image, that plans have formats of their own for."""
+    return {name for point in storage_points(network) for name in point.makers} - {INPUT}
+
+
+def code_counts(values: np.ndarray, frac_bits: int, rounding: Rounding) -> np.ndarray:
+    """How often each unsigned code of CODE_BITS with so many fraction bits occurs, int64
+    (2**CODE_BITS,); negative values count as 0, larger ones as the last."""
+    fmt = FixedPointFormat(CODE_BITS, frac_bits, signed=False)
+    codes, _ = kernels.quantize(values, fmt, rounding)
+    counts: np.ndarray = kernels.code_histogram(codes, 0, 0, 1 << CODE_BITS)
+    return counts
+
+
+def _of_each(
+    what: str, tensors: Set[str], statistic: Callable[[np.ndarray], np.ndarray]
+) -> Collector:
+    """Collects a statistic of every tensor, by its name, that batches add up to."""
+    return Collector(what, tensors, lambda name, values: {name: statistic(values)})
+
+
+def _extremes(name: str, values: np.ndarray) -> dict[str, tuple[float, float]]:
+    return {name: (float(values.min()), float(values.max()))}
+
+
+def _wider(one: tuple[float, float], two: tuple[float, float]) -> tuple[float, float]:
+    return min(one[0], two[0]), max(one[1], two[1])

@@ -1,0 +1,159 @@
+"""Accuracy, noise, saturation and accumulator use of a Plan, streamed over images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from refq.engine.forward import Tensor, forward, ready
+from refq.measure.noise import PointNoise, makers, noise_of
+from refq.measure.ranking import Ranking
+from refq.measure.streaming import Source
+from refq.networks.graph import INPUT, Node
+from refq.networks.layers import WEIGHTED
+from refq.plans.plan import Plan
+
+
+@dataclass(frozen=True)
+class SumRange:
+    """Least and greatest sum a layer's accumulator held, and its overflows."""
+
+    low: int = 0
+    high: int = 0
+    overflows: int = 0
+
+    @property
+    def bits(self) -> int:
+        """Signed bits that hold every sum seen."""
+        return max(self.high.bit_length(), (-self.low - 1).bit_length() if self.low < 0 else 0) + 1
+
+    def __add__(self, other: SumRange) -> SumRange:
+        return SumRange(
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+            overflows=self.overflows + other.overflows,
+        )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything measured over a stream of images; interrupted where it was cut short."""
+
+    images: int = 0
+    float_: Ranking = Ranking()  # noqa: RUF009 - frozen
+    quantized: Ranking = Ranking()  # noqa: RUF009 - frozen
+    agreement: Ranking = Ranking()  # noqa: RUF009 - frozen
+    points: dict[str, PointNoise] = field(default_factory=dict)
+    output: PointNoise = PointNoise()  # noqa: RUF009 - frozen
+    sums: dict[str, SumRange] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def measure(
+    source: Source,
+    plan: Plan | None,
+    keep_output: Callable[[np.ndarray], object] = lambda outputs: None,
+) -> Measurement:
+    """Runs float and, under a plan, integers or a simulation side by side over a source's images.
+
+    keep_output gets each batch's final output (integers' under a plan). Ctrl-C ends the stream and
+    returns what was measured so far.
+    """
+    sides = _Sides(source, plan)
+    result = Measurement()
+    try:
+        for images, labels in source.stream("evaluate"):
+            wanted, tensors = sides.in_float(images)
+            got, grown = wanted, result
+            if plan is not None:
+                got, grown = sides.planned(images, tensors, result)
+                grown = replace(grown, output=grown.output + _at_the_end(wanted, got))
+            keep_output(got)
+            if source.network.has_classifier:
+                grown = _ranked(grown, wanted, got, labels)
+            result = replace(grown, images=grown.images + len(images))
+    except KeyboardInterrupt:
+        return replace(result, interrupted=True)
+    return result
+
+
+class _Sides:
+    """A network in float and under a plan, for the same batches."""
+
+    def __init__(self, source: Source, plan: Plan | None) -> None:
+        self.source, self.plan = source, plan
+        self.weights = ready(source.network, source.weights, plan, source.ops)
+        self.makers, self.last = makers(source.network), source.network.nodes[-1]
+        self.watched = {*self.makers, self.last.name}
+
+    def in_float(self, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """(the output, float32 (N, ...), {tensor that the plan quantizes: what it is in float})."""
+        source, tensors = self.source, {}
+
+        def remember(node: Node | None, tensor: Any) -> None:
+            name = node.name if node else INPUT
+            if name in self.makers:
+                tensors[name] = tensor
+
+        seen = remember if self.plan else None
+        output = forward(
+            source.network, source.weights, None, images, source.ops, seen, watch=self.watched
+        )
+        return output, tensors
+
+    def planned(
+        self, images: np.ndarray, reference: dict[str, np.ndarray], so_far: Measurement
+    ) -> tuple[np.ndarray, Measurement]:
+        """(the output under the plan, the measurement with a batch's noises and sums). reference:
+        its tensors in float, which go as they are compared."""
+        source, points, sums = self.source, dict(so_far.points), dict(so_far.sums)
+
+        def compare(node: Node | None, tensor: Any) -> None:
+            name = node.name if node else INPUT
+            watched = name in self.makers or node is self.last
+            if node and watched and isinstance(tensor, Tensor) and tensor.sums is not None:
+                weighted = name if isinstance(node.layer, WEIGHTED) else node.inputs[0]
+                batch = SumRange(*tensor.sums, tensor.overflows)
+                sums[weighted] = sums.get(weighted, SumRange()) + batch
+            if name in self.makers:
+                point = self.makers[name]
+                noise = noise_of(reference.pop(name), tensor)
+                points[point] = points.get(point, PointNoise()) + noise
+
+        output = forward(
+            source.network,
+            self.weights,
+            self.plan,
+            images,
+            source.ops,
+            compare,
+            source.first_image + so_far.images,
+            watch=self.watched,
+        )
+        return output, replace(so_far, points=points, sums=sums)
+
+
+def _at_the_end(wanted: np.ndarray, got: np.ndarray) -> PointNoise:
+    """Noise of a batch's output."""
+    return PointNoise(
+        signal=float(np.square(wanted, dtype=np.float64).sum()),
+        noise=float(np.square(got - wanted, dtype=np.float64).sum()),
+        values=got.size,
+    )
+
+
+def _ranked(
+    so_far: Measurement, wanted: np.ndarray, got: np.ndarray, labels: np.ndarray | None
+) -> Measurement:
+    """The measurement with a batch's outputs ranked: by their labels, and by each other."""
+    so_far = replace(so_far, agreement=so_far.agreement.plus(got, wanted.argmax(axis=1)))
+    if labels is None:
+        return so_far
+    return replace(
+        so_far,
+        float_=so_far.float_.plus(wanted, labels),
+        quantized=so_far.quantized.plus(got, labels),
+    )
