@@ -18,8 +18,7 @@ from refq.engine.forward import quantize_weights
 from refq.errors import OptionError, unknown
 from refq.evaluate import Inputs, bar, choose_plan, open_inputs
 from refq.hardware import c_model, rtl
-from refq.hardware import files as exporters
-from refq.hardware.files import raw
+from refq.hardware.files import file_format, file_formats, raw
 from refq.hardware.files.layouts import LAYOUTS, NCHW, Layout
 from refq.hardware.files.words import HIGH_FIRST, LITTLE, LOW_FIRST, Packing
 from refq.hardware.golden.arrays import STAGES, TENSOR
@@ -52,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--max-bytes", type=int, default=MOST_BYTES, help="refuse to write more")
     form = out.add_argument_group("how a golden set is written")
     form.add_argument("--stages", help=f"of {', '.join((*GROUPS, *STAGES))}, weight, ...")
-    form.add_argument("--format", default="npy", help=", ".join(exporters.known()))
+    form.add_argument("--format", default="npy", help=", ".join(file_formats()))
     form.add_argument("--layout", default="NCHW", help=", ".join(LAYOUTS))
     form.add_argument("--tile", type=int, default=16, help="channels of a tile")
     form.add_argument("--lanes", type=int, default=1, help="words in a line of text")
@@ -141,7 +140,7 @@ def _rtl(folder: Path, path: str, inputs: Inputs, subject: Subject) -> str:
 
 
 def _form(arguments: argparse.Namespace) -> Form:
-    exporter = exporters.find(arguments.format)
+    exporter = file_format(arguments.format)
     layout = Layout(arguments.layout, arguments.tile)
     packing = Packing(
         arguments.lanes, arguments.lane_order, arguments.byte_order or exporter.BYTE_ORDER

@@ -11,11 +11,11 @@ from pathlib import Path
 from refq import writing
 from refq.cli import console
 from refq.errors import DataError
-from refq.hardware import files as exporters
 from refq.hardware.diagnosis import golden, report
 from refq.hardware.diagnosis.comparing import Comparison
 from refq.hardware.diagnosis.device import Asked, open_device, sources
 from refq.hardware.diagnosis.golden import Entry, GoldenSet
+from refq.hardware.files import file_formats
 from refq.hardware.files.layouts import NCHW, NHWC, TILED
 from refq.hardware.files.words import BIG, HIGH_FIRST, LITTLE, LOW_FIRST
 from refq.hardware.golden.span import selected
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("golden", metavar="GOLDEN", help="folder that refq.export wrote")
     out.add_argument("device", metavar="DUT_DIR", help="folder with the device's files")
     out.add_argument("--layers", help="of these layers alone: NAME, FIRST:LAST, with commas")
-    out.add_argument("--format", help=f"of the device's files: {', '.join(exporters.known())}")
+    out.add_argument("--format", help=f"of the device's files: {', '.join(file_formats())}")
     out.add_argument("--layout", choices=(NCHW, NHWC, TILED), help="of the device's files")
     out.add_argument("--tile", type=int, help="channels of a tile")
     out.add_argument("--lanes", type=int, help="words in a line of text")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from refq.hardware import files as exporters
+from refq.hardware.files import file_format
 from refq.hardware.files.array import Array
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing
@@ -129,7 +129,7 @@ def write_files(
     packing: Packing | None = None,
 ) -> None:
     """Arrays as a device writes them. Their words are cut to their bits."""
-    module, layout = exporters.find(format_), layout or Layout()
+    module, layout = file_format(format_), layout or Layout()
     folder.mkdir(exist_ok=True)
     writer = module.writer(folder, packing or Packing(byte_order=module.BYTE_ORDER))
     for name, array in codes.items():
@@ -150,7 +150,7 @@ def write(
 ) -> dict[str, np.ndarray]:
     """A whole golden set; returns its arrays. changes: entries of the manifest."""
     codes, layout = arrays() if codes is None else dict(codes), layout or Layout()
-    module = exporters.find(format_)
+    module = file_format(format_)
     packing = packing or Packing(byte_order=module.BYTE_ORDER)
     write_files(folder, codes, format_, layout, packing)
     entries = []

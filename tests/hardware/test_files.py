@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from refq.errors import DataError, OptionError
-from refq.hardware import files as exporters
-from refq.hardware.files import hdf5, npz
+from refq.hardware.files import file_format, file_formats, hdf5, npz
 from refq.hardware.files.array import Array
 from refq.hardware.files.words import BIG, HIGH_FIRST, LITTLE, LOW_FIRST, Packing, hex_lines
 
@@ -42,7 +41,7 @@ def codes_of(own: Array, seed: int = 1) -> np.ndarray:
 
 
 def place(folder: Path, format_: str, own: Array) -> Path:
-    module = exporters.find(format_)
+    module = file_format(format_)
     return folder / (module.SINGLE or own.name + module.SUFFIX)
 
 
@@ -56,7 +55,7 @@ def written(
 ) -> Path:
     """A file, made in parts that end at those words."""
     folder.mkdir(exist_ok=True)
-    writer = exporters.find(format_).writer(folder, packing)
+    writer = file_format(format_).writer(folder, packing)
     for part in np.split(codes.reshape(-1), parts):
         writer.append(own, part)
     writer.close()
@@ -64,7 +63,7 @@ def written(
 
 
 def packings(format_: str) -> list[Packing]:
-    module = exporters.find(format_)
+    module = file_format(format_)
     if module.TEXT:
         return [
             Packing(lanes, lane_order, byte_order)
@@ -76,20 +75,20 @@ def packings(format_: str) -> list[Packing]:
 
 
 def test_known_formats() -> None:
-    assert exporters.known() == sorted((*TEXTS, *BINARY, "c"))
+    assert file_formats() == sorted((*TEXTS, *BINARY, "c"))
     with pytest.raises(
         OptionError, match="unknown file format 'vcd'; expected one of c, coe, hdf5"
     ):
-        exporters.find("vcd")
-    suffixes = [exporters.find(name).SUFFIX for name in exporters.known()]
+        file_format("vcd")
+    suffixes = [file_format(name).SUFFIX for name in file_formats()]
     assert suffixes == [".h", ".coe", ".h5", ".hex", ".mem", ".mif", ".npy", ".npz", ".bin"]
 
 
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
 @pytest.mark.parametrize("bits", [1, 5, 8, 12, 28, 40, 63])
-@pytest.mark.parametrize("format_", exporters.known())
+@pytest.mark.parametrize("format_", file_formats())
 def test_round_trip_in_parts(tmp_path: Path, format_: str, bits: int, signed: bool) -> None:
-    own, module = array(bits, signed), exporters.find(format_)
+    own, module = array(bits, signed), file_format(format_)
     codes = codes_of(own)
     for packing in packings(format_):
         whole = written(tmp_path / "whole", format_, own, codes, packing)
@@ -107,9 +106,9 @@ def test_round_trip_in_parts(tmp_path: Path, format_: str, bits: int, signed: bo
         assert [path.name for path in (tmp_path / "whole").iterdir()] == [whole.name]
 
 
-@pytest.mark.parametrize("format_", exporters.known())
+@pytest.mark.parametrize("format_", file_formats())
 def test_arrays_come_in_turns(tmp_path: Path, format_: str) -> None:
-    module = exporters.find(format_)
+    module = file_format(format_)
     arrays = [array(8 + i, True, (4, 3 + i), f"layer{i}.sum") for i in range(3)]
     codes = [codes_of(own, i) for i, own in enumerate(arrays)]
     packing = Packing(5, HIGH_FIRST, module.BYTE_ORDER)
@@ -128,9 +127,9 @@ def test_arrays_come_in_turns(tmp_path: Path, format_: str) -> None:
         )
 
 
-@pytest.mark.parametrize("format_", exporters.known())
+@pytest.mark.parametrize("format_", file_formats())
 def test_writers_check(tmp_path: Path, format_: str) -> None:
-    module, own = exporters.find(format_), array(8, True, (3, 5))
+    module, own = file_format(format_), array(8, True, (3, 5))
     with pytest.raises(DataError, match=r"conv1.sum: codes from -129 to 0; expected -128 to 127"):
         module.writer(tmp_path, PLAIN).append(own, np.array([0, -129]))
     with pytest.raises(DataError, match=r"conv1.sum: 16 words; expected 15"):
@@ -143,11 +142,11 @@ def test_writers_check(tmp_path: Path, format_: str) -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("format_", exporters.known())
+@pytest.mark.parametrize("format_", file_formats())
 def test_array_without_words(tmp_path: Path, format_: str) -> None:
     own = array(8, True, (0,))
     path = written(tmp_path / "out", format_, own, np.zeros(0, np.int64), PLAIN)
-    assert exporters.find(format_).read(path, own, PLAIN).codes.size == 0
+    assert file_format(format_).read(path, own, PLAIN).codes.size == 0
 
 
 SMALL = array(12, True, (2, 3), "a.sum")
@@ -324,7 +323,7 @@ def test_files_of_other_tools(
 ) -> None:
     path = tmp_path / "a.sum"
     path.write_bytes(text.encode())
-    words = exporters.find(format_).read(path, array(8, True, (5,), "a.sum"), PLAIN)
+    words = file_format(format_).read(path, array(8, True, (5,), "a.sum"), PLAIN)
     assert words.codes.tolist() == codes
     assert words.unknown.tolist() == unknown
 
@@ -332,12 +331,12 @@ def test_files_of_other_tools(
 def test_lanes_of_other_tools(tmp_path: Path) -> None:
     own, path = array(12, True, (5,), "a.sum"), tmp_path / "a"
     path.write_text("2001\n0xx003\nFFF\n")
-    words = exporters.find("mem").read(path, own, Packing(2, LOW_FIRST, BIG))
+    words = file_format("mem").read(path, own, Packing(2, LOW_FIRST, BIG))
     # the sixth only fills up the last line
     assert words.codes.tolist() == [1, 2, 3, 0, -1]
     assert words.unknown.tolist() == [3]
     path.write_text("@1\nfff003\n")
-    words = exporters.find("mem").read(path, own, Packing(2, LOW_FIRST, BIG))
+    words = file_format("mem").read(path, own, Packing(2, LOW_FIRST, BIG))
     assert (words.codes.tolist(), words.unknown.tolist()) == ([0, 0, 3, -1], [0, 1])
 
 
@@ -348,7 +347,7 @@ def test_words_of_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for format_ in (*TEXTS, "c"):
         packing = Packing(3, byte_order=BIG)
         path = written(tmp_path, format_, own, codes, packing)
-        words = exporters.find(format_).read(path, own, packing)
+        words = file_format(format_).read(path, own, packing)
         assert np.array_equal(words.codes, codes.reshape(-1)), format_
 
 
@@ -362,14 +361,14 @@ def test_any_integers_of_any_shape(tmp_path: Path, dtype: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["a.sum"] = codes
     for format_, name in (("npy", "a.npy"), ("npy", "f.npy"), ("npz", "a.npz"), ("hdf5", "a.h5")):
-        words = exporters.find(format_).read(tmp_path / name, own, PLAIN)
+        words = file_format(format_).read(tmp_path / name, own, PLAIN)
         assert words.codes.tolist() == codes.astype(int).reshape(-1).tolist(), name
 
 
 def test_wider_raw_words_and_cut_ones(tmp_path: Path) -> None:
     own, path = array(7, True, (5,)), tmp_path / "a.bin"
     np.array([1, -2, 3, -64, 63], "<i4").tofile(path)
-    read = exporters.find("raw").read
+    read = file_format("raw").read
     assert read(path, own, Packing()).codes.tolist() == [1, -2, 3, -64, 63]
     wide = array(12, False, (5,))
     path.write_bytes(bytes([1, 0, 255, 15, 7]))
@@ -380,7 +379,7 @@ def test_cut_npy(tmp_path: Path) -> None:
     own, path = array(12, True, (5,)), tmp_path / "a.npy"
     np.save(path, np.arange(5, dtype=np.int16))
     path.write_bytes(path.read_bytes()[:-3])
-    assert exporters.find("npy").read(path, own, PLAIN).codes.tolist() == [0, 1, 2]
+    assert file_format("npy").read(path, own, PLAIN).codes.tolist() == [0, 1, 2]
 
 
 COE = "memory_initialization_radix=16;\nmemory_initialization_vector=\n"
@@ -424,7 +423,7 @@ def test_malformed_files_are_refused(tmp_path: Path, format_: str, text: str, sa
     path = tmp_path / "a"
     path.write_bytes(text.encode())
     with pytest.raises(DataError) as error:
-        exporters.find(format_).read(path, array(8, True, (5,), "a.sum"), PLAIN)
+        file_format(format_).read(path, array(8, True, (5,), "a.sum"), PLAIN)
     assert re.search(said, str(error.value)), str(error.value)
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
@@ -432,7 +431,7 @@ def test_malformed_files_are_refused(tmp_path: Path, format_: str, text: str, sa
 
 def test_numbers_that_are_no_codes_are_refused(tmp_path: Path) -> None:
     own, path = array(8, True, (5,), "a.sum"), tmp_path / "a.npy"
-    read = exporters.find("npy").read
+    read = file_format("npy").read
     for bad in (np.zeros(5), np.array(["x"] * 5), np.zeros(5, "M8[s]")):
         np.save(path, bad)
         with pytest.raises(DataError, match=r"dtype .*; expected integer codes"):
@@ -460,16 +459,16 @@ def test_numbers_that_are_no_codes_are_refused(tmp_path: Path) -> None:
         ("none", "no dataset none"),
     ):
         with pytest.raises(DataError, match=said):
-            exporters.find("hdf5").read(tmp_path / "a.h5", array(8, True, (5,), name), PLAIN)
+            file_format("hdf5").read(tmp_path / "a.h5", array(8, True, (5,), name), PLAIN)
     with pytest.raises(DataError, match=r"no array a.sum"):
         np.savez(tmp_path / "a.npz", other=np.zeros(5, int))
-        exporters.find("npz").read(tmp_path / "a.npz", own, PLAIN)
+        file_format("npz").read(tmp_path / "a.npz", own, PLAIN)
 
 
-@pytest.mark.parametrize("format_", exporters.known())
+@pytest.mark.parametrize("format_", file_formats())
 def test_absent_file(tmp_path: Path, format_: str) -> None:
     with pytest.raises(DataError):
-        exporters.find(format_).read(tmp_path / "none", SMALL, PLAIN)
+        file_format(format_).read(tmp_path / "none", SMALL, PLAIN)
 
 
 def _cut(data: bytes, rng: np.random.Generator) -> bytes:
@@ -489,11 +488,11 @@ def _repeated(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 @pytest.mark.parametrize("spoil", [_cut, _flipped, _repeated])
-@pytest.mark.parametrize("format_", exporters.known())
+@pytest.mark.parametrize("format_", file_formats())
 def test_spoiled_files_give_words_or_one_line(
     tmp_path: Path, format_: str, spoil: Callable[[bytes, np.random.Generator], bytes]
 ) -> None:
-    own, module = array(12, True, (2, 3, 7), "a.sum"), exporters.find(format_)
+    own, module = array(12, True, (2, 3, 7), "a.sum"), file_format(format_)
     rng = np.random.default_rng(11)
     packing = Packing(2, byte_order=BIG) if module.TEXT else PLAIN
     path = written(tmp_path, format_, own, codes_of(own), packing)
@@ -523,7 +522,7 @@ def test_icarus_reads_and_writes_words(tmp_path: Path) -> None:
     )
     subprocess.run(["iverilog", "-o", tmp_path / "copy", source], check=True)
     subprocess.run(["vvp", tmp_path / "copy"], check=True, capture_output=True)
-    words = exporters.find("mem").read(tmp_path / "out.mem", own, PLAIN)
+    words = file_format("mem").read(tmp_path / "out.mem", own, PLAIN)
     wanted = codes.reshape(-1).copy()
     wanted[3] = ((int(wanted[3]) ^ 0x801) + 2048) % 4096 - 2048
     # the simulator's last word was never written: x

@@ -16,7 +16,7 @@ import pytest
 from refq import export, kernels, oracle
 from refq.cli import console
 from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
-from refq.hardware import files as exporters
+from refq.hardware.files import file_format, file_formats
 from refq.hardware.files.array import Array
 from refq.hardware.files.layouts import LAYOUTS, Layout
 from refq.hardware.files.words import Packing
@@ -43,7 +43,7 @@ def stored_as(manifest: dict[str, Any], entry: dict[str, Any]) -> Array:
 
 def read(out: Path, manifest: dict[str, Any]) -> dict[str, np.ndarray]:
     """{array name, or another of its names: logical codes}."""
-    module, found = exporters.find(manifest["format"]), {}
+    module, found = file_format(manifest["format"]), {}
     for entry in manifest["arrays"]:
         array = stored_as(manifest, entry)
         words = module.read(out / entry["file"], array, Packing(**manifest["packing"]))
@@ -281,7 +281,7 @@ def test_clustered_sums_are_those_of_their_parts(tmp_path: Path) -> None:
     np.testing.assert_array_equal(codes[f"{name}.sum"], both)
 
 
-@pytest.mark.parametrize("form", exporters.known())
+@pytest.mark.parametrize("form", file_formats())
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_format_and_layout_reads_back(form: str, layout: str, tmp_path: Path) -> None:
     manifest = exported(
@@ -301,7 +301,7 @@ def test_every_format_and_layout_reads_back(form: str, layout: str, tmp_path: Pa
         layout,
         "--tile",
         "5",
-        *(("--lanes", "3") if exporters.find(form).TEXT else ()),
+        *(("--lanes", "3") if file_format(form).TEXT else ()),
     )
     codes = read(tmp_path / "set", manifest)
     shapes = {each["name"]: each["shape"] for each in manifest["layers"]}

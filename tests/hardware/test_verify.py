@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from refq import verify
-from refq.hardware import files as exporters
 from refq.hardware.diagnosis import comparing, report
+from refq.hardware.files import file_formats
 from refq.hardware.files.layouts import NHWC, TILED, Layout
 from refq.hardware.files.words import BIG, HIGH_FIRST, LITTLE, Packing
 from tests.hardware import golden_set
@@ -54,7 +54,7 @@ def texts(array: dict[str, Any]) -> list[str]:
     return [each["text"] for each in array["explanations"] if each["explained"] == each["of"]]
 
 
-@pytest.mark.parametrize("format_", exporters.known())
+@pytest.mark.parametrize("format_", file_formats())
 def test_equal_in_every_format(golden: Path, tmp_path: Path, format_: str) -> None:
     golden_set.write_files(tmp_path / "dut", ARRAYS, format_)
     status, result = run(golden, tmp_path / "dut", "--complete")

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from refq.hardware import files as exporters
 from refq.hardware.diagnosis import arithmetic, encoding, ordering
 from refq.hardware.diagnosis.case import Case, Explanation, Hypothesis, explain
 from refq.hardware.diagnosis.device import Device, Source
 from refq.hardware.diagnosis.golden import Entry, GoldenSet
 from refq.hardware.diagnosis.regions import regions
+from refq.hardware.files import file_format
 from refq.hardware.files.words import Words
 from refq.hardware.golden.arrays import TENSOR
 
@@ -193,7 +193,7 @@ class Comparison:
             source.name.rpartition(".")[0],
             self.device.layout,
             self.device.packing(source.format),
-            exporters.find(source.format).TEXT,
+            file_format(source.format).TEXT,
             golden,
             expected,
             words.codes,

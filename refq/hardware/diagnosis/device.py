@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 from refq.errors import DataError, OptionError, RefqError
-from refq.hardware import files as exporters
 from refq.hardware.diagnosis.golden import Entry, GoldenSet, packing_of, read_json
+from refq.hardware.files import file_format, file_formats
 from refq.hardware.files.array import Array
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing, Words
@@ -54,7 +54,7 @@ class Device:
     def packing(self, format_: str) -> Packing:
         """As asked; else as the device's manifest or the golden set says, where that is about such
         files; byte order else as is natural to the format."""
-        module, asked = exporters.find(format_), self.asked
+        module, asked = file_format(format_), self.asked
         base = self.told[0][1]
         order = asked.byte_order or next(
             (each.byte_order for name, each in self.told if _alike(name, format_)),
@@ -68,14 +68,14 @@ class Device:
         shape = self.layout.stored_shape(entry.shape)
         axes = tuple(f"axis{i}" for i in range(len(shape)))
         array = Array(source.key, shape, axes, entry.bits, entry.signed, entry.format)
-        return exporters.find(source.format).read(source.path, array, self.packing(source.format))
+        return file_format(source.format).read(source.path, array, self.packing(source.format))
 
 
 def _alike(name: str, other: str) -> bool:
     """Whether a byte order of one format means the same in another."""
     if name == other:
         return True
-    return bool(exporters.find(name).TEXT and exporters.find(other).TEXT)
+    return bool(file_format(name).TEXT and file_format(other).TEXT)
 
 
 def open_device(folder: Path, golden: GoldenSet, asked: Asked) -> Device:
@@ -84,7 +84,7 @@ def open_device(folder: Path, golden: GoldenSet, asked: Asked) -> Device:
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder", "the device's files")
     if asked.format is not None:
-        exporters.find(asked.format)
+        file_format(asked.format)
     told = [(golden.format, golden.packing)]
     layout = golden.layout
     path = folder / manifest.NAME
@@ -92,7 +92,7 @@ def open_device(folder: Path, golden: GoldenSet, asked: Asked) -> Device:
         stored = read_json(path)
         try:
             own = str(stored.get("format", golden.format))
-            exporters.find(own)
+            file_format(own)
             if "packing" in stored:
                 told.insert(0, (own, packing_of(stored["packing"])))
             layout = Layout(stored.get("layout", layout.name), int(stored.get("tile", layout.tile)))
@@ -101,7 +101,7 @@ def open_device(folder: Path, golden: GoldenSet, asked: Asked) -> Device:
         except RefqError as error:
             raise DataError(f"{path}: {error}") from None
     layout = Layout(asked.layout or layout.name, layout.tile if asked.tile is None else asked.tile)
-    first = [asked.format] if asked.format else [told[0][0], golden.format, *exporters.known()]
+    first = [asked.format] if asked.format else [told[0][0], golden.format, *file_formats()]
     device = Device(folder, tuple(dict.fromkeys(first)), layout, tuple(told), asked)
     for name in device.formats:
         device.packing(name)  # raises
@@ -113,9 +113,9 @@ def sources(device: Device, entries: Sequence[Entry], golden: GoldenSet) -> list
     there are files of several formats, the first of device.formats. Raises DataError where
     nothing is found."""
     containers = [
-        (path, name, set(exporters.find(name).names(path)))
+        (path, name, set(file_format(name).names(path)))
         for name in device.formats
-        for path in _containers(device.folder, exporters.find(name))
+        for path in _containers(device.folder, file_format(name))
     ]
     found = [
         source
@@ -126,7 +126,7 @@ def sources(device: Device, entries: Sequence[Entry], golden: GoldenSet) -> list
     if not found:
         names = [name for entry in entries for name in entry.names]
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        modules = [exporters.find(name) for name in device.formats]
+        modules = [file_format(name) for name in device.formats]
         kinds = ", ".join(module.SINGLE or f"*{module.SUFFIX}" for module in modules)
         raise DataError(f"{device.folder} holds none of {shown}", f"such names as {kinds}")
     return found
@@ -147,8 +147,8 @@ def _containers(folder: Path, module: ModuleType) -> list[Path]:
 
 def stems(name: str, entry: Entry, golden: GoldenSet) -> list[str]:
     """What an array may be called in a folder: names of layers may have slashes."""
-    own = entry.file.removesuffix(exporters.find(golden.format).SUFFIX)
-    same = [own] if name == entry.name and exporters.find(golden.format).SINGLE is None else []
+    own = entry.file.removesuffix(file_format(golden.format).SUFFIX)
+    same = [own] if name == entry.name and file_format(golden.format).SINGLE is None else []
     return list(dict.fromkeys([name, *same, name.replace("/", "_"), name.replace("/", ".")]))
 
 
@@ -160,7 +160,7 @@ def _source(
     golden: GoldenSet,
 ) -> Source | None:
     for format_ in device.formats:
-        module = exporters.find(format_)
+        module = file_format(format_)
         for stem in stems(name, entry, golden):
             if module.SINGLE is None:
                 path = device.folder / (stem + module.SUFFIX)

@@ -15,7 +15,7 @@ import numpy as np
 
 from refq.errors import DataError, OptionError, RefqError
 from refq.formats.fixed import Overflow, Rounding
-from refq.hardware import files as exporters
+from refq.hardware.files import file_format
 from refq.hardware.files.array import Array, file_stem
 from refq.hardware.files.files import sha256
 from refq.hardware.files.layouts import Layout
@@ -126,7 +126,7 @@ class GoldenSet:
     def read(self, entry: Entry) -> np.ndarray:
         """An array's codes, int64 of its logical shape. Raises DataError where they are not those
         that the manifest tells."""
-        module = exporters.find(self.format)
+        module = file_format(self.format)
         array = Array(
             file_stem(entry.name),
             entry.stored_shape,

@@ -34,13 +34,13 @@ def _formats() -> dict[str, ModuleType]:
     return {spelled.get(name, name): own for name, own in modules.items() if hasattr(own, "SUFFIX")}
 
 
-def known() -> list[str]:
+def file_formats() -> list[str]:
     """Names of all formats."""
     return sorted(_formats())
 
 
-def find(name: str) -> ModuleType:
+def file_format(name: str) -> ModuleType:
     """The format's module. Raises OptionError with the known names."""
     if name not in _formats():
-        raise unknown("file format", name, known())
+        raise unknown("file format", name, file_formats())
     return _formats()[name]

@@ -9,18 +9,19 @@ import numpy as np
 
 from refq.errors import DataError
 from refq.hardware.files.array import Array
-from refq.hardware.files.files import FileWriter, Form, bounded, content
+from refq.hardware.files.digits import DECIMAL
+from refq.hardware.files.files import ArrayFile, FileWriter, bounded, content
 from refq.hardware.files.parsing import (
     BLANKS,
     COMMENT,
-    DECIMAL,
-    placed_in_turn,
+    Passage,
+    Reading,
     separator_table,
     tokens,
     without,
     words_in,
 )
-from refq.hardware.files.words import BIG, PLAIN, Packing, Words, container
+from refq.hardware.files.words import BIG, PLAIN, Packing, Words, container, known_words
 
 SUFFIX = ".h"
 SINGLE: str | None = None
@@ -119,7 +120,7 @@ def _group(array: Array, packing: Packing) -> int:
     return ACROSS
 
 
-FORM = Form(SUFFIX, _header, _body, _footer, _group)
+FILE = ArrayFile(SUFFIX, _body, _header, _footer, _group)
 
 
 def size(array: Array, packing: Packing) -> int:
@@ -130,7 +131,7 @@ def size(array: Array, packing: Packing) -> int:
 
 
 def writer(folder: Path, packing: Packing) -> FileWriter:
-    return FileWriter(FORM, folder, packing)
+    return FileWriter(FILE, folder, packing)
 
 
 def read(path: Path, array: Array, packing: Packing) -> Words:
@@ -138,13 +139,16 @@ def read(path: Path, array: Array, packing: Packing) -> Words:
     braces, as they are."""
     data = without(COMMENT, content(path))
     begin = _initializer(data, path, array)
+    reading = Reading(path, array, PLAIN)
     end = re.compile(rb"\}\s*;").search(data, begin)
     body = data[begin : end.start() if end else len(data)]
-    line = 1 + data.count(b"\n", 0, begin)
+    passage = Passage(body, 1 + data.count(b"\n", 0, begin), ended=end is not None)
     if b"x" in body or b"X" in body:
-        return _mixed(body, path, array, line)
-    _refuse_octal(body, path, line)
-    return words_in(body, _BETWEEN, DECIMAL, path, array, PLAIN, line, ended=end is not None)
+        return _mixed(passage, reading)
+    if octal := re.search(rb"(?<![\w.])0\d", body):
+        line, found = passage.line_of(octal.start()), "a number that begins with 0"
+        raise reading.refused(line, found, "decimal or 0x...")
+    return words_in(passage, _BETWEEN, DECIMAL, reading)
 
 
 def _initializer(data: bytes, path: Path, array: Array) -> int:
@@ -159,24 +163,17 @@ def _initializer(data: bytes, path: Path, array: Array) -> int:
     return found.end()
 
 
-def _refuse_octal(body: bytes, path: Path, line: int) -> None:
-    found = re.search(rb"(?<![\w.])0\d", body)
-    if found:
-        line += body.count(b"\n", 0, found.start())
-        raise DataError(f"{path} line {line}: a number that begins with 0", "decimal or 0x...")
-
-
-def _mixed(body: bytes, path: Path, array: Array, line: int) -> Words:
+def _mixed(passage: Passage, reading: Reading) -> Words:
     """Numbers of which some are hex, one by one: nobody writes millions of them so."""
-    view = np.frombuffer(body, np.uint8)
-    starts, stops = tokens(view, separator_table(_BETWEEN))
-    bounded(starts.size, array, path)
+    text = passage.text
+    starts, stops = tokens(np.frombuffer(text, np.uint8), separator_table(_BETWEEN))
+    bounded(starts.size, reading.array, reading.path)
     codes = np.zeros(starts.size, np.int64)
     for i, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist())):
         try:
-            codes[i] = int(body[start:stop], 0)
+            codes[i] = int(text[start:stop], 0)
         except (ValueError, OverflowError):
-            line += body.count(b"\n", 0, start)
-            shown = body[start : start + 40].split()[0].decode("latin-1")
-            raise DataError(f"{path} line {line}: {shown!r}", "a number below 2**63") from None
-    return placed_in_turn([Words(codes, np.zeros(0, np.int64))])
+            found = text[start : start + 40].split()[0].decode("latin-1")
+            line, expected = passage.line_of(start), "a number below 2**63"
+            raise reading.refused(line, repr(found), expected) from None
+    return known_words(codes)

@@ -10,8 +10,9 @@ import numpy as np
 from refq.errors import DataError
 from refq.hardware.files import text
 from refq.hardware.files.array import Array
-from refq.hardware.files.files import FileWriter, Form, content, cut_fill
-from refq.hardware.files.parsing import BINARY, BLANKS, DECIMAL, HEX, words_in
+from refq.hardware.files.digits import BINARY, DECIMAL, HEX
+from refq.hardware.files.files import ArrayFile, FileWriter, content, cut_fill
+from refq.hardware.files.parsing import BLANKS, Passage, Reading, words_in
 from refq.hardware.files.words import BIG, Packing, Words
 
 SUFFIX = ".coe"
@@ -44,7 +45,7 @@ def _footer(array: Array, packing: Packing) -> bytes:
     return b"" if array.words else b";\n"
 
 
-FORM = Form(SUFFIX, _header, _body, _footer, text.group)
+FILE = ArrayFile(SUFFIX, _body, _header, _footer, text.group)
 
 
 def size(array: Array, packing: Packing) -> int:
@@ -54,7 +55,7 @@ def size(array: Array, packing: Packing) -> int:
 
 
 def writer(folder: Path, packing: Packing) -> FileWriter:
-    return FileWriter(FORM, folder, packing)
+    return FileWriter(FILE, folder, packing)
 
 
 def read(path: Path, array: Array, packing: Packing) -> Words:
@@ -75,7 +76,6 @@ def read(path: Path, array: Array, packing: Packing) -> Words:
     body, end, rest = body.partition(b";")
     if rest.partition(b"\n")[2].strip():
         raise DataError(f"{path}: text after the ; that ends the vector", "nothing but comments")
-    words = words_in(
-        body, BLANKS + b",", RADIX[radix[1]], path, array, packing, line, ended=bool(end)
-    )
+    passage, reading = Passage(body, line, ended=bool(end)), Reading(path, array, packing)
+    words = words_in(passage, BLANKS + b",", RADIX[radix[1]], reading)
     return cut_fill(words, array, packing)

@@ -89,43 +89,51 @@ def checked(array: Array, codes: np.ndarray) -> np.ndarray:
     return codes.reshape(-1)
 
 
+def _nothing(array: Array, packing: Packing) -> bytes:
+    return b""
+
+
+def _one_word(array: Array, packing: Packing) -> int:
+    return 1
+
+
 @dataclass(frozen=True)
-class Form:
+class ArrayFile:
     """A format with one file an array. Each function gets the array and the packing.
 
-    header, footer: text before and after all words. body: codes and the number of the line that
-    the first of them begins -> bytes, as a uint8 array of any shape. group: words of a line.
+    body: codes and the number of the line that the first of them begins -> bytes, as a uint8 array
+    of any shape. header, footer: text before and after all words. group: words of a line.
     """
 
     suffix: str
-    header: Callable[[Array, Packing], bytes]
     body: Callable[[np.ndarray, int, Array, Packing], np.ndarray]
-    footer: Callable[[Array, Packing], bytes]
-    group: Callable[[Array, Packing], int]
+    header: Callable[[Array, Packing], bytes] = _nothing
+    footer: Callable[[Array, Packing], bytes] = _nothing
+    group: Callable[[Array, Packing], int] = _one_word
 
 
 class FileWriter:
     """One file an array, which is open only while words are appended to it."""
 
-    def __init__(self, form: Form, folder: Path, packing: Packing) -> None:
-        self.form, self.folder, self.packing = form, folder, packing
+    def __init__(self, file: ArrayFile, folder: Path, packing: Packing) -> None:
+        self.file, self.folder, self.packing = file, folder, packing
         self.ledger = Ledger()
 
     def append(self, array: Array, codes: np.ndarray) -> None:
-        form, packing = self.form, self.packing
+        text, packing = self.file, self.packing
         progress, flat, first = self.ledger.enter(array, codes)
-        group = form.group(array, packing)
+        group = text.group(array, packing)
         done = progress.words - progress.waiting.size
         ready = progress.taken(flat, group)
         step = max(1, CODES_AT_A_TIME // group) * group
-        with (self.folder / (array.name + form.suffix)).open("wb" if first else "ab") as file:
+        with (self.folder / (array.name + text.suffix)).open("wb" if first else "ab") as file:
             if first:
-                file.write(form.header(array, packing))
+                file.write(text.header(array, packing))
             for begin in range(0, ready.size, step):
                 part = ready[begin : begin + step]
-                file.write(form.body(part, (done + begin) // group, array, packing).tobytes())
+                file.write(text.body(part, (done + begin) // group, array, packing).tobytes())
             if progress.words == array.words and (codes.size or first):
-                file.write(form.footer(array, packing))
+                file.write(text.footer(array, packing))
 
     def close(self) -> None:
         self.ledger.close()

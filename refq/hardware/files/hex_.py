@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refq.hardware.files import text
+from refq.hardware.files import mem, text
 from refq.hardware.files.array import Array
-from refq.hardware.files.files import FileWriter, Form, content
-from refq.hardware.files.parsing import readmemh
+from refq.hardware.files.files import ArrayFile, FileWriter
 from refq.hardware.files.words import BIG, Packing, Words
 
 SUFFIX = ".hex"
@@ -15,7 +14,7 @@ SINGLE: str | None = None
 TEXT = True
 BYTE_ORDER = BIG
 
-FORM = Form(SUFFIX, text.nothing, text.hex_body, text.nothing, text.group)
+FILE = ArrayFile(SUFFIX, text.hex_body, group=text.group)
 
 
 def size(array: Array, packing: Packing) -> int:
@@ -24,9 +23,9 @@ def size(array: Array, packing: Packing) -> int:
 
 
 def writer(folder: Path, packing: Packing) -> FileWriter:
-    return FileWriter(FORM, folder, packing)
+    return FileWriter(FILE, folder, packing)
 
 
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """As of .mem files, comments included."""
-    return readmemh(content(path), path, array, packing)
+    return mem.read(path, array, packing)

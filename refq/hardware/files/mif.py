@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +11,28 @@ import numpy as np
 from refq.errors import DataError
 from refq.hardware.files import text
 from refq.hardware.files.array import Array
-from refq.hardware.files.files import FileWriter, Form, bounded, content, cut_fill
+from refq.hardware.files.digits import BINARY, DECIMAL, HEX, OCTAL, UNSIGNED
+from refq.hardware.files.files import ArrayFile, FileWriter, bounded, content, cut_fill
 from refq.hardware.files.parsing import (
-    BINARY,
     BLANKS,
-    DECIMAL,
-    HEX,
-    OCTAL,
-    UNSIGNED,
+    Passage,
+    Reading,
     pieces,
-    placed,
-    placed_in_turn,
     separator_table,
     tokens,
     without,
     words_in,
 )
-from refq.hardware.files.words import BIG, PLAIN, Packing, Words, hex_lines, known_words
+from refq.hardware.files.words import (
+    BIG,
+    PLAIN,
+    Packing,
+    Words,
+    hex_lines,
+    joined,
+    known_words,
+    placed,
+)
 
 SUFFIX = ".mif"
 SINGLE: str | None = None
@@ -35,7 +40,6 @@ TEXT = True
 BYTE_ORDER = BIG
 
 RADIX = {"HEX": HEX, "BIN": BINARY, "OCT": OCTAL, "UNS": UNSIGNED, "DEC": DECIMAL}
-BASES = {"HEX": 16, "BIN": 2, "OCT": 8, "UNS": 10, "DEC": 10}
 SEPARATORS = separator_table(BLANKS + b":;")
 _COMMENT = re.compile(rb"--[^\n]*|%[^%]*%")
 _FIELD = re.compile(rb"\b(ADDRESS_RADIX|DATA_RADIX|DEPTH|WIDTH)\s*=\s*(\w+)\s*;", re.IGNORECASE)
@@ -75,7 +79,7 @@ def _footer(array: Array, packing: Packing) -> bytes:
     return b"END;\n"
 
 
-FORM = Form(SUFFIX, _header, _body, _footer, text.group)
+FILE = ArrayFile(SUFFIX, _body, _header, _footer, text.group)
 
 
 def size(array: Array, packing: Packing) -> int:
@@ -86,7 +90,7 @@ def size(array: Array, packing: Packing) -> int:
 
 
 def writer(folder: Path, packing: Packing) -> FileWriter:
-    return FileWriter(FORM, folder, packing)
+    return FileWriter(FILE, folder, packing)
 
 
 def read(path: Path, array: Array, packing: Packing) -> Words:
@@ -102,49 +106,43 @@ def read(path: Path, array: Array, packing: Packing) -> Words:
         key.decode().upper(): value.decode("latin-1").upper()
         for key, value in _FIELD.findall(data[: begin.start()])
     }
-    radices = [fields.get(key, "HEX") for key in ("ADDRESS_RADIX", "DATA_RADIX")]
-    for radix in radices:
-        if radix not in RADIX:
-            raise DataError(f"{path}: radix {radix}", f"one of {', '.join(RADIX)}")
+    names = [fields.get(key, "HEX") for key in ("ADDRESS_RADIX", "DATA_RADIX")]
+    for name in names:
+        if name not in RADIX:
+            raise DataError(f"{path}: radix {name}", f"one of {', '.join(RADIX)}")
     end = _END.search(data, max(begin.end(), len(data) - 200)) or _END.search(data, begin.end())
     # in a file that was cut off, what has no semicolon is no word
     body = data[begin.end() : end.start() if end else max(begin.end(), data.rfind(b";") + 1)]
-    line = 1 + data.count(b"\n", 0, begin.end())
-    words = _in_order(body, radices, path, array, packing, line)
+    passage = Passage(body, 1 + data.count(b"\n", 0, begin.end()))
+    reading = Reading(path, array, packing)
+    words = _in_order(passage, names, reading)
     if words is None:
-        parts = list(_entries(body, radices, path, array, packing, line))
+        parts = list(_entries(passage, names, reading))
         reached = max((at + part.codes.size for at, part in parts), default=0)
         words = placed(parts, bounded(reached, array, path))
     return cut_fill(words, array, packing)
 
 
-def _in_order(
-    body: bytes, radices: list[str], path: Path, array: Array, packing: Packing, line: int
-) -> Words | None:
-    """Words of addresses 0, 1, 2, each with one of them, as most tools write; None for others."""
-    if b"[" in body:
+def _in_order(passage: Passage, radices: Sequence[str], reading: Reading) -> Words | None:
+    """Words of addresses 0, 1, 2, each with one of them, as most tools write; None for others.
+    radices: of addresses, of words."""
+    if b"[" in passage.text:
         return None
-    view, parts = np.frombuffer(body, np.uint8), [known_words(np.zeros(0, np.int64))]
-    count = 0
-    for offset, piece in pieces(view, separator_table(b";"), path):
-        words = _next_in_order(piece, count // packing.lanes, radices, path, array, packing, line)
+    view, parts = np.frombuffer(passage.text, np.uint8), [known_words(np.zeros(0, np.int64))]
+    count, line = 0, passage.line
+    for offset, piece in pieces(view, separator_table(b";"), reading.path):
+        address = count // reading.packing.lanes
+        words = _next_in_order(piece, address, line, radices, reading)
         if words is None:
             return None
         parts.append(words)
         count += words.codes.size
-        line += body.count(b"\n", offset, offset + piece.size)
-    # each part's unknown words count from its own first
-    return placed_in_turn(parts)
+        line += passage.text.count(b"\n", offset, offset + piece.size)
+    return joined(parts)
 
 
 def _next_in_order(
-    view: np.ndarray,
-    address: int,
-    radices: list[str],
-    path: Path,
-    array: Array,
-    packing: Packing,
-    line: int,
+    view: np.ndarray, address: int, line: int, radices: Sequence[str], reading: Reading
 ) -> Words | None:
     """The words of entries from that address on; None where they are others."""
     starts, stops = tokens(view, SEPARATORS)
@@ -155,13 +153,13 @@ def _next_in_order(
     tidy = (starts[::2] < colons) & (colons < starts[1::2]) & (starts[1::2] < ends)
     if not tidy.all() or (starts[2::2] < ends[:-1]).any():
         return None
-    plain = Array(array.name, (count,), ("address",), 62, False, "")
-    only, between = _hidden(view, starts[1::2], stops[1::2]), BLANKS + b":;"
-    found = words_in(only, between, RADIX[radices[0]], path, plain, PLAIN, line)
+    plain = Array(reading.array.name, (count,), ("address",), 62, False, "")
+    only, between = Passage(_hidden(view, starts[1::2], stops[1::2]), line), BLANKS + b":;"
+    found = words_in(only, between, RADIX[radices[0]], Reading(reading.path, plain, PLAIN))
     if not np.array_equal(found.codes, np.arange(address, address + count)):
         return None
-    data = _hidden(view, starts[::2], stops[::2])
-    return words_in(data, between, RADIX[radices[1]], path, array, packing, line)
+    data = Passage(_hidden(view, starts[::2], stops[::2]), line)
+    return words_in(data, between, RADIX[radices[1]], reading)
 
 
 def _hidden(view: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> bytes:
@@ -173,11 +171,11 @@ def _hidden(view: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> bytes:
 
 
 def _entries(
-    body: bytes, radices: list[str], path: Path, array: Array, packing: Packing, line: int
+    passage: Passage, radices: Sequence[str], reading: Reading
 ) -> Iterator[tuple[int, Words]]:
     """(first word, words) of entries in any order."""
-    lines = packing.lines(array.words)
-    for entry in body.split(b";"):
+    line, lanes = passage.line, reading.packing.lanes
+    for entry in passage.text.split(b";"):
         at = line + entry[: len(entry) - len(entry.lstrip())].count(b"\n")
         line += entry.count(b"\n")
         if not entry.strip():
@@ -185,19 +183,21 @@ def _entries(
         place, colon, values = entry.partition(b":")
         found = _RANGE.fullmatch(place.strip())
         if not colon or found is None:
-            shown = entry.strip()[:40].decode("latin-1")
-            raise DataError(f"{path} line {at}: {shown!r}", "address : data;")
+            raise reading.refused(at, _shown(entry), "address : data;")
         try:
-            bounds = [int(found[i], BASES[radices[0]]) for i in (1, 2, 3) if found[i] is not None]
+            bounds = [int(each, RADIX[radices[0]].base) for each in found.groups() if each]
         except ValueError:
-            shown = place.strip()[:40].decode("latin-1")
-            raise DataError(f"{path} line {at}: address {shown!r}", radices[0]) from None
-        words = words_in(values, BLANKS, RADIX[radices[1]], path, array, packing, at)
-        if not 0 <= bounds[0] <= bounds[-1] or bounds[-1] >= max(lines, 1):
-            raise DataError(f"{path} line {at}: address {bounds[-1]}", f"0 to {lines - 1}")
+            raise reading.refused(at, f"address {_shown(place)}", radices[0]) from None
+        words = words_in(Passage(values, at), BLANKS, RADIX[radices[1]], reading)
+        if not 0 <= bounds[0] <= bounds[-1] or bounds[-1] >= max(reading.lines, 1):
+            raise reading.refused(at, f"address {bounds[-1]}", f"0 to {reading.lines - 1}")
         if len(bounds) == 2:
-            words = _filled(words, (bounds[1] - bounds[0] + 1) * packing.lanes)
-        yield bounds[0] * packing.lanes, words
+            words = _filled(words, (bounds[1] - bounds[0] + 1) * lanes)
+        yield bounds[0] * lanes, words
+
+
+def _shown(text: bytes) -> str:
+    return repr(text.strip()[:40].decode("latin-1"))
 
 
 def _filled(words: Words, size: int) -> Words:

@@ -12,7 +12,7 @@ import numpy as np
 
 from refq.errors import DataError
 from refq.hardware.files.array import Array
-from refq.hardware.files.files import FileWriter, Form, bounded, integers, volume
+from refq.hardware.files.files import ArrayFile, FileWriter, bounded, integers, volume
 from refq.hardware.files.words import LITTLE, Packing, Words, container, known_words
 
 SUFFIX = ".npy"
@@ -52,15 +52,7 @@ def _body(codes: np.ndarray, line: int, array: Array, packing: Packing) -> np.nd
     return codes.astype(_type(array)).view(np.uint8)
 
 
-def _footer(array: Array, packing: Packing) -> bytes:
-    return b""
-
-
-def _group(array: Array, packing: Packing) -> int:
-    return 1
-
-
-FORM = Form(SUFFIX, _header, _body, _footer, _group)
+FILE = ArrayFile(SUFFIX, _body, _header)
 
 
 def size(array: Array, packing: Packing) -> int:
@@ -69,7 +61,7 @@ def size(array: Array, packing: Packing) -> int:
 
 
 def writer(folder: Path, packing: Packing) -> FileWriter:
-    return FileWriter(FORM, folder, packing)
+    return FileWriter(FILE, folder, packing)
 
 
 def read(path: Path, array: Array, packing: Packing) -> Words:

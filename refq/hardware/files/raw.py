@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from refq.hardware.files import text
 from refq.hardware.files.array import Array
-from refq.hardware.files.files import FileWriter, Form, bounded, content, integers
+from refq.hardware.files.files import ArrayFile, FileWriter, bounded, content, integers
 from refq.hardware.files.words import BIG, LITTLE, Packing, Words, container, known_words
 
 SUFFIX = ".bin"
@@ -30,11 +29,7 @@ def _body(codes: np.ndarray, line: int, array: Array, packing: Packing) -> np.nd
     return codes.astype(_type(_bytes(array), array, packing)).view(np.uint8)
 
 
-def _group(array: Array, packing: Packing) -> int:
-    return 1
-
-
-FORM = Form(SUFFIX, text.nothing, _body, text.nothing, _group)
+FILE = ArrayFile(SUFFIX, _body)
 
 
 def size(array: Array, packing: Packing) -> int:
@@ -43,7 +38,7 @@ def size(array: Array, packing: Packing) -> int:
 
 
 def writer(folder: Path, packing: Packing) -> FileWriter:
-    return FileWriter(FORM, folder, packing)
+    return FileWriter(FILE, folder, packing)
 
 
 def read(path: Path, array: Array, packing: Packing) -> Words:

@@ -44,7 +44,3 @@ def hex_body(codes: np.ndarray, line: int, array: Array, packing: Packing) -> np
 def line_width(array: Array, packing: Packing) -> int:
     """Characters of a line of words, without what surrounds it."""
     return packing.lanes * packing.digits(array.bits)
-
-
-def nothing(array: Array, packing: Packing) -> bytes:
-    return b""

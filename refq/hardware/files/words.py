@@ -6,6 +6,7 @@ holds `lanes` words, the first at its low (right) end or at its high end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,28 @@ class Words:
 def known_words(codes: np.ndarray) -> Words:
     """Words of which none is unknown."""
     return Words(codes, np.zeros(0, np.int64))
+
+
+def joined(parts: Sequence[Words]) -> Words:
+    """Parts one after the other; the unknown words of each count from its own first."""
+    if len(parts) == 1:
+        return parts[0]
+    places = np.cumsum([0] + [part.codes.size for part in parts])
+    unknown = [part.unknown + place for part, place in zip(parts, places)]
+    empty = np.zeros(0, np.int64)
+    return Words(
+        np.concatenate([empty, *(part.codes for part in parts)]), np.concatenate([empty, *unknown])
+    )
+
+
+def placed(parts: Sequence[tuple[int, Words]], size: int) -> Words:
+    """Parts at their places, later ones over earlier ones; the rest is unknown."""
+    codes, unknown = np.zeros(size, np.int64), np.ones(size, bool)
+    for begin, words in parts:
+        codes[begin : begin + words.codes.size] = words.codes
+        unknown[begin : begin + words.codes.size] = False
+        unknown[begin + words.unknown] = True
+    return Words(codes, np.flatnonzero(unknown))
 
 
 # text as numbers are written
