@@ -102,7 +102,8 @@ def uneven(network: Network, seed: int) -> Weights:
     for name, values in weights.weight.items():
         scale = 2.0**-8 if name == "last" else 1.0
         filters = scale * 2.0 ** rng.integers(-5, 3, values.shape[:2])
-        weight[name] = (values * filters[(..., *(None,) * (values.ndim - 2))]).astype(np.float32)
+        filters = filters.reshape(*filters.shape, *(1,) * (values.ndim - 2))
+        weight[name] = (values * filters).astype(np.float32)
         bias[name] = (scale * (4 * weights.bias[name] + 0.3)).astype(np.float32)
     return Weights(weight, bias)
 

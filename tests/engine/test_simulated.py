@@ -27,13 +27,15 @@ from refq.plans import check as plan_check
 from refq.plans import plan as plans
 from refq.plans.cost import activation_memory, mac_complexity, weight_bits
 from refq.plans.plan import FLOAT, LayerPlan, Plan, TensorPlan
-from tests.op_cases import CASES, NUMBERS
+from tests.op_cases import NUMBERS, ROWS
+from tests.op_rows import Row
 
-ROUNDED = [arguments for operation, arguments in CASES if operation == "round_values"]
+ROUNDED = [row for row in ROWS if row.operation == "round_values"]
 
 
-@pytest.mark.parametrize("arguments", ROUNDED, ids=lambda each: each["fmt"].short)
-def test_rounding_is_the_oracles_to_the_bit(arguments: dict[str, Any]) -> None:
+@pytest.mark.parametrize("row", ROUNDED, ids=lambda row: row.id)
+def test_rounding_is_the_oracles_to_the_bit(row: Row) -> None:
+    arguments = row.arguments()
     got, outside = kernels.round_values(**arguments)
     wanted, beyond = oracle.round_values(**arguments)
     np.testing.assert_array_equal(got, wanted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import numpy as np
 import pytest
 
 from refq import kernels, oracle
-from tests.op_cases import CASES
-
-IDS = [f"{operation}-{index}" for index, (operation, _) in enumerate(CASES)]
+from tests.op_cases import ROWS
+from tests.op_rows import Drawn, Row, codes, edges, real, rows
 
 
 def assert_same(got: Any, wanted: Any) -> None:
@@ -36,15 +34,14 @@ def assert_same(got: Any, wanted: Any) -> None:
         np.testing.assert_array_equal(got, wanted)
 
 
-@pytest.mark.parametrize(("operation", "arguments"), CASES, ids=IDS)
-def test_kernel_equals_oracle(operation: str, arguments: dict[str, Any]) -> None:
-    got = getattr(kernels, operation)(**arguments)
-    assert_same(got, getattr(oracle, operation)(**arguments))
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_kernel_equals_oracle(row: Row) -> None:
+    got = getattr(kernels, row.operation)(**row.arguments())
+    assert_same(got, getattr(oracle, row.operation)(**row.arguments()))
 
 
 def test_every_operation_has_kernel_oracle_and_rows() -> None:
-    rows = Counter(operation for operation, _ in CASES)
-    assert set(rows) == set(kernels.__all__)
+    assert {row.operation for row in ROWS} == set(kernels.__all__)
     for name in kernels.__all__:
         kernel, definition = getattr(kernels, name), getattr(oracle, name)
         assert _parameters(kernel) == _parameters(definition), name
@@ -52,6 +49,42 @@ def test_every_operation_has_kernel_oracle_and_rows() -> None:
 
 def _parameters(function: Any) -> list[tuple[str, Any]]:
     return [(p.name, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+def test_a_row_is_named_after_what_it_draws_and_draws_what_it_is_named() -> None:
+    """Whatever rows stand beside it."""
+    x, w = codes(2, 3, 5, 4, bits=9), edges(7, 60, bits=6, signed=False)
+    others = [("relu", {"x": real(3, 2)}), ("relu", {"x": codes(2, 3, 5, 4)})]
+    case = ("dense_integer", {"x": x, "w": w})
+    (alone,), (*_, last) = rows([case]), rows([*others, case])
+    assert alone.id == last.id == "dense_integer-2x3x5x4s9-w7x60u6.edges"
+    for name, values in alone.arguments().items():
+        np.testing.assert_array_equal(values, last.arguments()[name])
+    drawn = alone.arguments()
+    assert drawn["x"].shape == (2, 3, 5, 4) and drawn["x"].dtype == np.int32
+    assert (drawn["x"].min(), drawn["x"].max()) == (-256, 255)
+    assert set(drawn["w"].reshape(-1)) == {
+        *range(11),
+        *range(14, 19),
+        *range(30, 35),
+        *range(62, 64),
+    }
+    with pytest.raises(AssertionError, match=r"twice: \['relu-3x2'\]"):
+        rows([others[0], others[0]])
+
+
+def test_dimensions_of_an_array_differ() -> None:
+    arrays = [
+        (row.id, value)
+        for row in ROWS
+        for given in row.parameters.values()
+        for value in (given if isinstance(given, list) else [given])
+        if isinstance(value, Drawn)
+    ]
+    assert len(arrays) > len(ROWS)
+    for name, array in arrays:
+        longer = [size for size in array.shape if size > 1]
+        assert len(set(longer)) == len(longer), name
 
 
 def test_oracle_shares_no_code() -> None:
