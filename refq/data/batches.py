@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,7 +23,7 @@ def batches(
     batch_size: int,
     start: int = 0,
     stop: int | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Images start..stop-1 in order: float32 (n, 3, rows, columns), and labels int64 (n,) or None.
 
     n is batch_size, or less in the last batch. At any time one batch is with the caller and one is
@@ -45,7 +45,7 @@ def batches(
 
 def _stream(
     dataset: Dataset, preprocessing: Preprocessing, batch_size: int, start: int, stop: int
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     if start == stop:
         return
     closed = threading.Event()

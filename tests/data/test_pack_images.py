@@ -1,0 +1,112 @@
+"""tools/pack_images.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from refq.data import digest, open_dataset
+from refq.data.preprocessing import Preprocessing, apply
+from tests.data.pictures import INPUT, labels_of, noise, save_image, write_packed
+
+PACK = Path(__file__).parents[2] / "tools" / "pack_images.py"
+
+
+def pack(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PACK), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_pack_keeps_equal_images_as_they_are(tmp_path: Path) -> None:
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
+        save_image(tmp_path / "set" / name, noise(4, 5, 3))
+    done = pack(tmp_path / "set", tmp_path / "out.h5", "--licence", "CC0", "--source-note", "me")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{tmp_path / 'out.h5'}: 3 images, ")
+    before = open_dataset(str(tmp_path / "set"), INPUT)
+    after = open_dataset(str(tmp_path / "out.h5"), INPUT)
+    assert (after.name, after.classes) == ("set (2 class folders)", ("cat", "dog"))
+    assert labels_of(after) == [0, 1, 0]
+    assert digest(before, 3) == digest(after, 3)
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert (file.attrs["source"], file.attrs["licence"]) == ("me", "CC0")
+
+
+def test_pack_scales_and_crops(tmp_path: Path) -> None:
+    for name, shape in (("1.png", (40, 31)), ("2.png", (9, 90)), ("3.png", (12, 12))):
+        save_image(tmp_path / "set" / name, noise(*shape, 3))
+    source = open_dataset(str(tmp_path / "set"), INPUT)
+    for options, rule in (
+        (("--size", "10x14"), Preprocessing((10, 14), (10, 10))),
+        (("--shorter", 16, "--crop", 11), Preprocessing((11, 11), (16, 16))),
+    ):
+        done = pack(tmp_path / "set", tmp_path / "out.h5", *options, "--images", 2)
+        assert (done.returncode, done.stderr) == (0, "")
+        data = open_dataset(str(tmp_path / "out.h5"), INPUT)
+        assert len(data) == 2 and data.labels is None
+        for index in range(2):
+            wanted = apply(rule, source.image(index)).transpose(1, 2, 0)
+            assert (data.image(index) == wanted).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ((), "image 1 is 6x4; expected 4x5 like those before it; give --size ROWSxCOLUMNS"),
+        (("--size", "5"), "--size '5'; expected ROWSxCOLUMNS such as 224x224"),
+        (("--size", "0x5"), "--size '0x5'; expected"),
+        (("--size", "5x5", "--crop", "5"), "--size with --shorter or --crop; expected one or"),
+        (("--crop", "5"), "one of --shorter and --crop; expected both; or give --size"),
+        (("--shorter", "4", "--crop", "5"), "--shorter 4 --crop 5; expected a crop of 1 up to"),
+        (("--size", "5x5", "--images", "4"), "--images 4; expected 1..3 of set (image folder)"),
+        (("--size", "5x5"), "3.png (cannot identify image file"),
+    ],
+)
+def test_pack_errors_are_one_line_and_leave_nothing(
+    tmp_path: Path, options: tuple[object, ...], text: str
+) -> None:
+    save_image(tmp_path / "set" / "1.png", noise(4, 5, 3))
+    save_image(tmp_path / "set" / "2.png", noise(6, 4, 3))
+    (tmp_path / "set" / "3.png").write_text("no image")
+    (tmp_path / "out").mkdir()
+    done = pack(tmp_path / "set", tmp_path / "out" / "out.h5", *options)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("pack_images: ") and done.stderr.count("\n") == 1
+    assert text in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_pack_over_an_existing_file_keeps_it_on_errors(tmp_path: Path) -> None:
+    write_packed(tmp_path / "out.h5")
+    before = (tmp_path / "out.h5").read_bytes()
+    (tmp_path / "set").mkdir()
+    assert pack(tmp_path / "set", tmp_path / "out.h5").returncode == 2
+    assert (tmp_path / "out.h5").read_bytes() == before
+    assert pack(tmp_path / "out.h5", tmp_path / "out.h5", "--images", 2).returncode == 0
+    assert len(open_dataset(str(tmp_path / "out.h5"), INPUT)) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as SIGINT")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_pack_interrupted_leaves_nothing(tmp_path: Path, number: int) -> None:
+    command = [sys.executable, str(PACK), "random:1000000", str(tmp_path / "out.h5")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert told == "pack_images: interrupted, nothing written\n"
+    assert list(tmp_path.iterdir()) == []
