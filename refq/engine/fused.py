@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.engine.coefficients import IntegerLayer, IntegerWeights, of_channels
+from refq.engine.aligning import of_channels
+from refq.engine.coefficients import IntegerLayer, IntegerWeights
 from refq.engine.fused_add import ending_of_sum
 from refq.engine.integer import IntegerSteps, Tensor
 from refq.engine.map_codes import fits, kept_bits, span, stored_values
@@ -156,7 +157,7 @@ class FusedSteps:
         ending = ending_of_sum(self.plan, [each.stored for each in sources], entry, relu)
         if entry is None or ending is None:
             return self._plainly(node, sources, result, relu)
-        places = [each.stored.format.frac_bits for each in sources]
+        places = [each.stored.fixed.frac_bits for each in sources]
         target = self._target(result.name, entry)
         outside = adding.add_maps(
             (sources[0].map, sources[1].map),
@@ -187,10 +188,10 @@ class FusedSteps:
             if safe or _held(own.accumulator, *(made.sums or (0, 0))):
                 return made
             return self._plainly(node, [source], result, relu)
-        shift = own.frac_bits - own.raised - entry.format.frac_bits + np.array(entry.drops or (0,))
+        shift = own.frac_bits - own.raised - entry.fixed.frac_bits + np.array(entry.drops or (0,))
         scale = own.align + read.scale
         # in 32 bits where sums, codes and what rounding adds to them stay below 2**31
-        most = max(kernel.largest + (1 << int(shift.max())), 2 * entry.format.max_code)
+        most = max(kernel.largest + (1 << int(shift.max())), 2 * entry.fixed.max_code)
         width = 32 if most < 2**31 else 64
         target = self._target(result.name, entry)
         symmetric = self.plan.overflow is Overflow.SAT_SYM
@@ -205,7 +206,7 @@ class FusedSteps:
             relu,
             int(shift[0]),
             self.plan.rounding,
-            entry.format,
+            entry.fixed,
             symmetric,
             shifted,
             target.map.offset,
@@ -257,7 +258,7 @@ class FusedSteps:
         sums where there is none."""
         if entry is None:
             return not (np.ptp(own.align) or own.raised.any())
-        shift = own.frac_bits - own.raised - entry.format.frac_bits + np.array(entry.drops or (0,))
+        shift = own.frac_bits - own.raised - entry.fixed.frac_bits + np.array(entry.drops or (0,))
         return (
             fits(entry)
             and shift.min() >= 0
@@ -348,11 +349,11 @@ class FusedSteps:
     def _lend(self, layout: Layout, entry: TensorPlan) -> Map:
         bits = kept_bits(entry)
         scale = entry.code.drop if isinstance(entry.code, ShiftCode) else 0
-        offset = -entry.format.min_code
+        offset = -entry.fixed.min_code
 
         def make(idle: Map | None) -> Map:
             found = idle or maps.new_map(layout, bits, 0, offset)
-            return replace(found, frac_bits=entry.format.frac_bits, scale=scale)
+            return replace(found, frac_bits=entry.fixed.frac_bits, scale=scale)
 
         lent: Map = self.memory.borrow((layout, activation_planes(bits), offset), make)
         return lent

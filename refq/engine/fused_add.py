@@ -20,7 +20,7 @@ def ending_of_sum(
     codes beyond 16 bits, more fraction bits than the sum has."""
     if entry is None or len(operands) != 2 or any(each.drops for each in (entry, *operands)):
         return None
-    fmt, (bits, frac_bits) = entry.format, exact_sum(operands)
+    fmt, (bits, frac_bits) = entry.fixed, exact_sum(operands)
     drop = frac_bits - fmt.frac_bits
     modes = plan.rounding is Rounding.STOCHASTIC or plan.overflow is Overflow.WRAP
     if modes or not fits(entry) or drop < 0 or max(bits, drop + 1) > LONGEST:

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from refq.engine.coefficients import IntegerLayer, IntegerWeights, Split, of_channels, shifted_left
+from refq.engine.aligning import of_channels, shifted_left
+from refq.engine.clustered import Split
+from refq.engine.coefficients import IntegerLayer, IntegerWeights
 from refq.errors import OptionError
 from refq.formats.codes import Codebook, ShiftCode
 from refq.formats.fixed import Accumulator
@@ -111,9 +113,9 @@ class IntegerSteps:
     def image(self, images: np.ndarray) -> Tensor:
         """The preprocessed image as signed codes."""
         entry = self.plan.tensors[INPUT]
-        codes, outside = self.ops.quantize(images, entry.format, *self.modes(INPUT, images))
+        codes, outside = self.ops.quantize(images, entry.fixed, *self.modes(INPUT, images))
         self._note(INPUT, "rounded", codes)
-        return Tensor(codes, entry.format.frac_bits, entry, outside)
+        return Tensor(codes, entry.fixed.frac_bits, entry, outside)
 
     def _note(self, layer: str, stage: str, codes: np.ndarray) -> None:
         if self.note:
@@ -150,9 +152,9 @@ class IntegerSteps:
                 return self._decoded(node, layer, x)
             case Softmax():
                 entry = self.plan.tensors[node.name]
-                codes = ops.softmax_integer(x.codes, x.frac_bits, entry.format)
+                codes = ops.softmax_integer(x.codes, x.frac_bits, entry.fixed)
                 self._note(node.name, "rounded", codes)
-                return Tensor(codes, entry.format.frac_bits, entry)
+                return Tensor(codes, entry.fixed.frac_bits, entry)
         raise OptionError(f"layer {node.name} of type {type(layer).__name__}", "a known layer")
 
     def sums(self, node: Node, x: Tensor) -> Tensor:
@@ -225,17 +227,17 @@ class IntegerSteps:
         modes = self.modes(node.name, tensor.codes)
         if entry.drops:
             codes, outside = self.ops.requantize_maps(
-                tensor.codes, tensor.frac_bits, entry.format, np.array(entry.drops), *modes
+                tensor.codes, tensor.frac_bits, entry.fixed, np.array(entry.drops), *modes
             )
         else:
             codes, outside = self.ops.requantize(
-                tensor.codes, tensor.frac_bits, entry.format, *modes
+                tensor.codes, tensor.frac_bits, entry.fixed, *modes
             )
         self._note(node.name, "rounded", codes)
         return dataclasses.replace(
             tensor,
             codes=encoded(codes, entry, self.ops),
-            frac_bits=entry.format.frac_bits,
+            frac_bits=entry.fixed.frac_bits,
             stored=entry,
             outside=outside,
         )
@@ -249,7 +251,7 @@ class IntegerSteps:
     def _decoded(self, node: Node, layer: AvgPool | GlobalAvgPool | LRN, x: Tensor) -> Tensor:
         """Layers that round on their own: computed on values, then quantized (contract 4)."""
         entry = self.plan.tensors[node.name]
-        arguments: dict[str, Any] = {"frac_bits": x.frac_bits, "fmt": entry.format}
+        arguments: dict[str, Any] = {"frac_bits": x.frac_bits, "fmt": entry.fixed}
         if isinstance(layer, LRN):
             operation, attributes = self.ops.lrn_integer, dataclasses.asdict(layer)
         elif isinstance(layer, AvgPool):
@@ -268,7 +270,7 @@ class IntegerSteps:
             offset=self.first_image * outputs,
         )
         self._note(node.name, "rounded", codes)
-        return Tensor(encoded(codes, entry, self.ops), entry.format.frac_bits, entry, outside)
+        return Tensor(encoded(codes, entry, self.ops), entry.fixed.frac_bits, entry, outside)
 
 
 def _of_maps(x: Tensor) -> np.ndarray:

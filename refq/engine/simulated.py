@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.engine.coefficients import quantized_values
+from refq.engine.clustered import quantized_values
 from refq.engine.fused_float import Mapped, PendingFloat
 from refq.formats.fixed import FormatGrid, Rounding
 from refq.formats.floats import AffineGrid, MiniFloat, Number

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.engine.coefficients import of_channels
+from refq.engine.aligning import of_channels
 from refq.engine.forward import Tensor
 from refq.engine.integer import encoded
 from refq.engine.simulated import Rounded
@@ -107,7 +107,7 @@ def _counts(tensor: Tensor) -> tuple[np.ndarray | None, int]:
         counts = kernels.code_histogram(index, 0, 0, 1 << entry.stored_bits)
         zero = tensor.codes.size - int(np.count_nonzero(tensor.codes))
         return counts, zero
-    low, drop = (0, entry.code.drop) if entry.code else (entry.format.min_code, 0)
+    low, drop = (0, entry.code.drop) if entry.code else (entry.fixed.min_code, 0)
     codes = tensor.codes
     if entry.drops:
         codes = np.right_shift(codes, of_channels(np.array(entry.drops), codes))
@@ -137,5 +137,5 @@ def storage_noise(source: Source, plans: Mapping[str, Plan]) -> dict[str, dict[s
 def _stored(values: np.ndarray, name: str, plan: Plan) -> Tensor:
     """A float tensor as a plan keeps it."""
     entry = plan.tensors[name]
-    codes, outside = kernels.quantize(values, entry.format, plan.rounding, plan.overflow)
-    return Tensor(encoded(codes, entry, kernels), entry.format.frac_bits, entry, outside)
+    codes, outside = kernels.quantize(values, entry.fixed, plan.rounding, plan.overflow)
+    return Tensor(encoded(codes, entry, kernels), entry.fixed.frac_bits, entry, outside)

@@ -26,7 +26,7 @@ def check(plan: Plan, network: Network) -> None:
     points = storage_points(network)
     tensors = {name for point in points for name in point.tensors}
     image = plan.tensors.get(INPUT)
-    if image is not None and not image.format.signed:
+    if image is not None and not image.fixed.signed:
         raise OptionError(f"a plan with an unsigned image, {image.format}", "a signed format")
     for point in points:
         entries = {

@@ -6,16 +6,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from refq.formats.codes import Codebook
 from refq.formats.fixed import FormatGrid
+from refq.formats.floats import Number
 from refq.networks.graph import Network
 from refq.networks.layers import Conv
 from refq.networks.points import Point, storage_points
-from refq.plans.plan import Clustered, Plan
+from refq.plans.plan import Clustered, Coefficients, Plan
 
 MEGABYTE = 10**6
 MEBIBYTE = 2**20
@@ -105,7 +105,7 @@ def codebook_bits(network: Network, plan: Plan | None) -> int:
     )
 
 
-def _mean_bits(weight: Any, real: int = FLOAT_BITS) -> float:
+def _mean_bits(weight: Coefficients | Number | None, real: int = FLOAT_BITS) -> float:
     """Bits of a kernel's coefficients on average, `real` in float32; base kernels of a clustered
     layer are counted with the kernels that they stand for."""
     if weight is None:

@@ -56,7 +56,7 @@ def joins(network: Network, plan: Plan, missing: str) -> Iterator[Join]:
             continue
         shifts: tuple[int, ...] = ()
         if plan.arithmetic != FLOAT:
-            places = [plan.tensors[name].format.frac_bits for name in node.inputs]
+            places = [plan.tensors[name].fixed.frac_bits for name in node.inputs]
             shifts = tuple(max(places) - place for place in places)
         readers = network.consumers[node.name]
         stored = readers[0].name if readers and is_wide(network, node) else node.name

@@ -33,7 +33,7 @@ class TensorPlan:
     format (contract section 3); all have its bits.
     """
 
-    format: Any
+    format: Number
     code: ShiftCode | Codebook | None = None
     drops: tuple[int, ...] = ()
 
@@ -43,21 +43,28 @@ class TensorPlan:
                 f"feature maps with {min(self.drops)} to {max(self.drops)} fraction bits fewer",
                 f"0 to {MAX_DROP}, and no storage code",
             )
-        if self.code is None:
+        code, fmt = self.code, self.format
+        if code is None:
             return
-        if self.format.signed or self.format.bits > 31:
-            raise FormatError(f"a storage code on {self.format}", "an unsigned format to 31 bits")
-        if isinstance(self.code, Codebook):
-            if self.code.values[0] < 0 or self.code.values[-1] > self.format.max_code:
+        if not isinstance(fmt, FixedPointFormat) or fmt.signed or fmt.bits > 31:
+            raise FormatError(f"a storage code on {fmt}", "an unsigned format to 31 bits")
+        if isinstance(code, Codebook):
+            if code.values[0] < 0 or code.values[-1] > fmt.max_code:
                 raise FormatError(
-                    f"a codebook from {self.code.values[0]} to {self.code.values[-1]}",
-                    f"0 to {self.format.max_code} of {self.format}",
+                    f"a codebook from {code.values[0]} to {code.values[-1]}",
+                    f"0 to {fmt.max_code} of {fmt}",
                 )
-        elif self.code.bits + self.code.drop > self.format.bits:
+        elif code.bits + code.drop > fmt.bits:
             raise FormatError(
-                f"{self.code.bits} bits kept after {self.code.drop} of {self.format}",
+                f"{code.bits} bits kept after {code.drop} of {fmt}",
                 "a format with at least so many bits",
             )
+
+    @property
+    def fixed(self) -> FixedPointFormat:
+        """The format, which in a plan of integers is fixed point."""
+        assert isinstance(self.format, FixedPointFormat)
+        return self.format
 
     @property
     def stored_bits(self) -> int:
@@ -102,9 +109,15 @@ class LayerPlan:
     """Formats of a weighted layer's coefficients, as in TensorPlan or None for float32, and its
     accumulator."""
 
-    weight: Any
-    bias: Any
+    weight: Coefficients | Number | None
+    bias: Number | None
     accumulator: Accumulator = Accumulator()  # noqa: RUF009 - frozen
+
+    @property
+    def fixed(self) -> tuple[Coefficients, FixedPointFormat]:
+        """The formats of weights and biases, which in a plan of integers are fixed point."""
+        assert isinstance(self.weight, Coefficients) and isinstance(self.bias, FixedPointFormat)
+        return self.weight, self.bias
 
 
 @dataclass(frozen=True)
@@ -164,33 +177,33 @@ def from_json(stored: Mapping[str, Any]) -> Plan:
             raise OptionError(f"plan version {stored.get('refq_plan')!r}", "1")
         tensors = {
             name: TensorPlan(
-                _format(entry["format"]),
-                _code(entry["code"]) if entry["code"] else None,
-                _numbers(entry.get("drops", [])),
+                format=_number(entry["format"]),
+                code=_code(entry["code"]) if entry["code"] else None,
+                drops=_numbers(entry.get("drops", [])),
             )
             for name, entry in stored["tensors"].items()
         }
         layers = {
             name: LayerPlan(
-                _coefficients(entry["weight"]),
-                _format(entry["bias"]),
-                _accumulator(entry["accumulator"]),
+                weight=_coefficients(entry["weight"]),
+                bias=None if entry["bias"] is None else _number(entry["bias"]),
+                accumulator=_accumulator(entry["accumulator"]),
             )
             for name, entry in stored["layers"].items()
         }
         if not 0 <= _whole(stored)["seed"] < 2**31:
             raise OptionError(f"seed {stored['seed']}", "0 to 2147483647")
         return Plan(
-            str(stored["network"]),
-            dict(stored["parameters"]),
-            str(stored["scheme"]),
-            tensors,
-            layers,
-            Rounding(stored["rounding"]),
-            Overflow(stored["overflow"]),
-            stored["seed"],
-            dict(stored["options"]),
-            str(stored.get("arithmetic", INTEGER)),
+            network=str(stored["network"]),
+            parameters=dict(stored["parameters"]),
+            scheme=str(stored["scheme"]),
+            tensors=tensors,
+            layers=layers,
+            rounding=Rounding(stored["rounding"]),
+            overflow=Overflow(stored["overflow"]),
+            seed=stored["seed"],
+            options=dict(stored["options"]),
+            arithmetic=str(stored.get("arithmetic", INTEGER)),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise OptionError(
@@ -214,9 +227,7 @@ def _whole(stored: Mapping[str, Any]) -> dict[str, Any]:
     return dict(stored)
 
 
-def _format(stored: Mapping[str, Any] | None) -> Number | None:
-    if stored is None:
-        return None
+def _number(stored: Mapping[str, Any]) -> Number:
     if "kind" in stored:
         return float_formats.from_json(stored)
     return FixedPointFormat(**_whole(stored))
@@ -234,16 +245,17 @@ def _numbers(stored: Any) -> tuple[int, ...]:
     return tuple(_whole({"bits": value})["bits"] for value in stored)
 
 
-def _coefficients(stored: Mapping[str, Any] | None) -> Any:
-    if stored is None or "kind" in stored:
-        return _format(stored)
+def _coefficients(stored: Mapping[str, Any] | None) -> Coefficients | Number | None:
+    if stored is None:
+        return None
     if "labels" in stored:
         base, residual = _coefficients(stored["base"]), _coefficients(stored["residual"])
-        if not all(isinstance(part, (FixedPointFormat, FormatGrid)) for part in (base, residual)):
+        plain = FixedPointFormat, FormatGrid
+        if not (isinstance(base, plain) and isinstance(residual, plain)):
             raise ValueError("base or residual in no fixed point")
         return Clustered(base, residual, _numbers(stored["labels"]))
-    if not isinstance(stored["frac_bits"], list):
-        return _format(stored)
+    if "kind" in stored or not isinstance(stored["frac_bits"], list):
+        return _number(stored)
     grid = [np.array(stored[key]) for key in ("bits", "frac_bits")]
     if any(array.dtype.kind != "i" for array in grid):
         raise TypeError("bits and frac_bits of a grid are whole numbers")
@@ -259,21 +271,21 @@ def _accumulator(stored: Mapping[str, Any]) -> Accumulator:
     }
     entry = {"frac_bits": None, "rounding": Rounding.TIES_EVEN.value, **_whole(entry), **several}
     return Accumulator(
-        entry["bits"],
-        Overflow(entry["overflow"]),
-        entry["every_mac"],
-        entry["frac_bits"],
-        Rounding(entry["rounding"]),
+        bits=entry["bits"],
+        overflow=Overflow(entry["overflow"]),
+        every_mac=entry["every_mac"],
+        frac_bits=entry["frac_bits"],
+        rounding=Rounding(entry["rounding"]),
     )
 
 
 def exact_sum(operands: Sequence[TensorPlan]) -> tuple[int, int]:
     """(bits, fraction bits) of an addition's exact sum, its operands brought to the largest F."""
-    frac_bits = max(each.format.frac_bits for each in operands)
+    frac_bits = max(operand.fixed.frac_bits for operand in operands)
     reach = 0
-    for each in operands:
-        left = frac_bits - each.format.frac_bits + max(each.drops, default=0)
-        reach += max(-each.format.min_code, each.format.max_code) << left
+    for operand in operands:
+        left = frac_bits - operand.fixed.frac_bits + max(operand.drops, default=0)
+        reach += max(-operand.fixed.min_code, operand.fixed.max_code) << left
     return reach.bit_length() + 1, frac_bits
 
 

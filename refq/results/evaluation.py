@@ -314,7 +314,7 @@ def _formats(plan: Plan) -> list[str]:
     if plan.arithmetic != FLOAT:
         example = plan.tensors[INPUT].format
         return [f"formats: {example}, bits/fraction bits; entropy in bits a value"]
-    used = [entry.format for entry in plan.tensors.values()]
+    used: list[object] = [entry.format for entry in plan.tensors.values()]
     used += [fmt for layer in plan.layers.values() for fmt in (layer.weight, layer.bias) if fmt]
     examples = {type(fmt): str(fmt) for fmt in reversed(used)}
     return [f"formats, such as: {'; '.join(reversed(examples.values()))}"] if used else []

@@ -33,7 +33,7 @@ def figures(
             continue
         name = f"{point.name}, {stored.stored_bits} bits"
         codes = stored_codes(stored)
-        panels.append({"name": name, **binned(codes * 2.0**-stored.format.frac_bits, counts)})
+        panels.append({"name": name, **binned(codes * 2.0**-stored.fixed.frac_bits, counts)})
         if isinstance(stored.code, Codebook):
             behind = binned(codes.astype(np.float64), counts, len(codes))
             books.append({"name": name, "values": codes.tolist(), **behind})
@@ -57,7 +57,7 @@ def stored_codes(stored: TensorPlan) -> np.ndarray:
         return np.array(stored.code.values, np.int64)
     if stored.code is not None:
         return np.arange(1 << stored.code.bits) << stored.code.drop
-    return stored.format.min_code + np.arange(1 << stored.format.bits)
+    return stored.fixed.min_code + np.arange(1 << stored.fixed.bits)
 
 
 def binned(values: np.ndarray, counts: np.ndarray, most: int = MOST_BINS) -> dict[str, list[float]]:

@@ -99,7 +99,7 @@ def layer_plans(
     for node in network.weighted:
         weight = formats.get(node.name) or by_magnitude(weights.weight[node.name], bits)
         bias = by_magnitude(weights.bias[node.name], bits)
-        finest = tensors[node.inputs[0]].format.frac_bits + weight.frac_bits + BIAS_FINER
+        finest = tensors[node.inputs[0]].fixed.frac_bits + weight.frac_bits + BIAS_FINER
         bias = FixedPointFormat(bias.bits, min(bias.frac_bits, finest))
         plans[node.name] = LayerPlan(weight, bias, options.accumulator or Accumulator())
     return plans
@@ -143,7 +143,7 @@ def finish(
         if point.makers[0] != INPUT:
             source = network.by_name[point.makers[0]].inputs[0]
             if source in tensors:
-                entry = wide_output(network, point, tensors[source].format) or entry
+                entry = wide_output(network, point, tensors[source].fixed) or entry
         tensors.update({name: replace(entry, drops=drops.get(name, ())) for name in point.tensors})
     return Plan(
         network.name,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refq.engine.coefficients import base_kernels, residuals
+from refq.engine.clustered import base_kernels, residuals
 from refq.errors import OptionError
 from refq.networks import Network
 from refq.networks.graph import Node

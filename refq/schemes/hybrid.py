@@ -169,7 +169,7 @@ def _map_drops(
         kinds = (*WEIGHTED, Add, ReLU)
         if not point.readers or not all(n and isinstance(n.layer, kinds) for n in nodes):
             continue
-        fmt = chosen[point.name].format
+        fmt = chosen[point.name].fixed
         own: dict[str, np.ndarray] = {}
         for name in point.makers:
             counts = statistics.maps[name]
@@ -203,7 +203,7 @@ def _layer(
     bits = own.weight_bits.get(node.name, options.bits_wt or DEFAULT_BITS)
     weight = choose(node, weights.weight[node.name], bits)
     # no finer than the finest product, which the accumulator has anyway
-    source = tensors[node.inputs[0]].format
+    source = tensors[node.inputs[0]].fixed
     bias = choice.by_magnitude(weights.bias[node.name], own.bits_bias)
     if own.simulated:
         return LayerPlan(weight, bias)

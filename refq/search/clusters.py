@@ -7,13 +7,13 @@ from functools import cache
 
 import numpy as np
 
-from refq.engine.coefficients import quantized_values
+from refq.engine.clustered import quantized_values
 from refq.errors import OptionError
 from refq.networks.graph import Network
 from refq.networks.layers import Conv
 from refq.networks.weights import Weights
 from refq.plans.cost import mac_complexity
-from refq.plans.plan import Plan
+from refq.plans.plan import Coefficients, Plan
 from refq.schemes.hybrid_options import HybridOptions
 
 # base kernels that are tried; beyond half the kernels a base saves nothing
@@ -48,7 +48,9 @@ class Ladder:
         """(share of a layer's coefficients' energy that is lost, its M MACs of 8 by 8 bits)."""
         plan = self.planned({**{each: 0 for each in self.rungs}, name: k})
         weight = self.weights.weight[name]
-        lost = np.square(quantized_values(weight, plan.layers[name].weight) - weight).sum()
+        fmt = plan.layers[name].weight
+        assert isinstance(fmt, Coefficients)
+        lost = np.square(quantized_values(weight, fmt) - weight).sum()
         energy = np.square(weight, dtype=np.float64).sum()
         return float(lost / energy) if energy else 0.0, mac_complexity(self.network, plan)[
             name

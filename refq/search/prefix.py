@@ -46,7 +46,7 @@ def narrow(tensor: Tensor) -> Narrow:
         drop = entry.code.drop
         codes = codes >> drop
     # a signed format's least code needs as many bits as all others
-    widest = entry.format.min_code if entry.format.signed else entry.format.max_code
+    widest = entry.fixed.min_code if entry.fixed.signed else entry.fixed.max_code
     fits = np.min_scalar_type(widest >> drop)
     return Narrow(codes.astype(fits), drop, tensor.frac_bits, entry)
 

@@ -13,7 +13,7 @@ import pytest
 from refq import kernels, oracle, schemes
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
-from refq.engine import coefficients, integer, simulated
+from refq.engine import aligning, clustered, coefficients, integer, simulated
 from refq.engine.forward import forward
 from refq.errors import FormatError, OptionError
 from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
@@ -476,7 +476,7 @@ def test_fewer_bits_lose_less_by_filter() -> None:
         for granularity in ("4D", "3D", "2D"):
             fmt = formats(weight, 5, granularity, options)
             filters = weight.reshape(*weight.shape[:2], -1)
-            codes, frac_bits = coefficients.coded(filters, fmt)
+            codes, frac_bits = aligning.coded(filters, fmt)
             values = np.ldexp(codes.astype(float), -frac_bits.reshape(*frac_bits.shape, 1))
             errors.append(float(np.square(values - filters).sum()))
         assert errors[0] > 1.5 * errors[1] > 2 * errors[2]
@@ -512,7 +512,7 @@ def test_residuals_are_smaller_than_kernels() -> None:
     weight = centres[np.arange(12) % 3] + rng.normal(0, 0.01, (12, 5, 2, 2))
     labels = kmeans.lloyd(weight.reshape(12, -1), 3).labels
     base = FixedPointFormat(8, 5)
-    rest = coefficients.residuals(weight, labels, base)
+    rest = clustered.residuals(weight, labels, base)
     assert np.abs(rest).max() < 0.08 < np.abs(weight).max()
 
 
@@ -643,7 +643,7 @@ def test_a_clustered_simulation_adds_base_and_residual() -> None:
     plan = made("clustered", network, weights, pixels(network, 5, 6), only=("left",))
     fmt = plan.layers["left"].weight
     assert isinstance(fmt, Clustered)
-    wanted = coefficients.quantized_values(weights.weight["left"], fmt)
+    wanted = clustered.quantized_values(weights.weight["left"], fmt)
     rounded = simulated.rounded_weights(network, weights, plan).weights
     np.testing.assert_array_equal(rounded.weight["left"], wanted.astype(np.float32))
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refq.engine.coefficients import IntegerLayer, IntegerWeights, magnitudes
+from refq.engine.aligning import magnitudes
+from refq.engine.coefficients import IntegerLayer, IntegerWeights
 from refq.formats.codes import ShiftCode
 from refq.formats.fixed import spelled
 from refq.networks.graph import Network
@@ -66,7 +67,7 @@ def tensors(
     node = network.by_name.get(name)
     shape = (images, *network.shapes[name])
     if node is not None and isinstance(node.layer, WEIGHTED):
-        data = plan.tensors[node.inputs[0]].format
+        data = plan.tensors[node.inputs[0]].fixed
         largest = max(-data.min_code, data.max_code)
         for stage, reach, frac_bits, limit in _sums(weights.layers[name], largest):
             bits = limit or max(1, *reach).bit_length() + 1
@@ -120,7 +121,7 @@ def _stored(
     name: str, entry: TensorPlan, rounds: bool, shape: tuple[int, ...], read: tuple[str, ...]
 ) -> Iterator[GoldenArray]:
     """Value codes and what is kept of them; one array where all are the same."""
-    fmt, code = entry.format, entry.code
+    fmt, code = entry.fixed, entry.code
     values = (fmt.bits, fmt.signed, compact(fmt.frac_bits - np.array(entry.drops or (0,))))
     if code is None:
         also = (*([f"{name}.rounded"] if rounds else []), f"{name}.value", *read)

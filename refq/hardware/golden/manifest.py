@@ -69,7 +69,7 @@ def _layer(network: Network, plan: Plan, name: str) -> dict[str, Any]:
 
 def _stored(entry: TensorPlan) -> dict[str, Any]:
     """A stored tensor's format and code, codebooks left to their own arrays."""
-    fmt, code = entry.format, entry.code
+    fmt, code = entry.fixed, entry.code
     kind: dict[str, Any] | None = None
     if isinstance(code, Codebook):
         kind = {"kind": "codebook", "bits": code.bits, "nearest": code.nearest}

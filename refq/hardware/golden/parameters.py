@@ -7,15 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from refq import kernels
-from refq.engine.coefficients import (
-    IntegerLayer,
-    IntegerWeights,
-    base_kernels,
-    coded,
-    data_frac_bits,
-    filter_counts,
-    residuals,
-)
+from refq.engine.aligning import coded
+from refq.engine.clustered import base_kernels, residuals
+from refq.engine.coefficients import IntegerLayer, IntegerWeights, data_frac_bits, filter_counts
 from refq.formats.codes import Codebook, ShiftCode
 from refq.formats.fixed import FixedPointFormat, FormatGrid
 from refq.hardware.golden.arrays import PARAMETER, GoldenArray, compact
@@ -54,14 +48,14 @@ def parameters(
     if node is not None and isinstance(node.layer, WEIGHTED):
         yield from _coefficients(node, network, weights, own.layers[name], plan)
     if node is not None and isinstance(node.layer, Add):
-        fractions = np.array([plan.tensors[each].format.frac_bits for each in node.inputs])
+        fractions = np.array([plan.tensors[each].fixed.frac_bits for each in node.inputs])
         yield _numbers(name, "operand_shift", fractions.max() - fractions)
     entry = plan.tensors.get(name)
     if entry is None or (node is not None and moves_codes(network, node)):
         return
     summed = _summed_frac_bits(node, network, own, plan) if node is not None else None
     if summed is not None:
-        to = entry.format.frac_bits - np.array(entry.drops or (0,), np.int64)
+        to = entry.fixed.frac_bits - np.array(entry.drops or (0,), np.int64)
         yield _numbers(name, "requantize_shift", _shared(np.broadcast_arrays(summed - to)[0]))
     yield from storage(name, plan)
 
@@ -74,7 +68,7 @@ def storage(name: str, plan: Plan) -> Iterator[Filled]:
             yield _numbers(name, "shift", np.array([code.drop]))
         case Codebook() as code:
             assert entry is not None
-            fmt = entry.format
+            fmt = entry.fixed
             for stage, codes in (("codebook", code.values), ("thresholds", code.thresholds)):
                 if codes:
                     yield (
@@ -97,14 +91,14 @@ def _summed_frac_bits(
         layer = own.layers[node.name]
         return layer.summed_frac_bits - layer.drop
     if isinstance(node.layer, Add):
-        return np.array([max(plan.tensors[each].format.frac_bits for each in node.inputs)])
+        return np.array([max(plan.tensors[each].fixed.frac_bits for each in node.inputs)])
     return None
 
 
 def _coefficients(
     node: Node, network: Network, weights: Weights, own: IntegerLayer, plan: Plan
 ) -> Iterator[Filled]:
-    entry, name = plan.layers[node.name], node.name
+    (formats, bias_format), name = plan.layers[node.name].fixed, node.name
     weight, bias = weights.weight[name], weights.bias[name]
     source = network.shapes[node.inputs[0]]
     data = data_frac_bits(node, network, plan.tensors[node.inputs[0]])
@@ -113,11 +107,11 @@ def _coefficients(
     # a dense layer's weights take the shape of its input
     shape = weight.shape[1:] if weight.ndim > 2 else source
     parts: Sequence[tuple[str, np.ndarray, FixedPointFormat | FormatGrid, np.ndarray, np.ndarray]]
-    if isinstance(entry.weight, Clustered):
+    if isinstance(formats, Clustered):
         assert own.split is not None
-        labels = np.array(entry.weight.labels)
+        labels = np.array(formats.labels)
         first = [int(np.argmax(labels == k)) for k in range(1 + int(labels.max()))]
-        base = entry.weight.base
+        base = formats.base
         read = np.broadcast_to(data, (len(filters), data.shape[1]))
         parts = (
             (
@@ -127,10 +121,10 @@ def _coefficients(
                 read[first],
                 summed[first] - own.split.raise_base[first],
             ),
-            ("residual", residuals(filters, labels, base), entry.weight.residual, data, summed),
+            ("residual", residuals(filters, labels, base), formats.residual, data, summed),
         )
     else:
-        parts = (("weight", filters, entry.weight, data, summed),)
+        parts = (("weight", filters, formats, data, summed),)
     for stage, values, fmt, read, to in parts:
         codes, frac_bits = coded(values, fmt)
         bits = int(fmt.bits.max()) if isinstance(fmt, FormatGrid) else fmt.bits
@@ -144,12 +138,12 @@ def _coefficients(
     if own.split is not None:
         yield _numbers(name, "labels", own.split.labels)
         yield _numbers(name, "base_raise", _shared(own.split.raise_base))
-    codes, _ = kernels.quantize(bias, entry.bias)
+    codes, _ = kernels.quantize(bias, bias_format)
     array = GoldenArray(
-        name, "bias", PARAMETER, codes.shape, entry.bias.bits, True, entry.bias.frac_bits
+        name, "bias", PARAMETER, codes.shape, bias_format.bits, True, bias_format.frac_bits
     )
     yield array, codes
-    yield _numbers(name, "bias_shift", _shared(summed - entry.bias.frac_bits))
+    yield _numbers(name, "bias_shift", _shared(summed - bias_format.frac_bits))
     if own.drop.any():
         yield _numbers(name, "accumulator_drop", _shared(own.drop))
 

@@ -13,14 +13,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from refq import kernels, oracle
-from refq.engine.coefficients import (
-    IntegerLayer,
-    IntegerWeights,
-    Split,
-    coded,
-    filter_counts,
-    of_channels,
-)
+from refq.engine.aligning import coded, of_channels
+from refq.engine.clustered import Split
+from refq.engine.coefficients import IntegerLayer, IntegerWeights, filter_counts
 from refq.engine.integer import IntegerSteps, Tensor, encoded, window_attributes
 from refq.errors import RefqError
 from refq.formats.fixed import FixedPointFormat, FormatGrid
@@ -64,21 +59,21 @@ def check_coefficients(
     for node in network.weighted:
         if node.name not in chosen:
             continue
-        entry = plan.layers[node.name]
+        weight, bias_format = plan.layers[node.name].fixed
         filters = weights.weight[node.name].reshape(*filter_counts(node, network), -1)
         kept = _spread(len(filters), CHANNELS)
-        if not isinstance(entry.weight, Clustered):
+        if not isinstance(weight, Clustered):
             # base kernels are means of whole clusters, which their sums' samples rest on
             for o in kept:
                 # of a large kernel, its first filters
-                part, fmt = filters[o : o + 1, :64], _of_kernel(entry.weight, o)
+                part, fmt = filters[o : o + 1, :64], _of_kernel(weight, o)
                 _compare(
                     f"{node.name}.weight of kernel {o}",
                     coded(part, fmt, kernels)[0],
                     coded(part, fmt, oracle)[0],
                 )
         bias = weights.bias[node.name][kept]
-        found = [ops.quantize(bias, entry.bias)[0] for ops in (kernels, oracle)]
+        found = [ops.quantize(bias, bias_format)[0] for ops in (kernels, oracle)]
         _compare(f"{node.name}.bias", *found)
 
 
@@ -234,7 +229,7 @@ def _check_stored(
         if isinstance(node.layer, ReLU):
             element = oracle.relu(element)
         drop = entry.drops[place // per_map % rounded.shape[1]] if entry.drops else 0
-        fmt = dataclasses.replace(entry.format, frac_bits=entry.format.frac_bits - drop)
+        fmt = dataclasses.replace(entry.fixed, frac_bits=entry.fixed.frac_bits - drop)
         modes = (rounding, overflow, seed, first + place)
         wanted, _ = oracle.requantize(element, frac_bits, fmt, *modes)
         got = rounded.reshape(-1)[place : place + 1]
@@ -256,7 +251,7 @@ def _rounded_from(
             return np.left_shift(sums, of_channels(own.raised, sums)), own.frac_bits
         case Add():
             return stages["sum"], max(
-                steps.plan.tensors[each].format.frac_bits for each in node.inputs
+                steps.plan.tensors[each].fixed.frac_bits for each in node.inputs
             )
     return None
 
@@ -307,7 +302,7 @@ def _check_normalised(
         wanted, _ = oracle.lrn_integer(
             x.codes[:, low:high, row : row + 1],
             x.frac_bits,
-            entry.format,
+            entry.fixed,
             **dataclasses.asdict(layer),
             rounding=rounding,
             overflow=overflow,
@@ -327,8 +322,7 @@ def _added(inputs: Sequence[Tensor]) -> np.ndarray:
 
 def _format(result: Tensor) -> FixedPointFormat:
     assert result.stored is not None
-    found: FixedPointFormat = result.stored.format
-    return found
+    return result.stored.fixed
 
 
 def _spread(count: int, chosen: int) -> list[int]:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.engine.coefficients import IntegerWeights, of_channels
+from refq.engine.aligning import of_channels
+from refq.engine.coefficients import IntegerWeights
 from refq.engine.forward import Tensor, forward
 from refq.engine.integer import IntegerSteps, index
 from refq.errors import OptionError

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from refq.engine.coefficients import IntegerLayer, IntegerWeights, shifted_left
+from refq.engine.aligning import shifted_left
+from refq.engine.coefficients import IntegerLayer, IntegerWeights
 from refq.engine.forward import forward
 from refq.engine.integer import Tensor
 from refq.errors import FormatError
@@ -161,7 +162,7 @@ def _stored(
         node, relu = readers[0], True
     entry = plan.tensors[node.name]
     drop = entry.drops[channel] if entry.drops else 0
-    fmt = FixedPointFormat(entry.format.bits, entry.format.frac_bits - drop, entry.format.signed)
+    fmt = FixedPointFormat(entry.fixed.bits, entry.fixed.frac_bits - drop, entry.fixed.signed)
     return Stored(relu, own.frac_bits - int(own.raised[channel]), fmt)
 
 
@@ -169,7 +170,7 @@ def sizes(weights: IntegerWeights, plan: Plan, network: Network) -> Mapping[str,
     """OPERAND_BITS, WEIGHT_BITS and SUM_BITS of one refq_mac that serves every layer."""
     operand, weight, total = 2, 2, 2
     for node in network.weighted:
-        own, data = weights.layers[node.name], plan.tensors[node.inputs[0]].format
+        own, data = weights.layers[node.name], plan.tensors[node.inputs[0]].fixed
         operand = max(operand, data.bits + int(not data.signed))
         flat = own.codes.reshape(len(own.codes), -1)
         peaks = np.maximum(flat.max(axis=1).astype(np.int64), -flat.min(axis=1).astype(np.int64))
