@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -121,42 +120,51 @@ def wide_output(network: Network, point: Point, source: FixedPointFormat) -> Ten
     return None
 
 
-def finish(
-    network: Network,
-    weights: Weights,
-    options: Options,
-    scheme: str,
-    chosen: Mapping[str, TensorPlan],
-    settings: Mapping[str, object],
-    weight_formats: Mapping[str, FixedPointFormat] = MappingProxyType({}),
-    layers: Callable[[Mapping[str, TensorPlan]], Mapping[str, LayerPlan]] | None = None,
-    drops: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
-) -> Plan:
-    """A Plan from one TensorPlan for each point (by point name); outputs widen by themselves.
+@dataclass(frozen=True)
+class Chosen:
+    """What a scheme decides itself.
 
-    layers: makes all LayerPlans, for schemes whose weights are not layer_plans'. drops: of tensors
-    whose feature maps have formats of their own.
+    points: a TensorPlan for each, by name. settings: what reports show and plans keep of the
+    scheme. weights: formats of those layers' weights that are not layer_plans'. layers: makes all
+    LayerPlans, where they are others altogether. drops: of tensors whose feature maps have formats
+    of their own.
     """
+
+    points: Mapping[str, TensorPlan]
+    settings: Mapping[str, object]
+    weights: Mapping[str, FixedPointFormat] = field(default_factory=dict)
+    layers: Callable[[Mapping[str, TensorPlan]], Mapping[str, LayerPlan]] | None = None
+    drops: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def finish(
+    network: Network, weights: Weights, options: Options, scheme: str, chosen: Chosen
+) -> Plan:
+    """A Plan from what a scheme chose; outputs widen by themselves."""
     tensors: dict[str, TensorPlan] = {}
     for point in storage_points(network):
-        entry = chosen[point.name]
+        entry = chosen.points[point.name]
         if point.makers[0] != INPUT:
             source = network.by_name[point.makers[0]].inputs[0]
             if source in tensors:
                 entry = wide_output(network, point, tensors[source].fixed) or entry
-        tensors.update({name: replace(entry, drops=drops.get(name, ())) for name in point.tensors})
+        tensors.update(
+            {name: replace(entry, drops=chosen.drops.get(name, ())) for name in point.tensors}
+        )
+    if chosen.layers:
+        layers = chosen.layers(tensors)
+    else:
+        layers = layer_plans(network, weights, tensors, options, chosen.weights)
     return Plan(
-        network.name,
-        dict(network.parameters),
-        scheme,
-        tensors,
-        layers(tensors)
-        if layers
-        else layer_plans(network, weights, tensors, options, weight_formats),
-        options.rounding,
-        options.overflow,
-        options.seed,
-        dict(settings),
+        network=network.name,
+        parameters=dict(network.parameters),
+        scheme=scheme,
+        tensors=tensors,
+        layers=layers,
+        rounding=options.rounding,
+        overflow=options.overflow,
+        seed=options.seed,
+        options=dict(chosen.settings),
     )
 
 

@@ -71,7 +71,8 @@ def plan(
         "points": shown,
         "layers": layers,
     }
-    return choice.finish(network, weights, options, "clnq", chosen, settings, formats)
+    made = choice.Chosen(points=chosen, settings=settings, weights=formats)
+    return choice.finish(network, weights, options, "clnq", made)
 
 
 def fitted(

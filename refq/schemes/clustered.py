@@ -4,6 +4,7 @@ kernels and a residual each, F_i = G_l(i) + F~_i (eq. 9), with formats of their 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,9 @@ def plan(
         return Clustered(base, formats(rest, low, own.granularity, options), labels)
 
     more: dict[str, Any] = {"bits_low": own.bits_low, "low_bits": dict(own.low_bits)}
-    found = hybrid.made("clustered", network, weights, statistics, options, chosen, more)
-    found.options["clusters"] = counts  # type: ignore[index]
-    return found
+    kind = hybrid.Kind("clustered", chosen, more)
+    plan = hybrid.made(network, weights, statistics, options, kind)
+    return replace(plan, options={**plan.options, "clusters": counts})
 
 
 def assigned(node: Node, weight: np.ndarray, k: int, seed: int) -> tuple[int, ...]:

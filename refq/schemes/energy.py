@@ -62,7 +62,8 @@ def plan(
         "experiment": _experiment(options),
         "low_percent": shares,
     }
-    return hybrid.made("energy", network, weights, statistics, options, chosen, more)
+    kind = hybrid.Kind("energy", chosen, more)
+    return hybrid.made(network, weights, statistics, options, kind)
 
 
 def _experiment(options: Options) -> str | None:

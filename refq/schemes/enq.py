@@ -61,4 +61,5 @@ def plan(
         "assign": options.assign,
         "coverage": options.coverage,
     }
-    return choice.finish(network, weights, options, "enq", chosen, settings)
+    made = choice.Chosen(points=chosen, settings=settings)
+    return choice.finish(network, weights, options, "enq", made)

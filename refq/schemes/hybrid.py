@@ -5,7 +5,7 @@ by layer, kernel or filter, of data by layer or feature map, of biases and of ac
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,18 @@ SEARCH = "sensitivity"
 # the C-model of paper B, section 4
 ACCUMULATOR = Accumulator(32, Overflow.SAT)
 
-Choose = Callable[[Node, np.ndarray, int], Coefficients]
+
+@dataclass(frozen=True)
+class Kind:
+    """A scheme whose data is hybrid's.
+
+    choose(layer, weights, bits): the formats of its coefficients. settings: those besides the
+    shared ones.
+    """
+
+    name: str
+    choose: Callable[[Node, np.ndarray, int], Coefficients]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def wanted(network: Network, options: Options) -> Wanted:
@@ -53,20 +64,13 @@ def plan(
     def chosen(node: Node, weight: np.ndarray, bits: int) -> Coefficients:
         return formats(weight, bits, options.hybrid.granularity, options)
 
-    return made("hybrid", network, weights, statistics, options, chosen, {})
+    return made(network, weights, statistics, options, Kind("hybrid", chosen))
 
 
 def made(
-    name: str,
-    network: Network,
-    weights: Weights,
-    statistics: Statistics | None,
-    options: Options,
-    choose: Choose,
-    more: Mapping[str, Any],
+    network: Network, weights: Weights, statistics: Statistics | None, options: Options, kind: Kind
 ) -> Plan:
-    """The plan of a scheme whose data is hybrid's and whose coefficients are chosen layer by layer:
-    choose(layer, weights, bits) -> their formats. more: settings besides the shared ones."""
+    """The plan of a scheme that chooses nothing but its coefficients, layer by layer."""
     assert statistics is not None  # wanted asked for them
     points = storage_points(network)
     choice.check_widths(points, options.widths)
@@ -81,7 +85,7 @@ def made(
 
     def planned(tensors: Mapping[str, TensorPlan]) -> dict[str, LayerPlan]:
         return {
-            node.name: _layer(node, weights, tensors, statistics, options, choose)
+            node.name: _layer(node, weights, tensors, statistics, options, kind)
             for node in network.weighted
         }
 
@@ -96,14 +100,12 @@ def made(
         "formats": own.formats,
         "coverage": options.coverage,
         **({"unsigned": True} if own.unsigned else {}),
-        **more,
+        **kind.settings,
     }
-    if own.simulated:
-        simulated = choice.finish(network, weights, options, name, chosen, settings, layers=planned)
-        return in_float(network, simulated, options)
-    return choice.finish(
-        network, weights, options, name, chosen, settings, layers=planned, drops=drops
-    )
+    # simulated data has no formats of feature maps
+    everything = choice.Chosen(points=chosen, settings=settings, layers=planned, drops=drops)
+    plan = choice.finish(network, weights, options, kind.name, everything)
+    return in_float(network, plan, options) if own.simulated else plan
 
 
 def in_float(network: Network, planned: Plan, options: Options) -> Plan:
@@ -197,11 +199,11 @@ def _layer(
     tensors: Mapping[str, TensorPlan],
     statistics: Statistics,
     options: Options,
-    choose: Choose,
+    kind: Kind,
 ) -> LayerPlan:
     own = options.hybrid
     bits = own.weight_bits.get(node.name, options.bits_wt or DEFAULT_BITS)
-    weight = choose(node, weights.weight[node.name], bits)
+    weight = kind.choose(node, weights.weight[node.name], bits)
     # no finer than the finest product, which the accumulator has anyway
     source = tensors[node.inputs[0]].fixed
     bias = choice.by_magnitude(weights.bias[node.name], own.bits_bias)

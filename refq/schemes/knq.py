@@ -76,7 +76,8 @@ def plan(
         "saturate": options.saturate,
         "coverage": options.coverage,
     }
-    return choice.finish(network, weights, options, "knq", chosen, settings)
+    made = choice.Chosen(points=chosen, settings=settings)
+    return choice.finish(network, weights, options, "knq", made)
 
 
 def saturated(counts: np.ndarray, bits: int) -> np.ndarray:

@@ -38,4 +38,5 @@ def plan(
             q = choice.width(point, options.widths, bits)
             chosen[point.name] = TensorPlan(FixedPointFormat(q, frac_bits, point.signed))
     settings = {"bits_act": bits, "frac_act": frac_bits, "widths": dict(options.widths)}
-    return choice.finish(network, weights, options, "uniform", chosen, settings)
+    made = choice.Chosen(points=chosen, settings=settings)
+    return choice.finish(network, weights, options, "uniform", made)
