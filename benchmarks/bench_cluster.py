@@ -109,11 +109,11 @@ def _exact(values: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
 
 
 def _lloyd_histogram(values: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
-    return kmeans.lloyd_histogram(values, counts, k, SEED).centroids[:, 0]
+    return kmeans.lloyd_histogram(values, counts, k, kmeans.Course(SEED)).centroids[:, 0]
 
 
 def _lloyd(x: np.ndarray, k: int) -> np.ndarray:
-    return kmeans.lloyd(x[:, None], k, seed=SEED, tolerance=1e-4).centroids[:, 0]
+    return kmeans.lloyd(x[:, None], k, course=kmeans.Course(SEED, tolerance=1e-4)).centroids[:, 0]
 
 
 def _scikit_learn(x: np.ndarray, k: int) -> np.ndarray:

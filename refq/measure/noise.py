@@ -93,7 +93,14 @@ def noise_of(reference: np.ndarray, tensor: Any) -> PointNoise:
         signal = float(np.square(reference, dtype=np.float64).sum())
         noise = float(np.square(error).sum())
         zero = values.size - int(np.count_nonzero(values))
-    return PointNoise(signal, noise, reference.size, outside, counts, zero)
+    return PointNoise(
+        signal=signal,
+        noise=noise,
+        values=reference.size,
+        outside=outside,
+        histogram=counts,
+        zero=zero,
+    )
 
 
 def _counts(tensor: Tensor) -> tuple[np.ndarray | None, int]:

@@ -65,4 +65,11 @@ def joins(network: Network, plan: Plan, missing: str) -> Iterator[Join]:
         result = spelled(stored)
         if stored not in plan.tensors and plan.arithmetic != FLOAT:
             result = f"{exact_sum([plan.tensors[name] for name in node.inputs])[0]} exact bits"
-        yield Join(node.name, kind, node.inputs, formats, shifts, result)
+        yield Join(
+            name=node.name,
+            kind=kind,
+            operands=node.inputs,
+            formats=formats,
+            shifts=shifts,
+            result=result,
+        )

@@ -75,7 +75,8 @@ def assigned(node: Node, weight: np.ndarray, k: int, seed: int) -> tuple[int, ..
     each = -(-k // group)
     kernels = weight.reshape(group, len(weight) // group, -1)
     while True:
-        made = [kmeans.lloyd(part, min(each, len(part)), seed=seed).labels for part in kernels]
+        course = kmeans.Course(seed)
+        made = [kmeans.lloyd(part, min(each, len(part)), course=course).labels for part in kernels]
         used = [np.unique(labels, return_inverse=True) for labels in made]
         least = min(len(names) for names, _ in used)
         if all(len(names) == least for names, _ in used):

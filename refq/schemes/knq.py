@@ -106,9 +106,8 @@ def _centroids(
         found = kmeans.exact(values, counts, k).centroids
     else:
         start = _start(counts, k, method, seed)
-        found = kmeans.lloyd_histogram(
-            values, counts, k, seed, start, iterations, empty="keep"
-        ).centroids[:, 0]
+        course = kmeans.Course(seed, start, iterations, empty="keep")
+        found = kmeans.lloyd_histogram(values, counts, k, course).centroids[:, 0]
     codes = [int(code) for code in np.rint(found)]
     return tuple(codes + codes[-1:] * (k - len(codes)))
 

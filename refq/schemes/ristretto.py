@@ -113,12 +113,12 @@ def plan_of(
     if options.numbers == "minifloat":
         settings["exponent_bits"] = exponent_bits
     return Plan(
-        network.name,
-        dict(network.parameters),
-        "ristretto",
-        tensors,
-        layers,
-        Rounding.TIES_AWAY if cpu else Rounding.TIES_EVEN,
+        network=network.name,
+        parameters=dict(network.parameters),
+        scheme="ristretto",
+        tensors=tensors,
+        layers=layers,
+        rounding=Rounding.TIES_AWAY if cpu else Rounding.TIES_EVEN,
         options=settings,
         arithmetic=FLOAT,
     )

@@ -60,12 +60,12 @@ def plan(
         for node in network.weighted
     }
     return Plan(
-        network.name,
-        dict(network.parameters),
-        "tensorflow",
-        tensors,
-        layers,
-        Rounding.TIES_AWAY,
+        network=network.name,
+        parameters=dict(network.parameters),
+        scheme="tensorflow",
+        tensors=tensors,
+        layers=layers,
+        rounding=Rounding.TIES_AWAY,
         options=settings,
         arithmetic=FLOAT,
     )

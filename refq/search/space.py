@@ -93,7 +93,14 @@ def space_of(
         cost.append(tuple((amount + LESSER * bit) / divisor for amount, bit in kept))
     owned = {p.name for p in points for layer in layers if _owned(p, layer)}
     fixed = sum(amount for name, amount in amounts[0].items() if name not in owned)
-    return Space(tuple(layers), tuple(top), widths[0], tuple(cost), fixed / divisor, unit)
+    return Space(
+        layers=tuple(layers),
+        top=tuple(top),
+        least=widths[0],
+        cost=tuple(cost),
+        fixed=fixed / divisor,
+        unit=unit,
+    )
 
 
 def _owned(point: Point, layer: str) -> bool:

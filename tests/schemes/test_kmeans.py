@@ -12,6 +12,7 @@ import pytest
 
 from refq.errors import FormatError, OptionError, RefqError, ShapeError
 from refq.schemes import kmeans
+from refq.schemes.kmeans import Course
 
 COMPILED = not numba.config.DISABLE_JIT  # interpreted loops get fewer values
 
@@ -183,15 +184,15 @@ def test_exact_is_never_worse_than_lloyd(k: int) -> None:
     cost = (counts * (values - best.centroids[labels]) ** 2).sum()
     assert best.inertia == pytest.approx(cost, rel=1e-12)
     for seed in range(30 if COMPILED else 2):
-        tried = kmeans.lloyd_histogram(values, counts, k, seed)
+        tried = kmeans.lloyd_histogram(values, counts, k, Course(seed))
         assert tried.converged and best.inertia <= tried.inertia * (1 + 1e-13)
         assert (np.diff(tried.centroids[:, 0]) > 0).all()
     linear = np.linspace(0, values[-1], k)
     for empty in ("farthest", "keep"):
-        tried = kmeans.lloyd_histogram(values, counts, k, start=linear, empty=empty)
+        tried = kmeans.lloyd_histogram(values, counts, k, Course(start=linear, empty=empty))
         assert best.inertia <= tried.inertia * (1 + 1e-13)
     # Lloyd's algorithm cannot leave the optimum
-    stays = kmeans.lloyd_histogram(values, counts, k, start=best.centroids)
+    stays = kmeans.lloyd_histogram(values, counts, k, Course(start=best.centroids))
     assert stays.inertia == pytest.approx(best.inertia, rel=1e-12)
 
 
@@ -216,7 +217,7 @@ def test_lloyd_keeps_its_promises(dtype: type) -> None:
     x = blobs(dtype)
     rng = np.random.default_rng(3)
     for seed, weights in [(0, None), (1, rng.integers(0, 5, len(x))), (2, rng.random(len(x)))]:
-        got = kmeans.lloyd(x, 9, weights, seed)
+        got = kmeans.lloyd(x, 9, weights, Course(seed))
         assert got.converged and got.iterations == len(got.history) - 1
         assert (np.diff(got.history) < 0).all() and got.inertia == got.history[-1]
         assert got.centroids.shape == (9, 3) and got.labels.dtype == np.int32
@@ -239,14 +240,14 @@ def test_lloyd_is_the_same_at_any_number_of_threads() -> None:
     try:
         for threads in (1, 2):
             numba.set_num_threads(threads)
-            results.append(kmeans.lloyd(x, 8, weights, seed=4, iterations=15))
+            results.append(kmeans.lloyd(x, 8, weights, Course(seed=4, iterations=15)))
     finally:
         numba.set_num_threads(before)
     one, two = results
     assert one.history == two.history
     np.testing.assert_array_equal(one.centroids, two.centroids)
     np.testing.assert_array_equal(one.labels, two.labels)
-    other = kmeans.lloyd(x, 8, weights, seed=5, iterations=0)
+    other = kmeans.lloyd(x, 8, weights, Course(seed=5, iterations=0))
     assert other.inertia != one.history[0]
 
 
@@ -275,33 +276,32 @@ def test_plus_plus_draws_by_weight_and_distance() -> None:
 def test_empty_clusters() -> None:
     x = np.array([[0.0], [1.0], [10.0], [30.0]])
     start = np.array([[1.0], [1.0], [900.0]])  # of two equal centroids the first takes all
-    kept = kmeans.lloyd(x, 3, start=start, empty="keep")
+    kept = kmeans.lloyd(x, 3, course=Course(start=start, empty="keep"))
     np.testing.assert_allclose(kept.centroids[:, 0], [30.0, 11 / 3, 900.0])
     # 30 is farthest and goes to cluster 1, then 10 to cluster 2
-    moved = kmeans.lloyd(x, 3, start=start, iterations=1)
+    moved = kmeans.lloyd(x, 3, course=Course(start=start, iterations=1))
     assert moved.centroids[:, 0].tolist() == [0.5, 30.0, 10.0] and moved.inertia == 0.5
     # 60 costs most, but its cluster has no other sample
     lone = kmeans.lloyd(
         np.array([[0.0], [1.0], [2.0], [60.0]]),
         3,
-        start=np.array([[1.0], [100.0], [900.0]]),
-        iterations=1,
+        course=Course(start=np.array([[1.0], [100.0], [900.0]]), iterations=1),
     )
     assert lone.centroids[:, 0].tolist() == [1.5, 60.0, 0.0]
     # nothing is gained where all samples are equal
-    same = kmeans.lloyd(np.ones((4, 1)), 2, start=np.array([[1.0], [1.0]]))
+    same = kmeans.lloyd(np.ones((4, 1)), 2, course=Course(start=np.array([[1.0], [1.0]])))
     assert same.centroids[:, 0].tolist() == [1.0, 1.0] and same.labels.tolist() == [0] * 4
 
 
 def test_iterations_and_tolerance() -> None:
     x = blobs(np.float64)
-    whole = kmeans.lloyd(x, 9, seed=1)
+    whole = kmeans.lloyd(x, 9, course=Course(seed=1))
     assert whole.iterations > 3
     for most in (0, 1, 3):
-        cut = kmeans.lloyd(x, 9, seed=1, iterations=most)
+        cut = kmeans.lloyd(x, 9, course=Course(seed=1, iterations=most))
         assert cut.iterations == most and not cut.converged
         assert cut.history == whole.history[: most + 1]
-    loose = kmeans.lloyd(x, 9, seed=1, tolerance=0.02)
+    loose = kmeans.lloyd(x, 9, course=Course(seed=1, tolerance=0.02))
     assert loose.converged and loose.iterations <= whole.iterations
     falls = -np.diff(loose.history) / loose.history[1:]
     assert (falls[:-1] > 0.02).all() and falls[-1] <= 0.02
@@ -363,7 +363,9 @@ def test_bad_histograms(
 )
 def test_bad_samples(changes: dict[str, Any], error: type[RefqError], text: str) -> None:
     with pytest.raises(error) as caught:
-        kmeans.lloyd(**{"samples": np.ones((3, 2)), "k": 2, **changes})
+        course = {key: changes[key] for key in changes if hasattr(Course(), key)}
+        given = {key: changes[key] for key in changes if key not in course}
+        kmeans.lloyd(**{"samples": np.ones((3, 2)), "k": 2, **given}, course=Course(**course))
     assert text in str(caught.value)
 
 
@@ -399,4 +401,5 @@ def test_not_worse_than_scikit_learn() -> None:
     x = blobs(np.float64)
     start = kmeans.plus_plus(x, 6, seed=2)
     theirs = peer.KMeans(6, init=start, n_init=1, tol=0, algorithm="lloyd").fit(x)
-    assert kmeans.lloyd(x, 6, start=start).inertia == pytest.approx(theirs.inertia_, rel=1e-9)
+    ours = kmeans.lloyd(x, 6, course=Course(start=start))
+    assert ours.inertia == pytest.approx(theirs.inertia_, rel=1e-9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,36 @@ from refq.schemes.kmeans.inputs import (
 )
 
 EMPTY_RULES = ("farthest", "keep")
+
+
+@dataclass(frozen=True)
+class Course:
+    """How Lloyd's algorithm begins and ends.
+
+    start: centroids (k, d), or None for k-means++ (`plus_plus`) with the seed, which gives fewer
+    than k where fewer samples are distinct. It ends after so many iterations, or when one lowers
+    the inertia by no more than tolerance * inertia.
+
+    empty = "farthest": an empty cluster takes the sample that costs most (of equal ones the first)
+    from a cluster that has others; where none costs anything, it stays. empty = "keep": its
+    centroid stays where it is.
+
+    Raises OptionError for iterations, tolerance and empty.
+    """
+
+    seed: int = 0
+    start: np.ndarray | None = None
+    iterations: int = 300
+    tolerance: float = 0.0
+    empty: str = "farthest"
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0 or not self.tolerance >= 0:
+            raise OptionError(
+                f"{self.iterations} iterations, tolerance {self.tolerance}", "0 or more of each"
+            )
+        if self.empty not in EMPTY_RULES:
+            raise unknown("rule for empty clusters", self.empty, EMPTY_RULES)
 
 
 @dataclass(frozen=True)
@@ -36,49 +66,32 @@ class Clustering:
 
 
 def lloyd(
-    samples: np.ndarray,
-    k: int,
-    weights: np.ndarray | None = None,
-    seed: int = 0,
-    start: np.ndarray | None = None,
-    iterations: int = 300,
-    tolerance: float = 0.0,
-    empty: str = "farthest",
+    samples: np.ndarray, k: int, weights: np.ndarray | None = None, course: Course = Course()
 ) -> Clustering:
     """Lloyd's algorithm (1982) in d dimensions, the same at any number of threads.
 
     samples: float32 or float64 (n, d). weights: (n,), 0 or more, or None for ones; a sample of
-    weight 0 gets a label and moves nothing. start: centroids (k, d), or None for k-means++
-    (`plus_plus`) with the seed, which gives fewer than k where fewer samples are distinct. Stops
-    after that many iterations, or when one lowers the inertia by no more than tolerance * inertia.
-
-    Of equally near centroids the lowest takes the sample. empty = "farthest": an empty cluster
-    takes the sample that costs most (of equal ones the first) from a cluster that has others;
-    where none costs anything, it stays. empty = "keep": its centroid stays where it is.
+    weight 0 gets a label and moves nothing. Of equally near centroids the lowest takes the sample.
 
     Distances and sums are float64. Raises ShapeError for arrays that do not fit, FormatError for
     samples, weights or centroids that are not finite, negative weights or all zero, and
-    OptionError for k, seed, iterations, tolerance and empty.
+    OptionError for k and the seed.
     """
     samples, masses = weighted_samples(samples, weights)
     check_clusters(k)
-    if iterations < 0 or not tolerance >= 0:
-        raise OptionError(f"{iterations} iterations, tolerance {tolerance}", "0 or more of each")
-    if empty not in EMPTY_RULES:
-        raise unknown("rule for empty clusters", empty, EMPTY_RULES)
-    if start is None:
-        centroids = plus_plus(samples, k, masses, seed)
+    if course.start is None:
+        centroids = plus_plus(samples, k, masses, course.seed)
     else:
-        centroids = np.array(start, np.float64)
+        centroids = np.array(course.start, np.float64)
         if centroids.shape != (k, samples.shape[1]):
             raise ShapeError(
                 f"first centroids of shape {centroids.shape}", f"{(k, samples.shape[1])}"
             )
         check_finite(centroids, "first centroids")
     labels, distances, sums, sizes = nearest.assign(samples, masses, centroids)
-    history = [nearest.inertia(masses, distances)]
-    while len(history) <= iterations:
-        if empty == "farthest" and not sizes.all():
+    history, converged = [nearest.inertia(masses, distances)], False
+    while not converged and len(history) <= course.iterations:
+        if course.empty == "farthest" and not sizes.all():
             sums, sizes = _filled(samples, masses, labels, distances, sums, sizes)
         filled = sizes > 0
         moved = centroids.copy()
@@ -89,44 +102,32 @@ def lloyd(
         if fallen > 0:
             centroids, (labels, distances, sums, sizes) = moved, found
             history.append(now)
-        if not fallen > tolerance * history[-1]:
-            return Clustering(
-                centroids, labels, history[-1], len(history) - 1, True, tuple(history)
-            )
-    return Clustering(centroids, labels, history[-1], iterations, False, tuple(history))
+        converged = not fallen > course.tolerance * history[-1]
+    return Clustering(
+        centroids=centroids,
+        labels=labels,
+        inertia=history[-1],
+        iterations=len(history) - 1,
+        converged=converged,
+        history=tuple(history),
+    )
 
 
 def lloyd_histogram(
-    values: np.ndarray,
-    counts: np.ndarray,
-    k: int,
-    seed: int = 0,
-    start: np.ndarray | None = None,
-    iterations: int = 300,
-    tolerance: float = 0.0,
-    empty: str = "farthest",
+    values: np.ndarray, counts: np.ndarray, k: int, course: Course = Course()
 ) -> Clustering:
     """`lloyd` on a histogram as `exact` takes it; centroids (m, 1) ascending, labels (B,).
 
-    start: centroids (k,), for instance np.linspace(low, high, k).
+    course.start: centroids (k,), for instance np.linspace(low, high, k).
     """
     values, counts = weighted_values(values, counts)
-    if start is not None:
-        start = np.asarray(start, np.float64).reshape(-1, 1)
-    made = lloyd(
-        values.astype(np.float64)[:, None], k, counts, seed, start, iterations, tolerance, empty
-    )
+    if course.start is not None:
+        course = replace(course, start=np.asarray(course.start, np.float64).reshape(-1, 1))
+    made = lloyd(values.astype(np.float64)[:, None], k, counts, course)
     order = np.argsort(made.centroids[:, 0], kind="stable")
     places = np.empty(len(order), np.int32)
     places[order] = np.arange(len(order))
-    return Clustering(
-        made.centroids[order],
-        places[made.labels],
-        made.inertia,
-        made.iterations,
-        made.converged,
-        made.history,
-    )
+    return replace(made, centroids=made.centroids[order], labels=places[made.labels])
 
 
 def plus_plus(
