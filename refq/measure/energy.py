@@ -57,9 +57,9 @@ def energies_of(weight: np.ndarray, grams: np.ndarray, group: int = 1) -> np.nda
     filters = weight.reshape(group, outputs // group, inputs, taps).astype(np.float64)
     filters = filters.transpose(0, 2, 1, 3)
     products = filters @ grams.reshape(group, inputs, taps, taps)
-    found = (products * filters).sum(axis=3).transpose(0, 2, 1).reshape(outputs, inputs)
+    sums = (products * filters).sum(axis=3).transpose(0, 2, 1).reshape(outputs, inputs)
     # a filter that answers to nothing in the images may end a rounding below zero
-    energies: np.ndarray = np.maximum(found, 0.0)
+    energies: np.ndarray = np.maximum(sums, 0.0)
     return energies
 
 

@@ -37,9 +37,9 @@ class Ranking:
                 "finite ones",
                 "check the weights and the preprocessing",
             )
-        own = outputs[np.arange(len(classes)), classes][:, None]
+        right = outputs[np.arange(len(classes)), classes][:, None]
         lower = np.arange(outputs.shape[1])[None, :] < classes[:, None]
-        place = ((outputs > own) | ((outputs == own) & lower)).sum(axis=1)
+        place = ((outputs > right) | ((outputs == right) & lower)).sum(axis=1)
         return Ranking(
             self.images + len(classes),
             self.top1 + int((place < 1).sum()),

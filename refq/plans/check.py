@@ -64,8 +64,8 @@ def _check_layer(entry: LayerPlan, shape: tuple[int, ...], group: int, name: str
     weight, parts = entry.weight, [(entry.weight, shape[0])]
     if isinstance(weight, Clustered):
         parts = [(weight.base, max(weight.labels) + 1), (weight.residual, shape[0])]
-        own = entry.accumulator.bits, entry.accumulator.frac_bits
-        if len(weight.labels) != shape[0] or any(isinstance(each, tuple) for each in own):
+        declared = entry.accumulator.bits, entry.accumulator.frac_bits
+        if len(weight.labels) != shape[0] or any(isinstance(n, tuple) for n in declared):
             raise OptionError(
                 f"a plan with {len(weight.labels)} clustered kernels in {name}",
                 f"{shape[0]}, and one accumulator format for all",
@@ -101,9 +101,9 @@ def _expected_drops(plan: Plan, network: Network, name: str) -> tuple[int, ...]:
     if node is not None and moves_codes(network, node):
         known = {source: plan.tensors[source].drops for source in node.inputs}
         return carried_drops(network, node, known)
-    own = plan.tensors[name].drops
+    drops = plan.tensors[name].drops
     summed = node is not None and isinstance(node.layer, (*WEIGHTED, Add, ReLU))
-    return own if summed and len(own) in (0, network.shapes[name][0]) else ()
+    return drops if summed and len(drops) in (0, network.shapes[name][0]) else ()
 
 
 def _check_integers(plan: Plan) -> None:
@@ -138,19 +138,20 @@ def _check_simulation(plan: Plan, network: Network) -> None:
             f"a plan that misses or invents layer {', '.join(wrong)}",
             "one entry for each weighted layer",
         )
-    for name, entry in tensors.items():
-        fmt = entry.format
+    for name, tensor in tensors.items():
+        fmt = tensor.format
         zero = not isinstance(fmt, Affine) or (fmt.mean == 0.0 and fmt.first <= 0 <= fmt.last)
-        if not isinstance(fmt, OF_TENSORS) or entry.code or entry.drops or not zero:
+        if not isinstance(fmt, OF_TENSORS) or tensor.code or tensor.drops or not zero:
             raise OptionError(
                 f"tensor {name} in {fmt}",
                 "one fixed point, minifloat, or affine format with an exact zero; no storage code",
             )
     for node in network.weighted:
-        own = layers[node.name]
-        if own.accumulator != Accumulator():
+        entry = layers[node.name]
+        if entry.accumulator != Accumulator():
             raise OptionError(
-                f"layer {node.name} with a {own.accumulator} accumulator in float32", "an exact one"
+                f"layer {node.name} with a {entry.accumulator} accumulator in float32",
+                "an exact one",
             )
         shape, group = network.weight_shapes()[node.name], getattr(node.layer, "group", 1)
-        _check_layer(own, shape, group, node.name)
+        _check_layer(entry, shape, group, node.name)

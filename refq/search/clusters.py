@@ -28,12 +28,12 @@ class Ladder:
         network: Network,
         weights: Weights,
         planned: Callable[[Mapping[str, int]], Plan],
-        own: HybridOptions,
+        options: HybridOptions,
     ) -> None:
         self.network, self.weights, self.planned = network, weights, planned
         self.rungs: dict[str, tuple[int, ...]] = {}
         for node in network.weighted:
-            if own.clusters.get(node.name, own.every_layer) == 0:
+            if options.clusters.get(node.name, options.every_layer) == 0:
                 self.rungs[node.name] = (0,)
                 continue
             group = node.layer.group if isinstance(node.layer, Conv) else 1
@@ -46,15 +46,13 @@ class Ladder:
 
     def _price(self, name: str, k: int) -> tuple[float, float]:
         """(share of a layer's coefficients' energy that is lost, its M MACs of 8 by 8 bits)."""
-        plan = self.planned({**{each: 0 for each in self.rungs}, name: k})
-        weight = self.weights.weight[name]
-        fmt = plan.layers[name].weight
-        assert isinstance(fmt, Coefficients)
-        lost = np.square(quantized_values(weight, fmt) - weight).sum()
+        plan = self.planned({**dict.fromkeys(self.rungs, 0), name: k})
+        weight, fmt, share = self.weights.weight[name], plan.layers[name].weight, 0.0
         energy = np.square(weight, dtype=np.float64).sum()
-        return float(lost / energy) if energy else 0.0, mac_complexity(self.network, plan)[
-            name
-        ] / 1e6
+        # a layer that stays float32 loses nothing
+        if energy and isinstance(fmt, Coefficients):
+            share = float(np.square(quantized_values(weight, fmt) - weight).sum() / energy)
+        return share, mac_complexity(self.network, plan)[name] / 1e6
 
 
 def climb(accepts: Callable[[Mapping[str, int]], bool], ladder: Ladder) -> dict[str, int]:

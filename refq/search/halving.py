@@ -25,16 +25,16 @@ def search(parts: int, widths: Sequence[int], judge: Judge) -> Widths:
     """For each part by itself the last width, in order, before one that misses the accuracy;
     float32 where the first one does. All together are measured, and returned whatever comes out.
     """
-    found = [FLOAT_BITS] * parts
+    fewest = [FLOAT_BITS] * parts
     for part in range(parts):
         for width in widths:
             alone = [FLOAT_BITS] * parts
             alone[part] = width
             if not judge.measure(tuple(alone)):
                 break
-            found[part] = width
-    judge.measure(tuple(found))
-    return tuple(found)
+            fewest[part] = width
+    judge.measure(tuple(fewest))
+    return tuple(fewest)
 
 
 @dataclass
@@ -104,10 +104,10 @@ def run(task: Task) -> Found:
     judge, reference = judge_of(
         SimulatedSubject(task, plan_for, images), journal_of(task, images, base, space), task
     )
-    found = search(len(parts), widths, judge)
+    fewest = search(len(parts), widths, judge)
     return Found(
-        plan=plan_for(found),
-        widths=found,
+        plan=plan_for(fewest),
+        widths=fewest,
         space=space,
         settings=task.settings,
         reference=reference,

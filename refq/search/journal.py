@@ -74,16 +74,16 @@ class Journal:
         with path.open("r+b") as file:
             file.truncate(sum(len(line) + 1 for line in whole))
 
-    def _check(self, found: Result | None, header: Result) -> None:
+    def _check(self, first: Result | None, header: Result) -> None:
         """Raises OptionError where the first line is another search's."""
-        if found is None or found.get("refq_search") != header["refq_search"]:
+        if first is None or first.get("refq_search") != header["refq_search"]:
             raise OptionError(f"{self.path} is no journal of a search", "a journal, or a new file")
-        differing = [key for key in header if found.get(key) != header[key]]
+        differing = [key for key in header if first.get(key) != header[key]]
         if differing:
             # short values tell best what was changed
             key = min(differing, key=lambda key: len(repr(header[key])))
             raise OptionError(
-                f"journal {self.path} is of another search: {key} {_brief(found.get(key))}",
+                f"journal {self.path} is of another search: {key} {_brief(first.get(key))}",
                 _brief(header[key]),
                 "give another file",
             )

@@ -81,14 +81,14 @@ class Prefixes:
         self.numbers: dict[object, int] = {}
         macs = network.macs()
         after = np.cumsum([macs.get(node.name, 0) for node in network.nodes][::-1])[::-1]
-        self.share = tuple(float(each) for each in after / max(1, after[0]))
+        self.share = tuple(float(macs) for macs in after / max(1, after[0]))
 
     def path(self, plan: Plan) -> Path:
         """Numbers of a plan's prefixes: before each node, and before the end."""
         out = [self._number((plan.rounding, plan.overflow, plan.seed, plan.tensors[INPUT]))]
         for node in self.network.nodes:
-            own = plan.tensors.get(node.name), plan.layers.get(node.name)
-            out.append(self._number((out[-1], own)))
+            entries = plan.tensors.get(node.name), plan.layers.get(node.name)
+            out.append(self._number((out[-1], entries)))
         return tuple(out)
 
     def _number(self, prefix: object) -> int:
@@ -115,7 +115,7 @@ class Prefixes:
             return None
         key = max(usable)
         kept[key] = kept.pop(key)  # the last to be given up
-        return Cut(key[0], {name: each.tensor() for name, each in kept[key].items()})
+        return Cut(key[0], {name: tensor.tensor() for name, tensor in kept[key].items()})
 
     def keep(self, block: int, path: Path, cut: Cut, near: Path) -> None:
         """Keeps a cut that a plan's path made. near: the path that later plans part from."""
@@ -135,4 +135,4 @@ class Prefixes:
 
 
 def _size(tensors: dict[str, Narrow]) -> int:
-    return sum(each.codes.nbytes for each in tensors.values())
+    return sum(tensor.codes.nbytes for tensor in tensors.values())

@@ -144,8 +144,8 @@ class NetworkSubject:
         the one where the candidate parts from the settled list."""
         candidate, first = self._ready(widths), sum(self.blocks[:block])
         near = self._near()
-        found = self.prefixes.deepest(block, candidate.path)
-        since = found.at if found else None
+        cut = self.prefixes.deepest(block, candidate.path)
+        since = cut.at if cut else None
         places = 0, self.prefixes.parting(candidate.path, near)
 
         def keep(cut: Cut) -> None:
@@ -155,7 +155,7 @@ class NetworkSubject:
             self.task.network,
             candidate.integer,
             candidate.plan,
-            found or self._images(block, first),
+            cut or self._images(block, first),
             self.task.ops,
             first_image=first,
             keep=keep,

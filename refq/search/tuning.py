@@ -53,19 +53,19 @@ class Tuned:
     complexity: float
 
     def to_json(self) -> dict[str, Any]:
-        own, images = self.settings, self.settings.images
+        settings, images = self.settings, self.settings.images
         reference = 100 * self.reference / images
-        floor = 100 * least_hits(self.reference, images, own.delta) / images
+        floor = 100 * least_hits(self.reference, images, settings.delta) / images
         spent = images * (1 + len(self.trials) - self.resumed)
         return {
             "summary": f"{_shown(self.setting)}: {self.complexity:.4g} M MACs at 8x8 bits, "
-            f"{own.metric} >= {floor:.2f} % (float {reference:.2f} %)",
-            "strategy": own.strategy,
+            f"{settings.metric} >= {floor:.2f} % (float {reference:.2f} %)",
+            "strategy": settings.strategy,
             "objective": "macs",
             "unit": "M MACs at 8x8 bits",
-            "metric": own.metric,
+            "metric": settings.metric,
             "reference": reference,
-            "delta": own.delta,
+            "delta": settings.delta,
             "floor": floor,
             "confidence": 1.0,
             "images": images,

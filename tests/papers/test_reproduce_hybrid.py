@@ -17,11 +17,12 @@ from refq.measure.calibration import gather
 from refq.measure.streaming import Source
 from refq.networks.weights import random_weights
 from refq.papers import accumulators, complexity, granularity, hybrid, mixing, published
-from refq.papers.study import first
+from refq.papers.study import Study, first, pooled
 from refq.results import charts
 from refq.schemes import Options
 from refq.schemes.hybrid_options import HybridOptions
 from refq.schemes.statistics import Statistics
+from refq.search.journal import Journal
 from tests.shared_data import PLACE
 
 PRINTED = published.tables("hybrid")
@@ -217,6 +218,28 @@ def test_statistics_are_gathered_once() -> None:
         assert plans[0] == plans[1]
     assert known is not None and known.maps and known.energies and known.codes
     assert gather(schemes.find("float").wanted(source.network, own), source) is None
+
+
+@pytest.mark.parametrize(
+    ("frac_act", "passes"), [(None, ["calibrate", "count codes"]), (3, ["calibrate"])]
+)
+def test_a_study_passes_its_images_twice(frac_act: int | None, passes: list[str]) -> None:
+    """Once where F is given: whatever schemes it plans, nothing is gathered again."""
+    source, told = small()
+    study = Study(
+        network=source.network,
+        weights=source.weights,
+        calibration=source.batches,
+        test=source.batches,
+        options=Options(frac_act=frac_act),
+        ranks=False,
+        journal=Journal(None, {}),
+        find=lambda *asked: ({}, ""),
+        progress=source.progress,
+    )
+    for scheme in ("uniform", "enq", "knq", "clnq", "hybrid", "clustered", "knq"):
+        study.plan(scheme)
+    assert told == passes and study.statistics.codes.keys() >= pooled(source.network)
 
 
 def test_sums_before_a_relu_are_counted() -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from refq import networks, schemes
 from refq.evaluate import main
+from refq.measure.calibration import gather
+from refq.measure.streaming import Source
+from refq.networks.weights import random_weights
+from refq.plans.plan import Plan
+from refq.schemes.hybrid_options import HybridOptions
 from refq.search import clusters, tuning
 
 
@@ -66,6 +75,25 @@ def test_clusters_climb_where_it_helps_most() -> None:
     found = clusters.climb(accepts, Ladder())  # type: ignore[arg-type]
     assert found == {"one": 4, "two": 4}
     assert tried[:3] == [{"one": 1, "two": 1}, {"one": 1, "two": 2}, {"one": 2, "two": 2}]
+
+
+def test_a_layer_in_float32_loses_nothing() -> None:
+    network = networks.build("alexnet", {"input_size": 67, "width": 0.1, "classes": 7, "hidden": 9})
+    weights = random_weights(network, 2)
+    options = schemes.Options(hybrid=HybridOptions(only=("conv2",)))
+    scheme = schemes.find("clustered")
+    images = np.random.default_rng(3).normal(0, 40, (2, 3, 67, 67)).astype(np.float32)
+    source = Source(network, weights, lambda: [(images, None)])
+    statistics = gather(scheme.wanted(network, options), source)
+
+    def planned(counts: Mapping[str, int]) -> Plan:
+        hybrid = replace(options.hybrid, clusters=counts)
+        plan: Plan = scheme.plan(network, weights, statistics, replace(options, hybrid=hybrid))
+        return plan
+
+    ladder = clusters.Ladder(network, weights, planned, options.hybrid)
+    assert ladder.price("conv1", 1)[0] == ladder.price("conv1", 8)[0] == 0.0
+    assert ladder.price("conv2", 1)[0] > ladder.price("conv2", 8)[0] > 0.0
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
