@@ -26,47 +26,48 @@ def gather(wanted: Wanted, source: Source, known: Statistics | None = None) -> S
     """
     if wanted == Wanted():
         return known
-    found = known or Statistics()
+    statistics = known or Statistics()
     if callable(wanted.code_frac_bits):
-        found = _pass(replace(wanted, code_frac_bits=None), source, found)
-        wanted = replace(wanted, code_frac_bits=wanted.code_frac_bits(found))
-    return _pass(wanted, source, found)
+        statistics = _pass(replace(wanted, code_frac_bits=None), source, statistics)
+        wanted = replace(wanted, code_frac_bits=wanted.code_frac_bits(statistics))
+    return _pass(wanted, source, statistics)
 
 
-def _pass(wanted: Wanted, source: Source, found: Statistics) -> Statistics:
-    """Statistics with what is wanted and was not found yet; no pass where that is nothing."""
+def _pass(wanted: Wanted, source: Source, statistics: Statistics) -> Statistics:
+    """Statistics with what is wanted and not known yet; no pass where that is nothing."""
     frac_bits = wanted.code_frac_bits
-    if isinstance(frac_bits, int) and frac_bits != found.frac_bits:
-        found = replace(found, codes={}, frac_bits=frac_bits)
-    collectors = _missing(wanted, source, found)
+    if isinstance(frac_bits, int) and frac_bits != statistics.frac_bits:
+        statistics = replace(statistics, codes={}, frac_bits=frac_bits)
+    collectors = _missing(wanted, source, statistics)
     if not collectors:
-        return found
+        return statistics
     collect(source, list(collectors.values()))
     made: dict[str, Any] = {
-        name: {**getattr(found, name), **collector.totals} for name, collector in collectors.items()
+        name: {**getattr(statistics, name), **collector.totals}
+        for name, collector in collectors.items()
     }
     if "energies" in made:
         made["energies"] = energy.of_filters(source, collectors["energies"])
-    return replace(found, images=next(iter(collectors.values())).images, **made)
+    return replace(statistics, images=next(iter(collectors.values())).images, **made)
 
 
-def _missing(wanted: Wanted, source: Source, found: Statistics) -> dict[str, Collector]:
-    """{field of Statistics: what collects it} of all that is wanted and not found yet."""
+def _missing(wanted: Wanted, source: Source, statistics: Statistics) -> dict[str, Collector]:
+    """{field of Statistics: what collects it} of all that is wanted and not known yet."""
     tensors = quantized(source.network) | wanted.also
     out = {}
-    if wanted.histograms and (new := tensors - found.histograms.keys()):
+    if wanted.histograms and (new := tensors - statistics.histograms.keys()):
         out["histograms"] = _of_each("calibrate", new, kernels.float_histogram)
         out["extremes"] = Collector("calibrate", new, _extremes, _wider)
-    if wanted.maps and (new := tensors - found.maps.keys()):
+    if wanted.maps and (new := tensors - statistics.maps.keys()):
         out["maps"] = _of_each("feature maps", new, kernels.exponent_histograms)
     frac_bits = wanted.code_frac_bits
-    if isinstance(frac_bits, int) and (new := tensors - found.codes.keys()):
+    if isinstance(frac_bits, int) and (new := tensors - statistics.codes.keys()):
 
         def counted(values: np.ndarray) -> np.ndarray:
             return code_counts(values, frac_bits, wanted.rounding)
 
         out["codes"] = _of_each("count codes", new, counted)
-    if wanted.energies and not found.energies:
+    if wanted.energies and not statistics.energies:
         out["energies"] = energy.grams(source)
     return out
 
