@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -25,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
-import numba
 import numpy as np
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.peers import machine
 from refq import kernels
 from refq.schemes import kmeans
 
@@ -89,7 +88,8 @@ def _whole(
     dtype: type, solve: Callable[[np.ndarray, int], np.ndarray]
 ) -> Callable[[int, int, int], Run]:
     def prepare(count: int, bits: int, k: int) -> Run:
-        x, at = np.empty(count, dtype), 0
+        x: np.ndarray = np.empty(count, dtype)
+        at = 0
         for part in activations(count, bits):
             x[at : at + part.size] = part
             at += part.size
@@ -261,20 +261,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [name for name in CONTENDERS if given.only in name]
     if not names:
         parser.error(f"no contender has {given.only!r} in its name")
-    about = {
-        "cpu": llvm.get_host_cpu_name(),
-        "processors": os.cpu_count(),
-        "threads": numba.get_num_threads(),
-        "bits": given.bits,
-        "clusters": given.clusters,
-    }
     sizes = [int(count) for count in given.values]
     results = measure(names, sizes, given.bits, given.clusters, given.rounds)
-    print(f"{about['cpu']}, {about['threads']} threads", end="; ")
-    print(f"{given.bits}-bit codes, {given.clusters} clusters")
+    print(f"{machine.line()}; {given.bits}-bit codes, {given.clusters} clusters")
     show(results)
-    if given.json:
-        Path(given.json).write_text(json.dumps({"machine": about, "results": results}, indent=1))
+    machine.write(given.json, results, bits=given.bits, clusters=given.clusters)
     return 0
 
 

@@ -17,13 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.peers import machine
 from benchmarks.peers.onnx_graph import to_onnx
 from refq.engine.forward import forward
 from refq.networks import Network
@@ -91,7 +92,8 @@ def onnx_resnet50(path: Path) -> Reference:
     return session(str(path))
 
 
-CASES: dict[str, tuple[str, Callable[[Path], Reference]]] = {
+Writer = Callable[[Path], Reference]
+CASES: dict[str, tuple[str, Writer]] = {
     "torchvision VGG-16, zip": ("vgg16.pth", lambda path: torch_vgg16(path, False)),
     "torchvision VGG-16, legacy": ("vgg16.pth", lambda path: torch_vgg16(path, True)),
     "Caffe AlexNet, V1": ("alexnet.caffemodel", lambda path: caffe(path, "alexnet", True)),
@@ -103,9 +105,8 @@ CASES: dict[str, tuple[str, Callable[[Path], Reference]]] = {
     "ONNX ResNet-50": ("resnet50.onnx", onnx_resnet50),
 }
 LIGHT = ("bvlc_alexnet", "inception_v1", "resnet50", "squeezenet", "vgg19")
-CASES |= {
-    f"ONNX light {name}": ("light.onnx", partial(real_models.light, name=name)) for name in LIGHT
-}
+for light in LIGHT:
+    CASES[f"ONNX light {light}"] = ("light.onnx", partial(real_models.light, name=light))
 TORCHVISION = (
     "alexnet",
     "googlenet",
@@ -118,7 +119,7 @@ TORCHVISION = (
     "vgg16_bn",
     "vgg19",
 )
-FRAMEWORKS: dict[str, tuple[str, Callable[[Path], Reference]]] = {
+FRAMEWORKS: Mapping[str, tuple[str, Writer]] = {
     f"torchvision {name}": ("w.pth", partial(real_models.torchvision, name=name))
     for name in TORCHVISION
 } | {
@@ -162,6 +163,7 @@ def main() -> int:
     strange = set(options.only or ()) - set(cases)
     if strange:
         parser.error(f"--only {', '.join(sorted(strange))}; there are {', '.join(cases)}")
+    print(machine.line())
     print(f"{'file':28} {'MB':>6} {'seconds':>8} {'peak MB':>8} {'logits':>9}  network")
     for title in options.only or cases:
         filename, write = cases[title]

@@ -16,7 +16,6 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads take channels, not parts of a product
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -27,12 +26,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.peers import machine
 from refq import kernels
 from refq.measure.energy import energies_of
 
@@ -66,7 +66,7 @@ class Case:
         height = max(1, BLOCK_PIXELS // columns)
 
         def channel(c: int) -> np.ndarray:
-            filters = self.weight[:, c].reshape(outputs, -1).astype(dtype)
+            filters: np.ndarray = self.weight[:, c].reshape(outputs, -1).astype(dtype)
             total = np.zeros(outputs)
             for image in seen[:, c]:
                 for top in range(0, rows, height):
@@ -174,19 +174,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shape = (given.outputs, given.channels, given.kernel, given.kernel)
     weight = np.random.default_rng(SEED + 1).standard_normal(shape, np.float32)
     x = probe_images(given.images, given.channels, given.size)
-    about = {
-        "cpu": llvm.get_host_cpu_name(),
-        "threads": numba.get_num_threads(),
-        **{key: value for key, value in vars(given).items() if key != "json"},
-    }
+    options = {key: value for key, value in vars(given).items() if key != "json"}
     some = min(given.definition_images, given.images)
     results = measure(Case(weight, given.stride, given.pad), x, some, given.rounds)
-    print(f"{about['cpu']}, {about['threads']} threads; {given.kernel}x{given.kernel}", end=", ")
+    print(f"{machine.line()}; {given.kernel}x{given.kernel}", end=", ")
     print(f"{given.channels} to {given.outputs} at {given.size}, {given.images} images", end=", ")
     print(f"medians of {given.rounds} rounds")
     show(results, given.images)
-    if given.json:
-        Path(given.json).write_text(json.dumps({"machine": about, "results": results}, indent=1))
+    machine.write(given.json, results, **options)
     return 0
 
 

@@ -9,21 +9,20 @@ medians over the rounds. REFQ_BACKEND=vnni (or portable) forces refq's integer b
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.peers import onnx_graph, runtimes
+from benchmarks.peers import machine, onnx_graph, peak, runtimes
 from refq import schemes
 from refq.cli import console
 from refq.data import batches, open_dataset
@@ -32,7 +31,6 @@ from refq.engine.forward import forward, quantize_weights
 from refq.engine.fused import FusedSteps
 from refq.engine.fused_float import FusedFloatSteps
 from refq.errors import OptionError
-from refq.kernels import aligned, tiles
 from refq.measure.calibration import gather
 from refq.measure.streaming import Source
 from refq.networks import Network, Node
@@ -46,69 +44,6 @@ INTEGERS = {
     "refq 12b x 14b": ("uniform", 12, 14),
     "refq ENQ 5b x 14b": ("enq", 5, 14),
 }
-FEATURES = ("amx-int8", "amx-bf16", "avx512vnni", "avx512bf16", "avx512f", "avx2", "neon")
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    features = llvm.get_host_cpu_features()
-    return {
-        "cpu": llvm.get_host_cpu_name(),
-        "features": [name for name in FEATURES if features.get(name)],
-        "backend": tiles.backend(),
-        "threads": numba.get_num_threads(),
-    }
-
-
-def describe(about: dict[str, Any]) -> str:
-    """The machine in one line."""
-    features = ", ".join(about["features"])
-    return f"{about['cpu']} ({features}), {about['threads']} threads, backend {about['backend']}"
-
-
-@numba.njit(nogil=True, parallel=True)
-def _spin(token, a, b, c, offsets, parts, config, steps, repeats, threads):
-    for thread in numba.prange(threads):
-        tiles._configure_tiles(token, config.ctypes.data)
-        at, panel = a[thread].ctypes.data, b[thread].ctypes.data
-        for _ in range(repeats):
-            tiles._tiles(
-                token,
-                at,
-                at + 1024,
-                64,
-                16,
-                16,
-                offsets.ctypes.data,
-                parts.ctypes.data,
-                panel,
-                1024 * steps,
-                64,
-                c[thread].ctypes.data,
-                steps,
-            )
-        tiles._release_tiles(token)
-
-
-def integer_peak(seconds: float = 1.0) -> float:
-    """GOP/s of the backend's microkernel on data in the first cache: this machine's peak."""
-    threads, steps = numba.get_num_threads(), 8
-    a = aligned.zeros((threads, steps * 2048), np.uint8)
-    b = aligned.zeros((threads, steps * 4096), np.uint8)
-    c = aligned.zeros((threads, 1024), np.int32)
-    parts = np.full(steps, 4)
-    offsets = np.arange(steps, dtype=np.int64) * 2048
-    token, repeats = tiles.TOKENS[tiles.backend()], 100
-    best = 0.0
-    _spin(token, a, b, c, offsets, parts, tiles.CONFIG, steps, 1, threads)  # compiles
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        began = time.perf_counter()
-        _spin(token, a, b, c, offsets, parts, tiles.CONFIG, steps, repeats, threads)
-        taken = time.perf_counter() - began
-        best = max(best, 2 * threads * repeats * steps * 64 * 1024 / taken / 1e9)
-        repeats = min(100_000, max(repeats, int(repeats * 0.1 / taken)))
-    return best
 
 
 def make_plan(
@@ -130,13 +65,13 @@ def contenders(
     """{label: run a batch}, and refq's integer cases for the table by layer; plans, and what peers
     calibrate, come from the first images."""
     out: dict[str, Callable[[np.ndarray], Any]] = {}
-    out["refq float32"] = lambda batch: forward(network, weights, None, batch)
+    out["refq float32"] = partial(forward, network, weights, None)
     cases = {}
     for label, how in INTEGERS.items():
         plan = make_plan(network, weights, images, how)
         integer = quantize_weights(network, weights, plan)
         cases[label] = (plan, integer)
-        out[label] = lambda batch, p=plan, w=integer: forward(network, w, p, batch)
+        out[label] = partial(forward, network, integer, plan)
     if not ours_only:
         model = onnx_graph.to_onnx(network, weights)
         quantized = runtimes.to_int8(model, images[:2])
@@ -156,7 +91,7 @@ def by_layer(
 ) -> list[dict[str, Any]]:
     """Median milliseconds of each step, with GOP/s where it makes a weighted layer's sums."""
     taken: dict[str, list[float]] = {}
-    steps = FusedFloatSteps if plan is None else FusedSteps
+    steps: Any = FusedFloatSteps if plan is None else FusedSteps
     step, image = steps.__call__, steps.image
 
     def timed(name: str, run: Callable[[], Any]) -> Any:
@@ -277,15 +212,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(given: argparse.Namespace) -> int:
-    peak = integer_peak()
-    about = machine()
-    print(f"{describe(about)}, microkernel peak {peak:.0f} GOP/s")
+    most = peak.integers()
+    print(f"{machine.line()}, microkernel peak {most:.0f} GOP/s")
     results = []
     for name in given.networks:
-        results.append(bench(name, given, peak))
+        results.append(bench(name, given, most))
         print(show(results[-1]), flush=True)
-    if given.json:
-        Path(given.json).write_text(json.dumps({"machine": about, "results": results}, indent=1))
+    machine.write(given.json, results)
     return 0
 
 

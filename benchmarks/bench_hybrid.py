@@ -10,14 +10,17 @@ its two sums are made apart.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.peers import machine
 from refq import networks, schemes
 from refq.engine.forward import forward, quantize_weights
 from refq.measure.calibration import gather
@@ -92,11 +95,10 @@ def main() -> None:
     medians = {label: statistics.median(times) for label, times in seconds.items()}
     medians["two convolutions"] = sum(medians[label] for label in TWO)
     first = medians["4D"]
+    print(machine.line())
     for label, median in medians.items():
         print(f"{label:26} {arguments.batch / median:8.1f} img/s  {first / median:5.2f} of 4D")
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"network": arguments.network, "seconds": medians}, file, indent=1)
+    machine.write(arguments.json, {"network": arguments.network, "seconds": medians})
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ are medians.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.bench_engine import describe, machine
+from benchmarks.peers import machine
 from refq import kernels
 from refq.formats.fixed import Accumulator, FixedPointFormat, Rounding
 from refq.kernels import aligned, floats, fused, maps, rows, tiles
@@ -98,13 +98,14 @@ def integer_convolutions(images: int, only: str) -> Iterator[Case]:
                 len(target.planes),
                 width,
             )
+            assert ending is not None
             operations = 2 * images * outputs * side * side * channels * window * window
             for backend in tiles.supported():
                 yield Case(
                     name,
                     backend,
                     operations,
-                    lambda s=source, k=kernel, t=target, e=ending: fused.convolve(s, k, t, e),
+                    partial(fused.convolve, source, kernel, target, ending),
                 )
 
 
@@ -128,12 +129,7 @@ def float_convolutions(images: int, only: str) -> Iterator[Case]:
             weights, np.zeros(outputs, np.float32), layouts[0], (stride, stride), pads, 1
         )
         operations = 2 * images * outputs * side * side * channels * window * window
-        yield Case(
-            name,
-            "",
-            operations,
-            lambda s=source, k=kernel, t=target: floats.convolve(s, k, t, 0, True),
-        )
+        yield Case(name, "", operations, partial(floats.convolve, source, kernel, target, 0, True))
 
 
 def others(images: int, only: str) -> Iterator[Case]:
@@ -144,16 +140,15 @@ def others(images: int, only: str) -> Iterator[Case]:
     codes, _ = kernels.quantize(x, fmt)
     for rounding in (Rounding.TIES_EVEN, Rounding.TIES_AWAY, Rounding.STOCHASTIC):
         yield Case(
-            f"quantize, {rounding.name}", "", x.size, lambda r=rounding: kernels.quantize(x, fmt, r)
+            f"quantize, {rounding.name}", "", x.size, partial(kernels.quantize, x, fmt, rounding)
         )
         yield Case(
             f"requantize, {rounding.name}",
             "",
             x.size,
-            lambda r=rounding: kernels.requantize(codes, 3, fmt, r),
+            partial(kernels.requantize, codes, 3, fmt, rounding),
         )
-    pool = {"kernel_shape": (2, 2), "strides": (2, 2)}
-    yield Case("max_pool 2x2", "", x.size, lambda: kernels.max_pool(codes, **pool))
+    yield Case("max_pool 2x2", "", x.size, lambda: kernels.max_pool(codes, (2, 2), (2, 2)))
     yield Case("lrn 5", "", x.size, lambda: kernels.lrn(x, 5, 1e-4, 0.75, 1.0))
     for bits in (8, 12):
         layout = maps.Layout(images, 64, 112, 112, NO_PADS)
@@ -163,7 +158,7 @@ def others(images: int, only: str) -> Iterator[Case]:
             f"max_pool 2x2 on maps, {bits} bits",
             "",
             x.size,
-            lambda s=source, t=target: maps.max_pool(s, t, 0, (2, 2), (2, 2), NO_PADS),
+            partial(maps.max_pool, source, target, 0, (2, 2), (2, 2), NO_PADS),
         )
     weights = rng.integers(-8192, 8192, (256, 256, 3, 3), np.int32)
     wide = rng.integers(0, 4096, (1, 256, 28, 28), np.int32)
@@ -173,7 +168,7 @@ def others(images: int, only: str) -> Iterator[Case]:
             f"conv 12b x 14b, {bits}-bit accumulator checked at every MAC, 256 to 256 at 28",
             "",
             2 * 256 * 28 * 28 * 256 * 9,
-            lambda a=kept: kernels.conv_integer(wide, weights, pads=(1, 1, 1, 1), accumulator=a),
+            partial(kernels.conv_integer, wide, weights, pads=(1, 1, 1, 1), accumulator=kept),
         )
 
 
@@ -216,19 +211,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not cases:
         parser.error(f"no kernel has {given.only!r} in its name")
     forced = os.environ.get(tiles.VARIABLE)
-    about = machine()
     try:
         results = measure(cases, given.rounds)
     finally:
         os.environ.pop(tiles.VARIABLE, None)
         if forced:
             os.environ[tiles.VARIABLE] = forced
-    print(describe(about))
+    print(machine.line())
     print(f"{'kernel':<78}{'backend':>9}{'ms':>10}{'GOP/s':>9}")
     for row in results:
         print(f"{row['kernel']:<78}{row['backend']:>9}{row['ms']:>10.2f}{row['gops']:>9.1f}")
-    if given.json:
-        Path(given.json).write_text(json.dumps({"machine": about, "results": results}, indent=1))
+    machine.write(given.json, results)
     return 0
 
 

@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import onnxruntime
 
-from benchmarks.peers import onnx_graph
+from benchmarks.peers import machine, onnx_graph
 from refq import networks, schemes
 from refq.engine.forward import forward, quantize_weights
 from refq.measure.calibration import gather
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=networks.known(), metavar="NAME")
     parser.add_argument("--scheme", default="uniform")
     options = parser.parse_args()
+    print(machine.line())
     print(HEAD)
     for name in options.names:
         print(row(name, options.scheme), flush=True)

@@ -18,7 +18,7 @@ def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
     """QDQ int8: unsigned activations, signed weights per channel, calibrated on the images."""
     from onnxruntime import quantization as q
 
-    class Reader(q.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(q.CalibrationDataReader):
         def __init__(self) -> None:
             self.left = [{"data": images[i : i + 1]} for i in range(len(images))]
 
