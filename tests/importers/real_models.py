@@ -48,12 +48,12 @@ def light(path: Path, name: str, seed: int = 3) -> Reference:
             by, place = reader[node.output[0]]
             shape = tuple(int(size) for size in shapes[node.input[0]])
             if by.op_type == "BatchNormalization":
-                values = rng.uniform(*ENDS[place - 1], shape)
+                drawn: np.ndarray = rng.uniform(*ENDS[place - 1], shape)
             else:
                 scale = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1
-                values = rng.standard_normal(shape, np.float32) * scale
+                drawn = rng.standard_normal(shape, np.float32) * scale
             graph.initializer.append(
-                numpy_helper.from_array(values.astype(np.float32), node.output[0])
+                numpy_helper.from_array(drawn.astype(np.float32), node.output[0])
             )
         elif node.op_type == "Softmax":
             end = node.input[0]

@@ -7,6 +7,7 @@ import json
 import re
 import struct
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,8 @@ def test_strides_offsets_and_halves_of_torch(tmp_path: Path, legacy: bool) -> No
         "module.a.bias": weight_files.torch_tensor("1", halves, (2,), (1,), 0, legacy),
         "module.b.weight": weight_files.torch_tensor("0", storage, (2, 2), (0, 5), 0, legacy),
     }
-    state, stored = weight_files.state_pickle(views), {"0": storage, "1": halves}
+    state = weight_files.state_pickle(views)
+    stored: dict[str, np.ndarray] = {"0": storage, "1": halves}
     if legacy:
         with path.open("wb") as file:
             weight_files.legacy_stream(file, state, stored)
@@ -182,7 +184,7 @@ def test_files_of_torch(tmp_path: Path, zipped: bool) -> None:
 # --- normalisation ---
 
 
-def expected(weight: np.ndarray, norm: dict[str, np.ndarray], eps: float) -> tuple[Any, Any]:
+def expected(weight: np.ndarray, norm: Mapping[str, np.ndarray], eps: float) -> tuple[Any, Any]:
     scale = norm["gamma"] / np.sqrt(norm["variance"] + eps)
     return weight * scale[:, None, None, None], norm["beta"] - norm["mean"] * scale
 
@@ -220,7 +222,7 @@ def test_batch_norm_and_scale_of_caffe(tmp_path: Path) -> None:
                 file.write(weight_files.caffe_layer(layer, "InnerProduct", blobs, False))
                 continue
             tag = "_conv1" if layer == "conv1" else layer.removeprefix("res")
-            norm, factor = given[layer], np.float32([4.0])
+            norm, factor = given[layer], np.array([4.0], np.float32)
             sums = [norm["mean"] * 4, norm["variance"] * 4, factor]
             for name, kind, arrays, more in (
                 (layer, "Convolution", [weight], b""),
@@ -346,7 +348,8 @@ def test_names(source: str, name: str, variant: int, layer: str, own: tuple[str,
 def test_forms_of_alexnet_differ_by_order(tmp_path: Path, name: str) -> None:
     network, weights = small_weights.case(name)
     weight_files.caffemodel(tmp_path / "w.caffemodel", network, weights)
-    load(run(tmp_path / "w.caffemodel"), name)
+    got, stored = load(run(tmp_path / "w.caffemodel"), name)
+    assert got == network and stored.sha256 == weights.sha256
 
 
 def test_real_caffe_file(tmp_path: Path) -> None:

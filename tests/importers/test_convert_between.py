@@ -105,7 +105,7 @@ def keras3(
     return path
 
 
-KERAS3 = {
+KERAS3: dict[str, Any] = {
     "p_re_lu": [ones(1, 1, 4)],
     "p_re_lu_1": [ones(1, 1, 1)],
     "depthwise_conv2d": [ones(3, 3, 4, 1), ones(4)],

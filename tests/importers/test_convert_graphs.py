@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.peers.onnx_graph import to_onnx
 from refq import convert, networks
+from refq.networks.layers import Subsample
 from refq.networks.weights import load
 from tests.importers import small_weights
 
@@ -58,6 +59,10 @@ class Graph:
         if value is not None:
             node.attribute.append(helper.make_attribute(name, value))
 
+    def attributes(self, name: str, **values: Any) -> None:
+        for key, value in values.items():
+            self.attribute(self.node(name), key, value)
+
     def every(self, kind: str, became: str, **attributes: Any) -> None:
         for node in self.graph.node:
             if node.op_type == kind:
@@ -71,11 +76,12 @@ class Graph:
         return convert.main([str(path), "-o", str(out)]), out
 
 
-def padded(graph: Graph, *value: Any) -> None:
+def padded(graph: Graph, *value: Any) -> Graph:
     """conv1's padding as a node of its own."""
     graph.attribute(graph.node("conv1"), "pads")
     inputs = ["data", graph.constant("halves", HALVES), *(each.output[0] for each in value)]
     graph.behind("data", *value, NODE("Pad", inputs, ["wider"]))
+    return graph
 
 
 def same(graph: Graph) -> None:
@@ -107,9 +113,10 @@ def computed_pads(graph: Graph) -> None:
     """functional.pad's numbers as PyTorch exports them: last axis first, turned at the end."""
     for name in ("res2_1_shortcut", "res3_1_shortcut"):
         pad = graph.node(name)
-        channels = graph.network.by_name[name].layer.channels
+        layer = graph.network.by_name[name].layer
+        assert isinstance(layer, Subsample)
         tensors = {
-            "pairs": [0, 0, 0, 0, *channels],
+            "pairs": [0, 0, 0, 0, *layer.channels],
             "count": [2],
             "form": [-1, 2],
             "start": [-1],
@@ -173,10 +180,7 @@ ALIKE: dict[str, tuple[str, Edit]] = {
     "clip at 0": ("resnet20", lambda g: g.every("Relu", "Clip", min=0.0)),
     "pools rounded by pads": (
         "alexnet",
-        lambda g: (
-            g.attribute(g.node("pool5"), "ceil_mode", 0),
-            g.attribute(g.node("pool5"), "pads", [0, 0, 1, 1]),
-        ),
+        lambda g: g.attributes("pool5", ceil_mode=0, pads=[0, 0, 1, 1]),
     ),
 }
 OTHERWISE: dict[str, tuple[str, Edit, str]] = {
@@ -191,7 +195,7 @@ OTHERWISE: dict[str, tuple[str, Edit, str]] = {
     ),
     "padded twice": (
         "resnet20",
-        lambda g: (padded(g), g.attribute(g.node("conv1"), "auto_pad", "SAME_UPPER")),
+        lambda g: padded(g).attributes("conv1", auto_pad="SAME_UPPER"),
         "a padded image under auto_pad",
     ),
     "padded by a number": (
@@ -206,7 +210,7 @@ OTHERWISE: dict[str, tuple[str, Edit, str]] = {
     ),
     "padded by reflection": (
         "resnet20",
-        lambda g: (padded(g), g.attribute(g.node("wider"), "mode", "reflect")),
+        lambda g: padded(g).attributes("wider", mode="reflect"),
         "no conv1",
     ),
     "channels scrambled": (
@@ -287,7 +291,7 @@ def test_graphs_that_compute_something_else(
 
 @pytest.mark.parametrize("attribute", [{"training_mode": 1}, {"spatial": 0}])
 def test_normalisations_by_other_means(
-    tmp_path: Path, attribute: dict[str, int], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, attribute: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     graph = Graph("resnet20")
     names: Sequence[str] = [

@@ -307,7 +307,7 @@ def test_epsilon_of_onnx(tmp_path: Path, stated: dict[str, float | None], eps: f
     first.output[0] = "raw"
     values = {"g": (1, 1), "b": (0, 0), "m": (0, 0), "v": (1e-5, 3e-5)}
     for name, pair in values.items():
-        model.graph.initializer.append(numpy_helper.from_array(np.float32(pair), name))
+        model.graph.initializer.append(numpy_helper.from_array(np.array(pair, np.float32), name))
     norm = helper.make_node("BatchNormalization", ["raw", *values], [output])
     for name, number in stated.items():
         norm.attribute.add(name=name, type=onnx.AttributeProto.FLOAT, f=number)

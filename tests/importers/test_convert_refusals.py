@@ -20,6 +20,7 @@ from refq import convert
 from refq.networks import bundled
 from refq.networks.weights import load
 from tests.importers import small_weights, weight_files
+from tests.importers.conversions import refused
 
 NETWORK, WEIGHTS = small_weights.case()
 # a network of one layer with two blobs, as in test_convert.py
@@ -28,15 +29,6 @@ V1 = bytes.fromhex(
     "32 12 08 02 10 01 18 01 20 01 2a 08 00 00 c0 3f 00 00 00 c0"
     "32 12 08 01 10 01 18 01 20 02 2d 00 00 00 3f 2d 00 00 80 40"
 )
-
-
-def refused(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    out = path.with_name("out.h5")
-    assert convert.main([str(path), "-o", str(out), *more]) == 2
-    told = capsys.readouterr()
-    assert not told.out and told.err.count("\n") == 1
-    assert [each for each in path.parent.iterdir() if ".h5" in each.name and each != path] == []
-    return told.err
 
 
 def pickled(path: Path, state: bytes) -> None:

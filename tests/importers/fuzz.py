@@ -1,6 +1,6 @@
 """Feeds broken weight files to the readers of refq/importers, and tells what they did with them.
 
-python tools/fuzz_importers.py [--inputs N] [--seed S] [--only READER ...]
+python tests/importers/fuzz.py [--inputs N] [--seed S] [--only READER ...]
 
 Needs the `test` extra and Linux. A quarter of the inputs come from the files of
 tests/importers/hostile_files.py, where a reader has some, the others from a network. Each reader
@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from refq.errors import RefqError
 from refq.importers import converting, read
