@@ -198,8 +198,8 @@ def _grids() -> Iterator[Case]:
     for fmt in FORMATS[:4]:
         for modes in MODES:
             drops = same("0.3.1.9.0", [0, 3, 1, 9, 0])
-            given = {"codes": wide, "frac_bits": 22, "fmt": fmt, "drops": drops}
-            yield "requantize_maps", {**given, **modes}
+            cast = {"codes": wide, "frac_bits": 22, "fmt": fmt, "drops": drops}
+            yield "requantize_maps", {**cast, **modes}
 
 
 def _pools() -> Iterator[Case]:

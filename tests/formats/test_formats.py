@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_spelling(fmt: FixedPointFormat, text: str) -> None:
         ((8, -65), "-65 fraction bits"),
     ],
 )
-def test_absurd_formats(arguments: tuple[int, ...], text: str) -> None:
+def test_absurd_formats(arguments: Any, text: str) -> None:
     with pytest.raises(FormatError, match=re.escape(text)):
         FixedPointFormat(*arguments)
 

@@ -43,7 +43,8 @@ def run_node(op: str, inputs: list[Any], attributes: Mapping[str, Any], opset: i
     """The node's first output. Raises UnsupportedError with a reason."""
     x = inputs[0]
     if op == "Conv":
-        return kernels.conv(*inputs, **_window(x, attributes), group=attributes.get("group", 1))
+        window, bias = _window(x, attributes), inputs[2] if len(inputs) > 2 else None
+        return kernels.conv(x, inputs[1], bias, **window, group=attributes.get("group", 1))
     if op == "ConvInteger":
         window, operands = _window(x, attributes), _integers(inputs)
         return kernels.conv_integer(*operands, **window, group=attributes.get("group", 1))[0]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import numba
+from typing import Any
+
 import numpy as np
 import pytest
 
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 from refq.kernels import quantize, requantize
+from tests.machine import COMPILED
 
 apy = pytest.importorskip("apytypes", reason="compares with apytypes, which is not installed")
 
@@ -34,13 +36,11 @@ FORMATS = [
     FixedPointFormat(32, 17, signed=False),
 ]
 # with every mode, format and source some million casts; interpreted loops get fewer
-COUNT = 40_000 if not numba.config.DISABLE_JIT else 200
+COUNT = 40_000 if COMPILED else 200
 RNG = np.random.default_rng(77)
 
 
-def cast(
-    array: apy.APyFixedArray, fmt: FixedPointFormat, rounding: Rounding, overflow: Overflow
-) -> np.ndarray:
+def cast(array: Any, fmt: FixedPointFormat, rounding: Rounding, overflow: Overflow) -> np.ndarray:
     """Codes as APyTypes has them; its numbers are all signed."""
     wrap = overflow is Overflow.WRAP
     # an unsigned range is the upper half of a signed one that is a bit wider
@@ -57,7 +57,7 @@ def cast(
 
 def check(
     got: tuple[np.ndarray, int],
-    source: apy.APyFixedArray,
+    source: Any,
     fmt: FixedPointFormat,
     rounding: Rounding,
     overflow: Overflow,
@@ -75,13 +75,15 @@ def check(
 @pytest.mark.parametrize("overflow", (Overflow.SAT, Overflow.WRAP))
 @pytest.mark.parametrize("rounding", MODES)
 @pytest.mark.parametrize("kind", (np.float32, np.float64))
-def test_reals(kind: type, rounding: Rounding, overflow: Overflow) -> None:
+def test_reals(kind: Any, rounding: Rounding, overflow: Overflow) -> None:
     edges = np.array([s * 2.0**k for k in range(-60, 61) for s in (1, -1, 1.5, -1.5, 2.5, -2.5)])
     edges = np.concatenate([[0.0, 0.49999999999999994], edges]).astype(kind)
     near = [np.nextafter(edges, kind(side)) for side in (-np.inf, np.inf)]
     exponents = RNG.integers(-26, 26, COUNT)
-    random = np.ldexp(RNG.normal(size=COUNT), exponents).astype(kind)
-    halves = (RNG.integers(-(2**12), 2**12, COUNT) / 64).astype(kind)  # ties at five fraction bits
+    random: np.ndarray = np.ldexp(RNG.normal(size=COUNT), exponents).astype(kind)
+    halves: np.ndarray = (RNG.integers(-(2**12), 2**12, COUNT) / 64).astype(
+        kind
+    )  # ties at five fraction bits
     x = np.concatenate([edges, *near, random, halves])
     # float32's and float64's subnormals next to zero lie below these bits
     x = x[(np.abs(x) > 1e-30) | (x == 0)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 
@@ -17,8 +16,8 @@ from refq import kernels, oracle
 from refq.errors import FormatError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 from refq.kernels import avg_pool_integer, dequantize, quantize, requantize
+from tests.machine import COMPILED
 
-COMPILED = not numba.config.DISABLE_JIT  # interpreted loops get fewer of the same values
 STOCHASTIC = Rounding.STOCHASTIC
 DEFINITE = [mode for mode in Rounding if mode is not STOCHASTIC]
 SMALL = [FixedPointFormat(bits, 0, sign) for bits in range(2, 7) for sign in (True, False)]

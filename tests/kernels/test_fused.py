@@ -72,6 +72,11 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
+def layout_of(shape: tuple[int, ...], pads: Pads) -> maps.Layout:
+    images, channels, height, width = shape
+    return maps.Layout(images, channels, height, width, pads)
+
+
 def random_codes(
     rng: np.random.Generator, bits: int, signed: bool, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, tuple[int, int]]:
@@ -94,7 +99,7 @@ def run(
     width: int | None = None,
 ) -> tuple[np.ndarray, fused.Result, np.ndarray]:
     """(codes, what was seen, exact sums) of the fused convolution."""
-    layout = maps.Layout(*x.shape, shape.pads)
+    layout = layout_of(x.shape, shape.pads)
     bits = max(span[1] - span[0], 1).bit_length()
     source = maps.new_map(layout, bits, 0, -span[0])
     maps.pack(x, source)
@@ -114,7 +119,7 @@ def run(
     assert width != 32 or kernel.largest + (1 << shift) < 2**31
     width = width or (32 if kernel.largest + (1 << shift) < 2**31 else 64)
     conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
-    target_layout = maps.Layout(x.shape[0], *output_shape(conv, (x.shape[1:],)), (1, 1, 0, 2))
+    target_layout = layout_of((len(x), *output_shape(conv, (x.shape[1:],))), (1, 1, 0, 2))
     target = maps.new_map(target_layout, fmt.bits, fmt.frac_bits, -fmt.min_code)
     planes = len(target.planes)
     ending = rows.ending(0, relu, shift, rounding, fmt, False, None, target.offset, planes, width)
@@ -244,7 +249,7 @@ def test_max_pool_on_maps(bits: int) -> None:
     maps.pack(codes, source)
     for attributes in (((2, 2), (2, 2), NO_PADS), ((3, 2), (2, 1), (1, 0, 1, 1))):
         wanted = oracle.max_pool(codes, *attributes)
-        layout = maps.Layout(2, 30, *wanted.shape[2:], (0, 2, 1, 0))
+        layout = layout_of((2, 30, *wanted.shape[2:]), (0, 2, 1, 0))
         target = maps.new_map(layout, bits, 0)
         maps.max_pool(source, target, 4, *attributes)
         np.testing.assert_array_equal(maps.unpack(target, slice(4, 23)), wanted)
@@ -262,7 +267,7 @@ def test_microkernels_read_inside_their_map(shape: Shape) -> None:
     conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
     source = maps.Layout(shape.images, shape.channels, shape.height, shape.width, shape.pads)
     inputs = (shape.channels, shape.height, shape.width)
-    target = maps.Layout(shape.images, *output_shape(conv, (inputs,)), NO_PADS)
+    target = layout_of((shape.images, *output_shape(conv, (inputs,))), NO_PADS)
     where = walk.pixels(source, target, shape.strides, shape.pads)
     weights = np.ones((shape.outputs, shape.channels // shape.group, *shape.kernel), np.int32)
     kernel = fused.prepare(
@@ -320,22 +325,23 @@ def test_every_ending_in_some_channels(backend: str, case: Case) -> None:
     sums, _ = oracle.conv_integer(x << scale, w.astype(np.int32), b)
     overflow = Overflow.SAT_SYM if symmetric else Overflow.SAT
     wanted, outside = oracle.requantize(sums, 0, fmt, Rounding.TIES_EVEN, overflow)
-    table, stored_bits, drop = None, bits, 0
+    table: np.ndarray | None = None
+    stored_bits, drop = bits, 0
     if isinstance(encode, list):
         values = np.array(encode, np.int32)
         wanted = oracle.codebook_decode(oracle.codebook_encode(wanted, values[1:]), values)
         index = [sum(code >= value for value in encode[1:]) for code in range(1 << bits)]
-        table, encode, stored_bits = values[index], None, encode[-1].bit_length()
+        table, stored_bits, encode = values[index], encode[-1].bit_length(), None
     elif encode:
         stored_bits, drop, _ = encode
         wanted = oracle.shift_decode(oracle.shift_encode(wanted, *encode), drop)
-    source = maps.new_map(maps.Layout(*x.shape, NO_PADS), 5, 0, 0, scale)
+    source = maps.new_map(layout_of(x.shape, NO_PADS), 5, 0, 0, scale)
     maps.pack(x, source)
     kernel = fused.prepare(
         w, b, source.layout, 1, span, 0, np.full_like(b, scale), (1, 1), NO_PADS, 1
     )
     assert kernel is not None
-    layout = maps.Layout(2, 30, *wanted.shape[2:], (1, 0, 0, 1))
+    layout = layout_of((2, 30, *wanted.shape[2:]), (1, 0, 0, 1))
     target = maps.new_map(layout, stored_bits, 0, -fmt.min_code, drop)
     for plane in target.planes:
         plane[:] = 77

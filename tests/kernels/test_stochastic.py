@@ -12,8 +12,8 @@ import pytest
 from refq import oracle
 from refq.formats.fixed import FixedPointFormat, Rounding
 from refq.kernels import avg_pool_integer, fixed, quantize, requantize
+from tests.machine import COMPILED, THREADS
 
-COMPILED = not numba.config.DISABLE_JIT  # interpreted loops get fewer values
 STOCHASTIC = Rounding.STOCHASTIC
 
 
@@ -72,16 +72,14 @@ SERIAL = {
 def test_parallel_equals_serial(mode: Rounding) -> None:
     rng = np.random.default_rng(8)
     x, codes = rng.normal(0, 90, (7, 501)), rng.integers(-(2**40), 2**40, (7, 501))
-    fmt, threads = FixedPointFormat(8, 1), numba.config.NUMBA_NUM_THREADS
-    results = []
-    for count in (1, threads):
+    fmt, results = FixedPointFormat(8, 1), []
+    for count in (1, THREADS):
         numba.set_num_threads(count)
         try:
-            results.append(
-                [*quantize(x, fmt, mode, seed=2), *requantize(codes, 34, fmt, mode, seed=2)]
-            )
+            got, outside_x = quantize(x, fmt, mode, seed=2)
+            results.append((got, outside_x, *requantize(codes, 34, fmt, mode, seed=2)))
         finally:
-            numba.set_num_threads(threads)
+            numba.set_num_threads(THREADS)
     serial = [np.empty(x.size, np.int32), np.empty(x.size, np.int32)]
     place = (fmt.min_code, fmt.max_code, fixed.SAT, fmt.bits, fmt.signed, np.uint64(2), 0)
     number = fixed.MODE[mode]

@@ -115,13 +115,13 @@ def test_caffes_moving_averages() -> None:
     for batch in batches:
         mean, variance, factor = mean * 0.999, variance * 0.999, factor * 0.999 + 1.0
         mean, variance = mean + batch.mean(axis=0), variance + batch.var(axis=0)
-    stored = [each.astype(np.float32) for each in (mean, variance, np.array([factor]))]
-    got = caffe_moments(*stored)
+    sums = mean.astype(np.float32), variance.astype(np.float32)
+    got = caffe_moments(*sums, np.array([factor], np.float32))
     # an average in which a batch t steps ago has weight 0.999**t
     ages = 0.999 ** np.arange(39, -1, -1)[:, None] / (0.999 ** np.arange(40)).sum()
     np.testing.assert_allclose(got[0], (batches.mean(axis=1) * ages).sum(axis=0), rtol=1e-6)
     np.testing.assert_allclose(got[1], (batches.var(axis=1) * ages).sum(axis=0), rtol=1e-6)
-    for untrained in caffe_moments(*stored[:2], 0.0):
+    for untrained in caffe_moments(*sums, 0.0):
         assert untrained.tolist() == [0, 0, 0]
     halves = caffe_moments(np.array([3.0, -7.0]), np.array([1.0, 5.0]), np.array([[0.5]]))
     assert [each.tolist() for each in halves] == [[6.0, -14.0], [2.0, 10.0]]

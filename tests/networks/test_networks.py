@@ -114,6 +114,12 @@ def test_googlenets_published_table() -> None:
     )
 
 
+def convolution(network: Network, name: str) -> Conv:
+    layer = network.by_name[name].layer
+    assert isinstance(layer, Conv)
+    return layer
+
+
 def test_forms_of_alexnet() -> None:
     def between(name: str) -> list[str]:
         names = [node.name for node in BUILT[name].nodes]
@@ -121,7 +127,7 @@ def test_forms_of_alexnet() -> None:
 
     assert between("alexnet") == ["norm1", "pool1"] and between("caffenet") == ["pool1", "norm1"]
     assert between("alexnet_matconvnet") == between("alexnet_torchvision") == ["pool1"]
-    groups = {name: BUILT[name].by_name["conv4"].layer.group for name in BUILT if "alex" in name}
+    groups = {name: convolution(BUILT[name], "conv4").group for name in BUILT if "alex" in name}
     two = ("alexnet", "alexnet_matconvnet", "alexnet_onnx")
     assert groups == {**dict.fromkeys(two, 2), "alexnet_torchvision": 1}
 
@@ -131,7 +137,7 @@ def test_forms_of_resnet() -> None:
     caffe, torch, keras = (BUILT[f"resnet50{form}"] for form in ("", "_torchvision", "_keras"))
     assert caffe.weight_shapes() == torch.weight_shapes() == keras.weight_shapes()
     strides = [
-        [network.by_name[f"res3a_branch{part}"].layer.strides[0] for part in ("1", "2a", "2b")]
+        [convolution(network, f"res3a_branch{part}").strides[0] for part in ("1", "2a", "2b")]
         for network in (caffe, torch, keras)
     ]
     assert strides == [[2, 2, 1], [2, 1, 2], [2, 2, 1]]
@@ -162,8 +168,9 @@ def test_cifars_resnets() -> None:
         assert [network.shapes[f"res{stage}_1"] for stage in (1, 2, 3)] == [
             (16, 32, 32), (32, 16, 16), (64, 8, 8)
         ]  # fmt: skip
-        shortcuts = [node for node in network.nodes if isinstance(node.layer, Subsample)]
-        assert [node.layer.channels for node in shortcuts] == [(0, 16), (0, 32)]
+        layers = [node.layer for node in network.nodes]
+        added = [layer.channels for layer in layers if isinstance(layer, Subsample)]
+        assert added == [(0, 16), (0, 32)]
     centred = build("resnet20", {"centred": True, "width": 0.3125})
     assert centred.by_name["res2_1_shortcut"].layer == Subsample((2, 2), (2, 3))
 

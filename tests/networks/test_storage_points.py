@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from refq.networks import Network, Node, build, chain
 from refq.networks.layers import Add, AvgPool, Conv, GlobalAvgPool, ReLU
 from refq.networks.points import Point, storage_points, stored_counts
@@ -57,7 +59,7 @@ def test_points_of_squeezenet() -> None:
 
 
 def test_points_of_a_residual_network() -> None:
-    wide = {"pads": (1, 1, 1, 1)}
+    wide: Any = {"pads": (1, 1, 1, 1)}
     nodes = [
         *chain(
             "data",
