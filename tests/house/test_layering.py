@@ -1,4 +1,4 @@
-"""The house rules that a reader of the code may rely on, checked on the source text."""
+"""Who may import whom, and who may print, checked on the source text."""
 
 from __future__ import annotations
 
@@ -31,10 +31,6 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGES = {"numpy", "numba", "scipy", "h5py", "tqdm"}
 PRINTING = {"cli", "export", "__main__"}
-NAMELESS = {"utils", "util", "common", "helpers", "helper", "core", "misc"}
-MOST_LINES = 400
-LONGER = {"refq.oracle": 800}  # definitions in a row, one place to look them up
-
 MODULES = {
     ".".join(path.relative_to(TOP).with_suffix("").parts): path
     for path in sorted((TOP / "refq").rglob("*.py"))
@@ -66,16 +62,6 @@ def imports(module: str) -> list[tuple[ast.stmt, str]]:
 
 def own_imports(module: str) -> set[str]:
     return {name for _, name in imports(module) if name.split(".")[0] == "refq"}
-
-
-def test_imports_are_absolute() -> None:
-    relative = [
-        f"{module}:{node.lineno}"
-        for module, tree in TREES.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.level
-    ]
-    assert not relative
 
 
 def test_every_module_has_a_floor() -> None:
@@ -139,23 +125,11 @@ def test_only_commands_print() -> None:
             continue
         for node in ast.walk(TREES[module]):
             prints = isinstance(node, ast.Name) and node.id == "print"
-            stream = (
+            streams = (
                 isinstance(node, ast.Attribute)
                 and isinstance(node.value, ast.Name)
                 and (node.value.id, node.attr) in (("sys", "stdout"), ("sys", "stderr"))
             )
-            if prints or stream:
+            if isinstance(node, ast.expr) and (prints or streams):
                 wrong.append(f"{module}:{node.lineno}")
     assert not wrong
-
-
-def test_modules_are_named_after_what_they_hold() -> None:
-    paths = [*MODULES.values(), *(TOP / "tools").glob("*.py"), *(TOP / "tests").rglob("*.py")]
-    nameless = [path for path in paths if path.stem in NAMELESS or path.parent.name in NAMELESS]
-    assert not nameless, f"say what is inside: {nameless}"
-
-
-def test_files_are_short() -> None:
-    for module, path in MODULES.items():
-        lines, most = len(path.read_text("utf-8").splitlines()), LONGER.get(module, MOST_LINES)
-        assert lines < most, f"{module} has {lines} lines; split it by subject"
