@@ -64,7 +64,7 @@ def _convert(options: argparse.Namespace) -> int:
     listed = options.json if options.json != "-" else None
     writing.check_apart(**{"FILE": str(options.file), "--out": str(options.out), "--json": listed})
     writing.check_writable(str(options.out), listed)
-    report = converting.convert(
+    conversion = converting.convert(
         read(options.file),
         options.file,
         options.out,
@@ -73,11 +73,11 @@ def _convert(options: argparse.Namespace) -> int:
         dict(options.parameter),
     )
     if options.json == "-":
-        console.tell(json.dumps(report.to_json(), indent=1))
+        console.tell(json.dumps(conversion.to_json(), indent=1))
         return 0
-    console.tell(report.to_text())
+    console.tell(conversion.to_text())
     if options.json:
-        writing.write_json(options.json, report.to_json())
+        writing.write_json(options.json, conversion.to_json())
     return 0
 
 

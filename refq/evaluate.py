@@ -31,7 +31,8 @@ from refq.plans import check as plan_check
 from refq.plans import plan as plans
 from refq.plans.cost import activation_memory
 from refq.plans.plan import Plan
-from refq.results.evaluation import Report, as_text
+from refq.results.evaluation import Evaluation
+from refq.results.text import as_text
 from refq.schemes.statistics import Statistics
 
 # activations of a batch: large enough for both cores, small enough for memory
@@ -235,7 +236,7 @@ def run_search(
     return found.plan, found.to_json()
 
 
-def evaluate(arguments: argparse.Namespace) -> Report:
+def evaluate(arguments: argparse.Namespace) -> Evaluation:
     """Everything the command does, short of printing."""
     began = time.perf_counter()
     check_options(arguments)
@@ -260,31 +261,31 @@ def evaluate(arguments: argparse.Namespace) -> Report:
         writing.write_json(arguments.save_plan, plan.to_json())
     if arguments.save_outputs:
         writing.write_array(arguments.save_outputs, kept)
-    return Report(
-        inputs.network,
-        scheme,
-        plan,
-        measurement,
-        activation_memory(inputs.network, plan),
-        {
+    return Evaluation(
+        network=inputs.network,
+        scheme=scheme,
+        plan=plan,
+        measurement=measurement,
+        memory=activation_memory(inputs.network, plan),
+        weights={
             "source": inputs.source,
             "sha256": inputs.weights.sha256,
             "metadata": dict(inputs.weights.metadata),
         },
-        {
+        data={
             "name": inputs.dataset.name,
             "first": inputs.start,
             "sha256": digest(inputs.dataset, inputs.stop),
             "preprocessing": str(inputs.preprocessing),
             "calibration": calibrated,
         },
-        {
+        settings={
             key: value
             for key, value in vars(arguments).items()
             if value is not None and not (arguments.plan and key in IN_PLAN)
         },
-        time.perf_counter() - began,
-        trace,
+        seconds=time.perf_counter() - began,
+        search=trace,
     )
 
 
@@ -293,15 +294,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: argparse.Namespace) -> int:
-    report = evaluate(arguments)
-    content = json.dumps(report.to_json(), indent=1, allow_nan=False) if arguments.json else ""
+    evaluation = evaluate(arguments)
+    content = json.dumps(evaluation.to_json(), indent=1, allow_nan=False) if arguments.json else ""
     if arguments.json == "-":
         console.tell(content)
     else:
         if arguments.json:
             writing.write_text(arguments.json, content + "\n")
-        console.tell(as_text(report))
-    return console.INTERRUPTED if report.measurement.interrupted else 0
+        console.tell(as_text(evaluation))
+    return console.INTERRUPTED if evaluation.measurement.interrupted else 0
 
 
 if __name__ == "__main__":

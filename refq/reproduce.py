@@ -21,10 +21,10 @@ from refq.errors import OptionError
 from refq.evaluate import Inputs, open_inputs, telling
 from refq.papers.study import Study
 from refq.results.evaluation import versions
-from refq.results.tables import Table
 from refq.schemes import Options
 from refq.schemes.statistics import Statistics
 from refq.search.journal import Journal
+from refq.tables import Table
 
 # of an energy threshold, in mean energies: Fig. 4's delta, which paper B does not print
 STEP = 0.1
@@ -121,13 +121,13 @@ def _open(arguments: argparse.Namespace, name: str) -> Inputs:
 
 def _inputs_table(inputs: Inputs) -> Table:
     """What the figures of a section are measured on."""
-    rows = (
-        ("input", "x".join(map(str, inputs.network.input_shape))),
-        ("weights", f"{inputs.source}, sha256 {inputs.weights.sha256[:12]}"),
-        ("images", f"{inputs.stop - inputs.start} of {inputs.dataset.name}, from {inputs.start}"),
-        ("calibrated on", f"{inputs.calibration_images} of {inputs.calibration.name}"),
-    )
-    return Table("Measured on", ("what", "which"), rows)
+    told = {
+        "input": "x".join(map(str, inputs.network.input_shape)),
+        "weights": f"{inputs.source}, sha256 {inputs.weights.sha256[:12]}",
+        "images": f"{inputs.stop - inputs.start} of {inputs.dataset.name}, from {inputs.start}",
+        "calibrated on": f"{inputs.calibration_images} of {inputs.calibration.name}",
+    }
+    return Table("Measured on", [{"what": what, "which": which} for what, which in told.items()])
 
 
 def _study(arguments: argparse.Namespace, inputs: Inputs) -> Study:

@@ -63,7 +63,7 @@ def _main(arguments: argparse.Namespace) -> int:
     found = sources(device, entries, known)
     compared = {source.entry.name for source in found}
     known.check_files([entry for entry in entries if entry.name in compared])
-    told = report.Report(
+    told = report.Verification(
         arguments.golden,
         arguments.device,
         list(Comparison(known, device).run(found)),

@@ -15,6 +15,7 @@ from refq.importers import preparing, writing
 from refq.importers.assembling import assembled
 from refq.importers.contents import Contents, one_line, refuse
 from refq.importers.matching import Match, match
+from refq.tables import Table
 
 TRUNK = "a trunk: the file has no classifier, or one that is not the network's"
 
@@ -30,8 +31,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
-    """A conversion. ignored: layers and arrays of the file that the network does not have."""
+class Conversion:
+    """What became of a file. ignored: its layers and arrays that the network does not have."""
 
     file: str
     form: str
@@ -50,23 +51,25 @@ class Report:
 
     def to_text(self) -> str:
         sizes = ", ".join(f"{key} {value}" for key, value in self.parameters.items())
+        rows = [
+            {
+                "layer": row.layer,
+                "from": " + ".join(row.taken),
+                "shape": "x".join(map(str, row.shape)),
+                "done": ", ".join(row.done),
+            }
+            for row in self.rows
+        ]
         lines = [
             f"{self.file}: {self.form}",
             f"network  {self.network}  {sizes}",
             f"weights  sha256 {self.sha256[:12]}",
             f"input    {self.preprocessing} ({self.rule})",
             "",
+            *Table("Layers", rows).lines(),
+            "",
+            f"ignored  {_shortened(self.ignored)}",
         ]
-        table = [("layer", "from", "shape", "done")]
-        table += [
-            (row.layer, " + ".join(row.taken), "x".join(map(str, row.shape)), ", ".join(row.done))
-            for row in self.rows
-        ]
-        widths = [max(len(row[column]) for row in table) for column in range(3)]
-        for row in table:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths)]
-            lines.append("  ".join([*cells, row[3]]).rstrip())
-        lines += ["", f"ignored  {_shortened(self.ignored)}"]
         return "\n".join([*lines, *(f"note     {note}" for note in self.notes)])
 
 
@@ -83,53 +86,53 @@ def convert(
     network: str | None,
     rule: str | None,
     parameters: Mapping[str, Any] | None = None,
-) -> Report:
+) -> Conversion:
     """Writes `out` in refq's layout; it appears only when it is complete.
 
     network, rule: names, or None for what the file looks like. parameters: sizes of the network
     that go before what the file says. Raises WeightsError or OptionError in one line.
     """
     with one_line(file, contents.form):
-        found = match(contents, network, parameters or {})
-        chosen = rule or preparing.usual(contents, found.network)
-        prepared = preparing.preprocessing(preparing.RULES[chosen], contents, found.network)
+        matched = match(contents, network, parameters or {})
+        chosen = rule or preparing.usual(contents, matched.network)
+        prepared = preparing.preprocessing(preparing.RULES[chosen], contents, matched.network)
     rows: list[Row] = []
     stated = {
-        "network": found.network.name,
-        "parameters": json.dumps(dict(found.network.parameters)),
+        "network": matched.network.name,
+        "parameters": json.dumps(dict(matched.network.parameters)),
         "preprocessing": json.dumps(prepared.to_json()),
         "source": f"converted from {file.name}, {contents.form}",
     }
-    layers = _layers(contents, found, preparing.RULES[chosen], file, rows)
-    digest = writing.write(out, found.network, layers, stated)
+    layers = _layers(contents, matched, preparing.RULES[chosen], file, rows)
+    digest = writing.write(out, matched.network, layers, stated)
     used = {name for row in rows for name in row.taken}
     ignored = (*(name for name in contents.units if name not in used), *contents.ignored)
-    trunk = () if found.network.parameters["top"] else (TRUNK,)
-    notes = (*contents.notes, *found.notes, *trunk, *preparing.notes(contents, rule))
-    return Report(
-        file.name,
-        contents.form,
-        found.network.name,
-        dict(found.network.parameters),
-        prepared,
-        chosen,
-        digest,
-        tuple(rows),
-        ignored,
-        notes,
+    trunk = () if matched.network.parameters["top"] else (TRUNK,)
+    notes = (*contents.notes, *matched.notes, *trunk, *preparing.notes(contents, rule))
+    return Conversion(
+        file=file.name,
+        form=contents.form,
+        network=matched.network.name,
+        parameters=dict(matched.network.parameters),
+        preprocessing=prepared,
+        rule=chosen,
+        sha256=digest,
+        rows=tuple(rows),
+        ignored=ignored,
+        notes=notes,
     )
 
 
 def _layers(
-    contents: Contents, found: Match, rule: preparing.Rule, file: Path, rows: list[Row]
+    contents: Contents, matched: Match, rule: preparing.Rule, file: Path, rows: list[Row]
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """(layer, weight, bias), float32, one after the other; what became of each goes into rows."""
-    first = found.network.weighted[0].name
-    for layer, names in found.names.items():
+    first = matched.network.weighted[0].name
+    for layer, names in matched.names.items():
         units = [contents.units[name] for name in names]
         # what goes wrong here is the file's fault, and not the disk's that is written to
         with one_line(file, contents.form):
-            weight, bias, done = assembled(contents, found.network, layer, units)
+            weight, bias, done = assembled(contents, matched.network, layer, units)
             if layer == first and rule.deviation != (1.0, 1.0, 1.0):
                 weight = preparing.rescaled(weight, rule)
                 done.append("divided by the deviations")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from refq.networks import Network, build
 from refq.plans.cost import FLOAT_MAC_BITS, relative_complexity
-from refq.results.tables import Table
 from refq.schemes.energy import EXPERIMENTS
+from refq.tables import Row, Table
 
 MILLION = 1e6
 HIGH, LOW = 8, 4
@@ -77,16 +77,23 @@ def clustering_bits(
 def layer_table(printed: Mapping[str, object]) -> Table:
     """Table 1: one layer in several formats."""
     network, name = build(str(printed["network"])), str(printed["layer"])
-    macs, rows = network.macs()[name], []
+    macs = network.macs()[name]
+    rows: list[Row] = []
     complexity = printed["complexity"]
     assert isinstance(complexity, dict)
     for operands, paper in complexity.items():
-        own = of_format(macs, operands)
-        rows.append((f"<{operands}>", paper, own, own - paper))
+        ours = of_format(macs, operands)
+        rows.append(
+            {
+                "format": f"<{operands}>",
+                "paper M MACs": paper,
+                "M MACs": ours,
+                "difference": ours - paper,
+            }
+        )
     return Table(
         "Table 1: complexity of layer 4 of AlexNet",
-        ("format", "paper M MACs", "M MACs", "difference"),
-        tuple(rows),
+        rows,
         (
             f"27 x 27 x 5 x 5 x 48 x 256 = {macs:,} MACs: M = 48 is one group's input channels, as "
             "printed",

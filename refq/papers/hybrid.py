@@ -12,12 +12,12 @@ from typing import Any
 from refq import networks
 from refq.errors import DataError
 from refq.networks import bundled
-from refq.papers import accumulators, complexity, granularity, mixing
+from refq.papers import accumulators, complexity, granularity, mixing, outliers, thresholds
 from refq.papers.study import Study
 from refq.plans.cost import format_bits, temporary_bits, weight_bits
 from refq.plans.plan import Plan
-from refq.results.tables import Cell, Table
 from refq.schemes.hybrid_options import HybridOptions
+from refq.tables import Column, Row, Table
 
 PRINTED = granularity.PRINTED
 
@@ -51,16 +51,16 @@ def tables(study: Study, delta: float | None) -> Iterator[Table]:
         yield granularity.networks_table(study)
         yield mixing.clusters_table(study)
         yield mixing.recovery_table(study)
-        yield from mixing.trace_tables(study, delta)
+        yield from thresholds.trace_tables(study, delta)
         yield accumulators.table(study)
     else:
         yield Table(
             "Tables 2 to 6",
-            ("table",),
             (),
-            ("left out: they need images with labels, and weights with a classifier",),
+            ["left out: they need images with labels, and weights with a classifier"],
+            [Column("table")],
         )
-    yield granularity.outliers_table(study)
+    yield outliers.table(study)
     yield storage_table(study)
 
 
@@ -76,17 +76,21 @@ def storage_table(study: Study) -> Table:
     plans.append(("k-means, K = 4, 8 + 4 bits", study.plan("clustered", hybrid=clustered)))
     mapped = HybridOptions(data_granularity="map")
     plans.append(("3D, 8 bits, data by feature map", study.plan("hybrid", hybrid=mapped)))
-    rows: list[tuple[Cell, ...]] = []
-    for name, each in plans:
-        amounts = [
-            measure(study.network, each) / 8 / granularity.KILOBYTE
-            for measure in (weight_bits, format_bits, temporary_bits)
-        ]
-        rows.append((name, *amounts))
+    measures = {
+        "weights kB": weight_bits,
+        "formats kB": format_bits,
+        "temporary maps kB": temporary_bits,
+    }
+    rows: list[Row] = []
+    for name, stored in plans:
+        amounts = {
+            heading: bits_of(study.network, stored) / 8 / granularity.KILOBYTE
+            for heading, bits_of in measures.items()
+        }
+        rows.append({"coefficients": name, **amounts})
     return Table(
         "Storage of coefficients",
-        ("coefficients", "weights kB", "formats kB", "temporary maps kB"),
-        tuple(rows),
+        rows,
         (
             "of the weights at hand; kB: 10^3 bytes; weights with biases, 8 bits each in HQ",
             "formats: a byte for each format's fraction bits, one for its bits where they differ, "
@@ -98,7 +102,7 @@ def storage_table(study: Study) -> Table:
 
 def figures(study: Study, delta: float | None) -> list[dict[str, Any]]:
     """Fig. 3, errors against bits, Fig. 4; as refq.report draws them."""
-    drawn = [granularity.outliers_figure(study)]
+    drawn = [outliers.figure(study)]
     if study.ranks:
-        drawn += [granularity.widths_figure(study), mixing.trace_figure(study, delta)]
+        drawn += [granularity.widths_figure(study), thresholds.figure(study, delta)]
     return drawn

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from refq.errors import OptionError
+from refq.tables import Cell, Column, Table
 
 SOURCES = ("refq", "paper")
 STYLES = ("both", "points", "line")
@@ -59,18 +60,6 @@ def codebooks(title: str, panels: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     return {"kind": "codebooks", "title": title, "panels": [dict(panel) for panel in panels]}
 
 
-def table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], notes: Sequence[str] = ()
-) -> dict[str, Any]:
-    """rows: cells are strings, numbers or None, as many as columns."""
-    return {
-        "title": title,
-        "columns": list(columns),
-        "rows": [list(row) for row in rows],
-        "notes": list(notes),
-    }
-
-
 # --- data from a file: checked, and texts made fit to show ---
 
 
@@ -98,19 +87,21 @@ def check_figure(given: Any) -> dict[str, Any]:
     return whole
 
 
-def check_table(given: Any) -> dict[str, Any]:
-    """The table with all keys. Raises OptionError for one that is wrong."""
-    found = _object(given, "a table")
-    title = text(found.get("title"), "a table's title")
-    columns = [text(each, f"a column of {title!r}") for each in _list(found.get("columns"), title)]
+def check_table(given: Any) -> Table:
+    """A table that was read from JSON. Raises OptionError for one that is wrong."""
+    table = _object(given, "a table")
+    title = text(table.get("title"), "a table's title")
+    headings = [text(it, f"a column of {title!r}") for it in _list(table.get("columns"), title)]
+    # headings may be equal, so that places are the keys
+    columns = [Column(str(place), heading) for place, heading in enumerate(headings)]
     rows = []
-    for row in _list(found.get("rows"), f"rows of {title!r}"):
+    for row in _list(table.get("rows"), f"rows of {title!r}"):
         cells = [_cell(cell, f"a cell of {title!r}") for cell in _list(row, f"a row of {title!r}")]
         if len(cells) != len(columns):
             raise OptionError(f"a row of {len(cells)} cells in {title!r}", f"{len(columns)} cells")
-        rows.append(cells)
-    notes = [text(note, f"a note of {title!r}") for note in _list(found.get("notes", []), title)]
-    return table(title, columns, rows, notes)
+        rows.append({column.key: cell for column, cell in zip(columns, cells, strict=True)})
+    notes = [text(note, f"a note of {title!r}") for note in _list(table.get("notes", []), title)]
+    return Table(title, rows, notes, columns)
 
 
 def text(given: Any, what: str) -> str:
@@ -120,7 +111,7 @@ def text(given: Any, what: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in " ".join(given.split()))
 
 
-def _cell(given: Any, what: str) -> str | float | None:
+def _cell(given: Any, what: str) -> Cell:
     if given is None or isinstance(given, str):
         return None if given is None else text(given, what)
     return _number(given, what)

@@ -37,17 +37,17 @@ def figures(
         if isinstance(stored.code, Codebook):
             behind = binned(codes.astype(np.float64), counts, len(codes))
             books.append({"name": name, "values": codes.tolist(), **behind})
-    found = []
+    drawn = []
     if panels:
         title = f"{network.name}, {plan.scheme}: stored inputs by layer"
-        found.append(charts.histograms(title, "stored value", "probability", panels, log=True))
+        drawn.append(charts.histograms(title, "stored value", "probability", panels, log=True))
     if books:
         title = f"{network.name}, {plan.scheme}: codebooks, in codes of each input's format"
-        found.append(charts.codebooks(title, books))
+        drawn.append(charts.codebooks(title, books))
     if search:
-        found += _search(network, plan, memory, search)
-        found += _tuning(network, plan, search)
-    return found
+        drawn += _search(network, plan, memory, search)
+        drawn += _tuning(network, plan, search)
+    return drawn
 
 
 def stored_codes(stored: TensorPlan) -> np.ndarray:
@@ -119,13 +119,13 @@ def _tried(
     """Accuracy of trials at x, those that were kept, those that were not, and the floor."""
     series = []
     for accepted, name in ((True, "kept"), (False, "below the floor")):
-        own = [
+        pairs = [
             (place, trial["accuracy"])
             for place, trial in zip(x, trials, strict=True)
             if bool(trial["accepted"]) is accepted
         ]
-        if own:
-            places, accuracies = zip(*own, strict=True)
+        if pairs:
+            places, accuracies = zip(*pairs, strict=True)
             series.append(charts.line(name, list(places), list(accuracies), style="points"))
     floor, ends = search["reference"] - search["delta"], [min(x), max(x)]
     series.append(charts.line(f"floor, {floor:.2f} %", ends, [floor, floor], style="line"))

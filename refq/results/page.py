@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
-from refq import __version__
+from refq import __version__, tables
 from refq.results.sections import Section
+from refq.tables import Cell, Table
 
 NUMBER = re.compile(r"[-+\u2212]?[\d.,]+ ?%?")
 STYLE = """
@@ -90,21 +90,21 @@ def _figure(picture: Picture) -> str:
     )
 
 
-def _table(table: Mapping[str, Any]) -> list[str]:
-    columns = [[row[i] for row in table["rows"]] for i in range(len(table["columns"]))]
+def _table(table: Table) -> list[str]:
+    columns = [*zip(*table.cells)] or [()] * len(table.columns)
     sides = [' class="number"' if _holds_numbers(cells) else "" for cells in columns]
     heads = [
-        f'<th scope="col"{side}>{escape(name)}</th>'
-        for side, name in zip(sides, table["columns"], strict=True)
+        f'<th scope="col"{side}>{escape(column.long)}</th>'
+        for side, column in zip(sides, table.columns, strict=True)
     ]
     written = [
-        [f"<td{side}>{escape(each)}</td>" for each in shown(cells)]
+        [f"<td{side}>{escape(text)}</td>" for text in shown(cells)]
         for side, cells in zip(sides, columns, strict=True)
     ]
     lines = [f"<tr>{''.join(row)}</tr>" for row in zip(*written, strict=True)]
-    notes = [f'<p class="note">{escape(note)}</p>' for note in table["notes"]]
+    notes = [f'<p class="note">{escape(note)}</p>' for note in table.notes]
     return [
-        f"<h3>{escape(table['title'])}</h3>",
+        f"<h3>{escape(table.title)}</h3>",
         '<div class="wide"><table>',
         "<thead><tr>",
         *heads,
@@ -116,14 +116,14 @@ def _table(table: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _holds_numbers(cells: Sequence[Any]) -> bool:
+def _holds_numbers(cells: Sequence[Cell]) -> bool:
     """Whether a column's cells, those that hold something, are mostly numbers."""
     held = [cell for cell in cells if cell is not None and cell != ""]
     numbers = [cell for cell in held if not isinstance(cell, str) or NUMBER.fullmatch(cell)]
     return 2 * len(numbers) > len(held)
 
 
-def shown(cells: Sequence[str | float | None]) -> list[str]:
+def shown(cells: Sequence[Cell]) -> list[str]:
     """A column's cells as text: floats with the decimals that give the largest four digits, two
     at least; whole numbers in groups of three; a dash for None."""
     largest = max((abs(cell) for cell in cells if isinstance(cell, float)), default=0.0)
@@ -131,14 +131,10 @@ def shown(cells: Sequence[str | float | None]) -> list[str]:
     return [_shown(cell, min(decimals, 8)) for cell in cells]
 
 
-def _shown(cell: str | float | None, decimals: int) -> str:
-    if cell is None:
-        return "\u2013"
-    if isinstance(cell, str):
-        return cell
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    if abs(cell) >= 1e15 or 0 < abs(cell) < 10.0 ** (1 - decimals):
-        # fewer than two digits would be left
-        return f"{cell:.2g}"
-    return f"{cell + 0.0:,.{decimals}f}"
+def _shown(cell: Cell, decimals: int) -> str:
+    fraction = f",.{decimals}f"
+    if isinstance(cell, float):
+        cell += 0.0  # without the sign of a zero
+        if abs(cell) >= 1e15 or 0 < abs(cell) < 10.0 ** (1 - decimals):
+            fraction = ".2g"  # fewer than two digits would be left
+    return tables.shown(cell, fraction, whole=",", absent="\u2013")

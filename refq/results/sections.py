@@ -10,23 +10,10 @@ from typing import Any
 
 from refq.errors import OptionError, RefqError
 from refq.results import charts
+from refq.results.layers import layer_table
+from refq.tables import Row, Table
 
 WANTED = "what refq.evaluate --json or refq.reproduce --json writes"
-LAYER_COLUMNS = {
-    "layer": "name",
-    "input": "input_format",
-    "bits": "input_bits",
-    "weight": "weight_format",
-    "bias": "bias_format",
-    "accumulator": "accumulator",
-    "needs": "accumulator_bits",
-    "overflows": "accumulator_overflows",
-    "saturated, %": "saturated_percent",
-    "SQNR, dB": "sqnr_db",
-    "zero, %": "zero_percent",
-    "entropy, bits": "entropy_bits",
-    "memory, MB": "megabytes",
-}
 
 
 @dataclass(frozen=True)
@@ -35,7 +22,7 @@ class Section:
 
     title: str
     facts: Mapping[str, str] = field(default_factory=dict)
-    tables: Sequence[Mapping[str, Any]] = ()
+    tables: Sequence[Table] = ()
     figures: Sequence[Mapping[str, Any]] = ()
 
 
@@ -105,11 +92,12 @@ def _reproduction(content: Mapping[str, Any]) -> list[Section]:
 
 
 def _evaluation(content: Mapping[str, Any]) -> Section:
-    tables = [_accuracy(content), _memory(content)]
+    tables = [_accuracy(content), _memory(content["memory"])]
     if content["plan"]:
-        tables.insert(1, _layers(content["layers"]))
-    shown = {"tables": tables, "figures": content.get("figures", [])}
-    return _checked(_title(content), shown, _facts(content))
+        notes = ["needs: accumulator bits that hold every exact sum; entropy: of a stored value"]
+        tables.insert(1, layer_table(content["layers"], notes))
+    told = {"tables": [table.to_json() for table in tables], "figures": content.get("figures", [])}
+    return _checked(_title(content), told, _facts(content))
 
 
 def _title(content: Mapping[str, Any]) -> str:
@@ -136,48 +124,34 @@ def _facts(content: Mapping[str, Any]) -> dict[str, str]:
     return {key: charts.text(value, key) for key, value in facts.items() if value}
 
 
-def _accuracy(content: Mapping[str, Any]) -> dict[str, Any]:
+def _accuracy(content: Mapping[str, Any]) -> Table:
     ours, exact = content["quantized"], content["float"]
-    kinds = ("top1", "top5")
-    rows: list[list[Any]] = [["float", *(exact[kind] for kind in kinds)]]
+
+    def row(name: str, top1: float | None, top5: float | None) -> Row:
+        return {"": name, "top-1, %": top1, "top-5, %": top5}
+
+    rows = [row("float", exact["top1"], exact["top5"])]
     notes = [f"of {content['labelled']} labelled images"]
     if content["plan"]:
-        rows.append(["quantized", *(ours[kind] for kind in kinds)])
+        rows.append(row("quantized", ours["top1"], ours["top5"]))
         if exact["top1"] is not None:
-            rows.append(["change", *(round(ours[kind] - exact[kind], 10) for kind in kinds)])
+            changes = (round(ours[kind] - exact[kind], 10) for kind in ("top1", "top5"))
+            rows.append(row("change", *changes))
         same, noise = content["agreement"]["top1"], content["output_sqnr_db"]
         if same is not None:
             notes.append(f"same first class as float: {same:.2f} %")
         notes.append(f"output SQNR {'exact' if noise is None else f'{noise:.2f} dB'}")
-    return charts.table("Accuracy", ["", "top-1, %", "top-5, %"], rows, notes)
+    return Table("Accuracy", rows, notes)
 
 
-def _layers(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    rows = []
-    for layer in layers:
-        row = {column: layer[key] for column, key in LAYER_COLUMNS.items()}
-        for column in ("input", "weight", "bias"):
-            # the first of a format's two spellings
-            row[column] = row[column] and row[column].partition(" = ")[0]
-        if row["SQNR, dB"] is None:
-            row["SQNR, dB"] = "exact"
-        # no convolution's output, or listed with another layer
-        row["memory, MB"] = row["memory, MB"] or None
-        rows.append(list(row.values()))
-    notes = ["needs: accumulator bits that hold every exact sum; entropy: of a stored value"]
-    return charts.table("Layers", list(LAYER_COLUMNS), rows, notes)
-
-
-def _memory(content: Mapping[str, Any]) -> dict[str, Any]:
-    memory = content["memory"]
-    rows = [
-        ["activations of one image, MB", memory["megabytes"]],
-        ["share of half precision", memory["normalized"]],
-        ["entropy bound, MB", memory["entropy_bound_megabytes"]],
-    ]
-    return charts.table(
-        "Memory", ["", "value"], rows, ["of convolutions' outputs; 1 MB is a million bytes"]
-    )
+def _memory(memory: Mapping[str, Any]) -> Table:
+    values = {
+        "activations of one image, MB": memory["megabytes"],
+        "share of half precision": memory["normalized"],
+        "entropy bound, MB": memory["entropy_bound_megabytes"],
+    }
+    rows: list[Row] = [{"": name, "value": value} for name, value in values.items()]
+    return Table("Memory", rows, ["of convolutions' outputs; 1 MB is a million bytes"])
 
 
 def _outcome(content: Mapping[str, Any]) -> Outcome | None:
@@ -225,7 +199,14 @@ def comparison(results: Sequence[Result]) -> Section | None:
         "top-1, %",
         series,
     )
-    columns = ["result", "memory, MB", "top-1, %", "top-1 in float, %"]
-    rows = [[name, each.megabytes, each.top1, each.float_top1] for name, each in known]
-    table = charts.table("Results", columns, rows)
-    return _checked("Comparison", {"tables": [table], "figures": [figure]})
+    rows: list[Row] = [
+        {
+            "result": name,
+            "memory, MB": outcome.megabytes,
+            "top-1, %": outcome.top1,
+            "top-1 in float, %": outcome.float_top1,
+        }
+        for name, outcome in known
+    ]
+    table = Table("Results", rows)
+    return _checked("Comparison", {"tables": [table.to_json()], "figures": [figure]})

@@ -12,7 +12,8 @@ from types import ModuleType
 import pytest
 
 from refq import evaluate, export, networks, report, reproduce, schemes, verify
-from refq.results import evaluation as results
+from refq.results import evaluation
+from refq.results.layers import LAYERS
 from refq.search import judging
 
 TOP = Path(__file__).parents[2]
@@ -136,16 +137,19 @@ def test_names_are_documented() -> None:
 
 def test_json_keys_are_documented() -> None:
     page = text("docs/evaluate.md").partition("## JSON")[2]
-    tree = ast.parse(Path(results.__file__).read_text("utf-8"))
-    (function,) = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.name == "to_json"
-    ]
-    (content,) = [node.value for node in function.body if isinstance(node, ast.Return)]
-    assert isinstance(content, ast.Dict)
-    keys = [str(key.value) for key in content.keys if isinstance(key, ast.Constant)]
-    for key in [*keys, *results.LayerRow.__dataclass_fields__]:
+    tree = ast.parse(Path(evaluation.__file__).read_text("utf-8"))
+    keys: list[str] = []
+    for name in ("content", "to_json"):
+        (function,) = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node.name == name
+        ]
+        (returned,) = [node.value for node in function.body if isinstance(node, ast.Return)]
+        assert isinstance(returned, ast.Dict)
+        keys += [str(key.value) for key in returned.keys if isinstance(key, ast.Constant)]
+    assert len(keys) > 20 and keys[-1] == "figures"
+    for key in [*keys, *(column.key for column in LAYERS)]:
         assert f"`{key}`" in page, key
 
 

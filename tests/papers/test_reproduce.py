@@ -17,11 +17,10 @@ from refq.formats.fixed import FixedPointFormat, Rounding
 from refq.measure.calibration import code_counts
 from refq.networks.layers import ReLU
 from refq.networks.points import storage_points
-from refq.papers import codebooks, ilnq, published
+from refq.papers import codebooks, comparison, published
 from refq.papers import study as study_module
 from refq.plans.cost import codebook_bits, memory_of_widths, weight_bits
 from refq.plans.plan import Plan, TensorPlan
-from refq.results.tables import Table
 from refq.schemes import Options, knq
 from refq.schemes.statistics import Statistics
 from tests.shared_data import PLACE
@@ -89,19 +88,6 @@ def test_codebooks_and_weights_take_memory() -> None:
         tensors[name] = book
     plan = Plan(network.name, {}, "knq", tensors, {})
     assert codebook_bits(network, plan) == 4 * 12
-
-
-def test_tables_as_text() -> None:
-    table = Table("A title", ("name", "x"), (("a", 1.5), ("long", None), ("b", 12)), ("why",))
-    assert table.as_text().splitlines() == [
-        "A title",
-        "name     x",
-        "a     1.50",
-        "long",
-        "b       12",
-        "  why",
-    ]
-    assert table.to_json()["rows"] == [["a", 1.5], ["long", None], ["b", 12]]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -187,9 +173,9 @@ def test_the_image_is_no_activation() -> None:
     )
     counts = networks.build("alexnet").activation_counts()
     rest = sum(counts[name] for name in counts if name.startswith("conv") and name != "conv1")
-    memory = ilnq._memory(study, {}, 3)  # type: ignore[arg-type]
+    memory = comparison.memory(study, {}, 3)  # type: ignore[arg-type]
     assert memory.by_output == 9 * counts["conv1"] + 3 * rest
-    half = ilnq._memory(study, {}, 16)  # type: ignore[arg-type]
+    half = comparison.memory(study, {}, 16)  # type: ignore[arg-type]
     assert half.by_output == 16 * (counts["conv1"] + rest)
 
 
@@ -219,8 +205,8 @@ def test_codebooks_are_recognised() -> None:
         best = codebooks.fits(study, layer, row)[0]  # type: ignore[arg-type]
         assert (best.tensor, best.kmeans, best.distance) == (wanted, kmeans, 0.0)
         table = codebooks.table(study, {layer: row})  # type: ignore[arg-type]
-        own = [line for line in table.rows if line[1] == kmeans]
-        assert own == [(layer, kmeans, wanted, 0.0, " ".join(map(str, row)))]
+        lines = [cells for cells in table.cells if cells[1] == kmeans]
+        assert lines == [(layer, kmeans, wanted, 0.0, " ".join(map(str, row)))]
 
 
 def test_search_and_journal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

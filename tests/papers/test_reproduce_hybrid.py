@@ -16,7 +16,7 @@ from refq import networks, reproduce, schemes
 from refq.measure.calibration import gather
 from refq.measure.streaming import Source
 from refq.networks.weights import random_weights
-from refq.papers import accumulators, complexity, granularity, hybrid, mixing, published
+from refq.papers import accumulators, complexity, granularity, hybrid, mixing, outliers, published
 from refq.papers.study import Study, first, pooled
 from refq.results import charts
 from refq.schemes import Options
@@ -80,7 +80,7 @@ def test_complexity_of_table_1() -> None:
     table = complexity.layer_table(PRINTED["table1"])
     shape = PRINTED["table1"]["shape"]
     assert int(np.prod(list(shape.values()))) == ALEXNET.macs()["conv2"] == 223_948_800
-    found = {row[0]: row[1:] for row in table.rows}
+    found = {row[0]: row[1:] for row in table.cells}
     assert found["<8b,8b>"] == (224, 223.9488, pytest.approx(-0.0512))
     assert found["<4b,8b>"][1] == pytest.approx(111.9744)
     assert found["<4b,4b>"][1] == pytest.approx(55.9872)
@@ -146,15 +146,15 @@ def test_systems_ask_for_what_their_schemes_understand() -> None:
 
     study: Any = SimpleNamespace(plan=plan)
     row = {"system": "Ristretto", "format": "8b,8b", "granularity": None, "fine_tuned": False}
-    assert granularity.own_plan(study, row) == (True, "ristretto")
+    assert granularity.counterpart(study, row) == (True, "ristretto")
     assert asked.pop() == ("ristretto", {"bits_wt": 8, "bits_act": 8, "numbers": "fixed"})
     row = {**row, "system": "TensorFlow"}
-    assert granularity.own_plan(study, row) == (True, "tensorflow")
+    assert granularity.counterpart(study, row) == (True, "tensorflow")
     assert asked.pop() == ("tensorflow", {"bits_wt": 8, "bits_act": 8, "mode": "eightbit"})
-    assert granularity.own_plan(study, {**row, "format": "8b,flp"}) == (True, "tensorflow")
+    assert granularity.counterpart(study, {**row, "format": "8b,flp"}) == (True, "tensorflow")
     assert asked.pop() == ("tensorflow", {"bits_wt": 8, "mode": "weights_rounded"})
-    assert granularity.own_plan(study, {**row, "fine_tuned": True}) == (False, None)
-    assert granularity.own_plan(study, {**row, "format": "flp,flp"}) == (True, None)
+    assert granularity.counterpart(study, {**row, "fine_tuned": True}) == (False, None)
+    assert granularity.counterpart(study, {**row, "format": "flp,flp"}) == (True, None)
 
 
 def test_the_first_images_of_a_stream() -> None:
@@ -264,10 +264,10 @@ def test_bits_that_finer_formats_free() -> None:
         network=SimpleNamespace(weighted=[SimpleNamespace(name="a"), SimpleNamespace(name="b")]),
         options=Options(),
     )
-    assert granularity.gained(study, "a") == {"3D": 3 / 2, "2D": (4 * 3 + 6) / 8}
-    assert granularity.outlier_layer(study) == "a"
-    assert granularity.outliers_table(study).rows == ((("a", 0.75, 8.0, 1.5, 2.25)),)
-    figure = charts.check_figure(granularity.outliers_figure(study, bins=4))
+    assert outliers.gained(study, "a") == {"3D": 3 / 2, "2D": (4 * 3 + 6) / 8}
+    assert outliers.worst_layer(study) == "a"
+    assert outliers.table(study).cells == ((("a", 0.75, 8.0, 1.5, 2.25)),)
+    figure = charts.check_figure(outliers.figure(study, bins=4))
     shares = {panel["name"]: panel["counts"] for panel in figure["panels"]}
     # 0.75 of its range lies in the last quarter, and so do all where each filter has its own
     assert shares["2D formats"] == [0, 0, 0, 1.0]

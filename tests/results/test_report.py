@@ -30,6 +30,7 @@ from refq.plans.plan import TensorPlan
 from refq.report import main, parser
 from refq.results import charts, drawing, page, sections
 from refq.results.figures import MOST_BINS, binned, megabytes, stored_codes
+from refq.tables import Row, Table
 
 needs_matplotlib = pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None,
@@ -178,8 +179,8 @@ def test_builders_make_what_is_checked() -> None:
     ):
         whole = charts.check_figure(figure)
         assert charts.check_figure(whole) == whole
-    table = charts.table("t", ["a", "b"], [["x", None], [1, 2.5]], ["n"])
-    assert charts.check_table(table) == table
+    table = Table("t", [{"a": "x", "b": None}, {"a": 1, "b": 2.5}], ["n"]).to_json()
+    assert charts.check_table(table).to_json() == table
 
 
 # --- pictures and page ---
@@ -278,7 +279,8 @@ class Page(HTMLParser):
 
 
 def reproduction() -> dict[str, Any]:
-    table = charts.table(NASTY, ["scheme", "MB"], [[NASTY, 27.1], ["half", None]], ["a & b"])
+    rows: list[Row] = [{"scheme": NASTY, "MB": 27.1}, {"scheme": "half", "MB": None}]
+    table = Table(NASTY, rows, ["a & b"]).to_json()
     return {
         "refq_reproduce": "ilnq",
         "tables": [table],
@@ -347,7 +349,7 @@ def test_comparison_has_a_point_a_result(results: Path) -> None:
     ]
     assert (
         [each["name"] for each in points]
-        == [row[0] for row in table["rows"]]
+        == [row[0] for row in table.cells]
         == [
             "squeezenet1_1, enq, 5 bits (enq.json)",
             "squeezenet1_1, enq, 3 bits",

@@ -19,14 +19,18 @@ from refq.hardware.diagnosis.comparing import (
 from refq.hardware.diagnosis.golden import Entry
 from refq.hardware.files.words import PLAIN
 from refq.hardware.golden.arrays import TENSOR
+from refq.tables import aligned
 
 STATUSES = (EQUAL, DIFFERENT, TRUNCATED, UNKNOWN, ABSENT)
 
 
 @dataclass(frozen=True)
-class Report:
-    """results: of all arrays that were found, in order of computation. absent: arrays of which no
-    file was found. complete: whether an absent tensor is a failure."""
+class Verification:
+    """A device's arrays beside the golden ones.
+
+    results: of all arrays that were found, in order of computation. absent: arrays of which no file
+    was found. complete: whether an absent tensor is a failure.
+    """
 
     golden: str
     device: str
@@ -53,28 +57,26 @@ class Report:
         return {**{status: counted[status] for status in STATUSES}, ABSENT: len(self.absent)}
 
 
-def lines(report: Report, every: bool = False) -> list[str]:
+def lines(verified: Verification, every: bool = False) -> list[str]:
     """A line for each array that is not equal (every: for each), details of the first, and a
     summary."""
-    shown = [result for result in report.results if every or not result.passed]
-    width = max((len(result.name) for result in shown), default=0)
-    out = [_line(result, width) for result in shown]
-    if every or (report.complete and report.absent_tensors):
-        absent = [entry.name for entry in report.absent] if every else report.absent_tensors
+    shown = [result for result in verified.results if every or not result.passed]
+    out = aligned([_line(result) for result in shown], (True, True))
+    if every or (verified.complete and verified.absent_tensors):
+        absent = [entry.name for entry in verified.absent] if every else verified.absent_tensors
         out += [f"{ABSENT:<13}{name}" for name in absent]
-    if report.wrong:
-        first = next((result for result in report.wrong if not result.follows), report.wrong[0])
+    if verified.wrong:
+        first = next((result for result in verified.wrong if not result.follows), verified.wrong[0])
         out += ["", f"first wrong: {first.name}", *(f"  {line}" for line in details(first))]
     out += [""] if out else []
-    return [*out, _summary(report)]
+    return [*out, _summary(verified)]
 
 
-def _line(result: Result, width: int) -> str:
-    shown = result.status if result.passed else result.status.upper()
-    start = f"{shown:<13}{result.name:<{width}}  "
+def _line(result: Result) -> tuple[str, str]:
+    """An array with its status, and what is told of it."""
     if result.passed:
-        return f"{start}{result.words:,} words"
-    return start + "; ".join(_told(result))
+        return f"{result.status:<13}{result.name}", f"{result.words:,} words"
+    return f"{result.status.upper():<13}{result.name}", "; ".join(_told(result))
 
 
 def _told(result: Result) -> list[str]:
@@ -166,28 +168,28 @@ def share(part: int, whole: int) -> str:
     return f"{percent:.2f} %"
 
 
-def _summary(report: Report) -> str:
-    counts = report.counts
+def _summary(verified: Verification) -> str:
+    counts = verified.counts
     told = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
-    verdict = "PASS" if not report.status else "FAIL"
-    end = f"; first wrong {report.wrong[0].name}" if report.wrong else ""
-    missing = len(report.absent_tensors)
-    if report.complete and missing:
+    verdict = "PASS" if not verified.status else "FAIL"
+    end = f"; first wrong {verified.wrong[0].name}" if verified.wrong else ""
+    missing = len(verified.absent_tensors)
+    if verified.complete and missing:
         end += f"; {missing} tensors are missing"
     return f"{verdict}: {', '.join(told)}{end}"
 
 
-def to_json(report: Report) -> dict[str, Any]:
+def to_json(verified: Verification) -> dict[str, Any]:
     """Plain JSON values; docs/verify.md tells what each key means."""
     return {
         "refq_verify": 1,
-        "golden": report.golden,
-        "device": report.device,
-        "status": report.status,
-        "counts": report.counts,
-        "first_wrong": report.wrong[0].name if report.wrong else None,
-        "absent": [entry.name for entry in report.absent],
-        "arrays": [_array_json(result) for result in report.results],
+        "golden": verified.golden,
+        "device": verified.device,
+        "status": verified.status,
+        "counts": verified.counts,
+        "first_wrong": verified.wrong[0].name if verified.wrong else None,
+        "absent": [entry.name for entry in verified.absent],
+        "arrays": [_array_json(result) for result in verified.results],
     }
 
 
