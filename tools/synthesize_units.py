@@ -29,6 +29,7 @@ from refq.hardware.rtl.tables import Row, Unit
 from refq.papers import published
 from refq.plans import check as plan_check
 from refq.plans import plan
+from refq.tables import Cell, Column, Table
 
 LIBRARY = Path(__file__).with_name("gates.lib")
 QM = 12  # bits of uniform values, paper A, section IV-A
@@ -283,7 +284,7 @@ def _ratios(figures: Sequence[Figures]) -> list[dict[str, Any]]:
     """KNQ's units over ENQ's, for every set of ENQ's layers, rule and reading."""
     paper = published.tables("ilnq")["units"]
     books = {(each.unit, each.rule, each.reading): each for each in figures}
-    found = []
+    ratios = []
     for low in figures:
         for high_name, low_name in PAIRS:
             high = books.get((high_name, low.rule, low.reading))
@@ -292,7 +293,7 @@ def _ratios(figures: Sequence[Figures]) -> list[dict[str, Any]]:
             one, two = paper[high_name.upper()], paper[low_name.upper()]
             printed = float(Fraction(one["area"], two["area"]))
             area = high.area / low.area if low.area else None
-            found.append(
+            ratios.append(
                 {
                     "ratio": f"{high_name.upper()}/{low_name.upper()}",
                     "rule": low.rule,
@@ -305,70 +306,35 @@ def _ratios(figures: Sequence[Figures]) -> list[dict[str, Any]]:
                     "paper_delay": one["delay"] / two["delay"],
                 }
             )
-    return found
+    return ratios
 
 
-def _print(version: str, figures: Sequence[Figures], ratios: Sequence[Mapping[str, Any]]) -> None:
+def _or_dash(number: float | None) -> Cell:
+    return "-" if number is None else number
+
+
+UNITS = (
+    Column("unit", told=str.upper),
+    *map(Column, ("layers", "rule", "reading", "cells")),
+    Column("area", fraction=".0f"),
+    Column("depth"),
+)
+RATIOS = (
+    *map(Column, ("ratio", "rule", "reading")),
+    Column("enq_layers", "ENQ's layers"),
+    Column("area", told=_or_dash),
+    Column("paper_area", "paper", told=_or_dash),
+    Column("difference", fraction="+.2f", told=_or_dash),
+    Column("depth", told=_or_dash),
+    Column("paper_delay", "paper's delay", told=_or_dash),
+)
+
+
+def _print(version: str, figures: Sequence[Figures], ratios: Sequence[dict[str, Any]]) -> None:
     print(f"{version}, cells of {LIBRARY.name}; area in NAND2 equivalents, depth in cells\n")
-    lines = [("unit", "layers", "rule", "reading", "cells", "area", "depth")]
-    lines += [
-        (
-            each.unit.upper(),
-            each.layers,
-            each.rule,
-            each.reading,
-            f"{each.cells}",
-            f"{each.area:.0f}",
-            f"{each.depth}",
-        )
-        for each in figures
-    ]
-    _aligned(lines, 4)
+    print(*Table("Units", [asdict(each) for each in figures], declared=UNITS).lines(), sep="\n")
     print("\nbeside Table V: areas, and depths beside the paper's delays\n")
-    heading = (
-        "ratio",
-        "rule",
-        "reading",
-        "ENQ's layers",
-        "area",
-        "paper",
-        "difference",
-        "depth",
-        "paper's delay",
-    )
-    _aligned(
-        [heading]
-        + [
-            (
-                each["ratio"],
-                each["rule"],
-                each["reading"],
-                each["enq_layers"],
-                _number(each["area"]),
-                _number(each["paper_area"]),
-                _number(each["difference"], "+"),
-                _number(each["depth"]),
-                _number(each["paper_delay"]),
-            )
-            for each in ratios
-        ],
-        4,
-    )
-
-
-def _number(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.2f}"
-
-
-def _aligned(lines: Sequence[Sequence[str]], words: int) -> None:
-    """Columns: the first ones of words to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = [
-            cell.ljust(width) if place < words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+    print(*Table("Ratios", ratios, declared=RATIOS).lines(), sep="\n")
 
 
 if __name__ == "__main__":

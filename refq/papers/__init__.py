@@ -19,7 +19,7 @@ def _papers() -> dict[str, ModuleType]:
     """Modules that do a paper's tables again, by name."""
     names = [module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg]
     modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
-    return {name: own for name, own in modules.items() if hasattr(own, "tables")}
+    return {name: module for name, module in modules.items() if hasattr(module, "tables")}
 
 
 def known() -> list[str]:

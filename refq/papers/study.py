@@ -55,15 +55,15 @@ class Study:
     def statistics(self) -> Statistics:
         """Histograms and counts of codes over the calibration images, at the network's F."""
         wanted = schemes.find("knq").wanted(self.network, self.options)
-        found = self.gathered(replace(wanted, histograms=True, also=pooled(self.network)))
-        assert found is not None
-        return found
+        statistics = self.gathered(replace(wanted, histograms=True, also=pooled(self.network)))
+        assert statistics is not None
+        return statistics
 
     @property
     def frac_bits(self) -> int:
-        found = self.statistics.frac_bits
-        assert found is not None
-        return found
+        frac_bits = self.statistics.frac_bits
+        assert frac_bits is not None
+        return frac_bits
 
     @property
     def at_size(self) -> Network:
@@ -90,8 +90,8 @@ class Study:
         """What is wanted of the calibration images; nothing is gathered twice."""
         source = Source(self.network, self.weights, self.calibration, progress=self.progress)
         self.cache["statistics"] = gather(wanted, source, self.cache.get("statistics"))
-        found: Statistics | None = self.cache["statistics"]
-        return found
+        statistics: Statistics | None = self.cache["statistics"]
+        return statistics
 
     def accuracy(self, plan: Plan | None) -> dict[str, float]:
         """Top-1 and top-5 in percent over the test images; empty where there are no labels."""
@@ -113,15 +113,16 @@ class Study:
 
         def measured() -> dict[str, float]:
             source = Source(self.network, self.weights, lambda: first(self.test(), images))
-            found = measure(source, plan)
-            if found.interrupted:
+            measurement = measure(source, plan)
+            if measurement.interrupted:
                 raise KeyboardInterrupt
-            overflows = [own.overflows for own in found.sums.values()]
-            reference = {f"float_{name}": rate for name, rate in _known(found.float_).items()}
+            overflows = [sums.overflows for sums in measurement.sums.values()]
+            rates = _known(measurement.float_)
+            reference = {f"float_{name}": rate for name, rate in rates.items()}
             return {
-                **_known(found.quantized),
+                **_known(measurement.quantized),
                 **reference,
-                "images": found.images,
+                "images": measurement.images,
                 "overflows": sum(overflows),
                 "layers": sum(count > 0 for count in overflows),
             }
@@ -134,13 +135,13 @@ class Study:
             return {}
 
         def measured() -> dict[str, float]:
-            told, found = self.progress("half"), Ranking()
+            told, ranking = self.progress("half"), Ranking()
             for images, labels in self.test():
                 assert labels is not None
                 outputs = forward(self.network, self.weights, None, _half(images), HALF_OPERATIONS)
-                found = found.plus(outputs, labels)
+                ranking = ranking.plus(outputs, labels)
                 told(len(images))
-            return _known(found)
+            return _known(ranking)
 
         return self.journal.recall(["half"], measured)
 
@@ -153,8 +154,8 @@ class Study:
         if key not in self.cache:
             _, options, statistics = self._asked(scheme, {})
             self.cache[key] = self.find(scheme, statistics, options, delta, strategy)
-        found: tuple[Mapping[str, Any], str] = self.cache[key]
-        return found
+        searched: tuple[Mapping[str, Any], str] = self.cache[key]
+        return searched
 
     def noise(self, plans: Mapping[str, Plan]) -> dict[str, dict[str, PointNoise]]:
         """{plan: {point: noise}}: what each stored point loses by itself over the calibration."""

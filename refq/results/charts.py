@@ -38,7 +38,7 @@ def curves(
         "title": title,
         "x_label": x_label,
         "y_label": y_label,
-        "series": [dict(each) for each in series],
+        "series": [dict(line) for line in series],
     }
 
 
@@ -141,23 +141,23 @@ def _series(part: Mapping[str, Any], what: str) -> dict[str, Any]:
         if value not in known:
             raise OptionError(f"{_brief(value)} in {what}", f"one of {', '.join(known)}")
     return {
-        "x": [_number(each, f"x of {what}") for each, _ in pairs],
-        "y": [_number(each, f"y of {what}") for _, each in pairs],
+        "x": [_number(place, f"x of {what}") for place, _ in pairs],
+        "y": [_number(height, f"y of {what}") for _, height in pairs],
         "source": source,
         "style": style,
     }
 
 
 def _codebook(part: Mapping[str, Any], what: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"paper": [], "edges": [], "counts": []}
-    found["values"] = _numbers(part.get("values"), f"values of {what}")
-    if not found["values"]:
+    book: dict[str, Any] = {"paper": [], "edges": [], "counts": []}
+    book["values"] = _numbers(part.get("values"), f"values of {what}")
+    if not book["values"]:
         raise OptionError(f"no values in {what}", "one or more")
     if part.get("paper"):
-        found["paper"] = _numbers(part["paper"], f"paper of {what}")
+        book["paper"] = _numbers(part["paper"], f"paper of {what}")
     if part.get("counts") or part.get("edges"):
-        found.update(_histogram(part, what))
-    return found
+        book.update(_histogram(part, what))
+    return book
 
 
 _KINDS: dict[str, tuple[str, Callable[[Mapping[str, Any], str], dict[str, Any]]]] = {
@@ -180,7 +180,7 @@ def _list(given: Any, what: str) -> Sequence[Any]:
 
 
 def _numbers(given: Any, what: str) -> list[float]:
-    return [_number(each, what) for each in _list(given, what)]
+    return [_number(number, what) for number in _list(given, what)]
 
 
 def _number(given: Any, what: str) -> float:

@@ -59,7 +59,7 @@ def html(title: str, parts: Sequence[tuple[Section, Sequence[Picture]]]) -> str:
         body.append(f'<section id="s{number}"><h2>{escape(section.title)}</h2>')
         if section.facts:
             facts = [
-                f"<dt>{escape(k)}</dt><dd>{escape(each)}</dd>" for k, each in section.facts.items()
+                f"<dt>{escape(k)}</dt><dd>{escape(fact)}</dd>" for k, fact in section.facts.items()
             ]
             body += ["<dl>", *facts, "</dl>"]
         for table in section.tables:

@@ -66,8 +66,9 @@ def load(path: str) -> Result:
     except RefqError as error:
         raise OptionError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        found = f"{path}: a result with {type(error).__name__}: {error}"
-        raise OptionError(found, WANTED) from None
+        raise OptionError(
+            f"{path}: a result with {type(error).__name__}: {error}", WANTED
+        ) from None
 
 
 def _checked(
@@ -77,8 +78,8 @@ def _checked(
     return Section(
         title,
         facts or {},
-        tuple(charts.check_table(each) for each in tables),
-        tuple(charts.check_figure(each) for each in figures),
+        tuple(charts.check_table(table) for table in tables),
+        tuple(charts.check_figure(figure) for figure in figures),
     )
 
 
@@ -86,8 +87,8 @@ def _reproduction(content: Mapping[str, Any]) -> list[Section]:
     """The file's own tables and figures, if any, then its sections'."""
     name = charts.text(content["refq_reproduce"], "refq_reproduce")
     parts = [_checked(f"{name} reproduced", content)]
-    for each in content.get("sections", []):
-        parts.append(_checked(charts.text(each["title"], "a section's title"), each))
+    for section in content.get("sections", []):
+        parts.append(_checked(charts.text(section["title"], "a section's title"), section))
     return [part for part in parts if part.tables or part.figures] or parts[:1]
 
 
@@ -117,7 +118,7 @@ def _facts(content: Mapping[str, Any]) -> dict[str, str]:
         "input": data["preprocessing"],
         "calibration": data["calibration"],
         "search": (content.get("search") or {}).get("summary"),
-        "versions": ", ".join(f"{name} {each}" for name, each in content["versions"].items()),
+        "versions": ", ".join(f"{name} {version}" for name, version in content["versions"].items()),
     }
     if content["interrupted"]:
         facts["interrupted"] = f"the figures cover {content['images']} images only"
@@ -170,10 +171,10 @@ def named_apart(results: Sequence[Result]) -> list[Result]:
     for result, file in zip(results, files, strict=True):
         origin = charts.text(file if files.count(file) == 1 else result.path, "a path")
         sections = [
-            replace(each, title=f"{each.title} ({origin})")
-            if titles.count(each.title) > 1
-            else each
-            for each in result.sections
+            replace(section, title=f"{section.title} ({origin})")
+            if titles.count(section.title) > 1
+            else section
+            for section in result.sections
         ]
         named.append(replace(result, sections=tuple(sections)))
     return named
@@ -181,14 +182,15 @@ def named_apart(results: Sequence[Result]) -> list[Result]:
 
 def comparison(results: Sequence[Result]) -> Section | None:
     """Accuracy against memory, a point an evaluation; None for fewer than two."""
-    known = [(each.sections[0].title, each.outcome) for each in results if each.outcome]
+    known = [(result.sections[0].title, result.outcome) for result in results if result.outcome]
     if len(known) < 2:
         return None
     series = [
-        charts.line(name, [each.megabytes], [each.top1], style="points") for name, each in known
+        charts.line(name, [outcome.megabytes], [outcome.top1], style="points")
+        for name, outcome in known
     ]
-    across = [each.megabytes for _, each in known]
-    levels = dict.fromkeys((each.network, each.float_top1) for _, each in known)
+    across = [outcome.megabytes for _, outcome in known]
+    levels = dict.fromkeys((outcome.network, outcome.float_top1) for _, outcome in known)
     # more levels than two would hide the points; the table has them all
     for network, top1 in levels if len(levels) <= 2 else ():
         name = f"{network} in float, {top1:.2f} %"
