@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from refq import oracle
-from refq.formats.fixed import FixedPointFormat, Rounding
+from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 from refq.kernels import avg_pool_integer, fixed, quantize, requantize
 from tests.machine import COMPILED, THREADS
 
@@ -81,11 +81,10 @@ def test_parallel_equals_serial(mode: Rounding) -> None:
         finally:
             numba.set_num_threads(THREADS)
     serial = [np.empty(x.size, np.int32), np.empty(x.size, np.int32)]
-    place = (fmt.min_code, fmt.max_code, fixed.SAT, fmt.bits, fmt.signed, np.uint64(2), 0)
-    number = fixed.MODE[mode]
+    rule = fixed.rule_of(fmt, mode, Overflow.SAT, 2, 0)
     with np.errstate(over="ignore"):
-        outside, unusable = SERIAL[fixed._quantize](x.reshape(-1), serial[0], 2.0, number, *place)
-        above = SERIAL[fixed._requantize](codes.reshape(-1), serial[1], -33, number, *place)
+        outside, unusable = SERIAL[fixed._quantize](x.reshape(-1), serial[0], 2.0, rule)
+        above = SERIAL[fixed._requantize](codes.reshape(-1), serial[1], -33, rule)
     assert unusable == 0
     for got, outside_x, scaled, outside_codes in results:
         np.testing.assert_array_equal(got.reshape(-1), serial[0])
