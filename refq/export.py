@@ -18,11 +18,12 @@ from refq.engine.forward import quantize_weights
 from refq.errors import OptionError, unknown
 from refq.evaluate import Inputs, bar, choose_plan, open_inputs
 from refq.hardware import c_model, rtl
-from refq.hardware.files import file_format, file_formats, raw
+from refq.hardware.files import file_format, file_formats
 from refq.hardware.files.layouts import LAYOUTS, NCHW, Layout
 from refq.hardware.files.words import HIGH_FIRST, LITTLE, LOW_FIRST, Packing
 from refq.hardware.golden.arrays import STAGES, TENSOR
 from refq.hardware.golden.form import Form
+from refq.hardware.golden.manifest import Manifest
 from refq.hardware.golden.parameters import PARAMETERS
 from refq.hardware.golden.sampling import DisagreementError
 from refq.hardware.golden.span import span
@@ -34,7 +35,7 @@ MOST_BYTES = 4_000_000_000
 # each stands for all stages of a kind
 GROUPS = ("parameters", "tensors")
 # what the C model reads
-C_FORM = Form(raw, "raw", Layout(NCHW), Packing(byte_order=LITTLE))
+C_FORM = Form("raw", Layout(NCHW), Packing(byte_order=LITTLE))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,12 +95,12 @@ def _main(arguments: argparse.Namespace) -> int:
             if arguments.c_model:
                 told.append(_c_model(new[arguments.c_model], arguments, inputs, subject))
             if arguments.out:
-                content, seconds = _filled(new[arguments.out], arguments, inputs, subject, form)
-                told.append(_told(arguments.out, content, seconds))
+                manifest, seconds = _filled(new[arguments.out], arguments, inputs, subject, form)
+                told.append(_told(arguments.out, manifest, seconds))
         if arguments.json == "-":
-            console.tell(json.dumps(content, indent=1, allow_nan=False))
+            console.tell(json.dumps(manifest.to_json(), indent=1, allow_nan=False))
         elif arguments.json:
-            writing.write_json(arguments.json, content)
+            writing.write_json(arguments.json, manifest.to_json())
     except DisagreementError as error:
         print(f"refq: {error}", file=sys.stderr)
         return 1
@@ -112,7 +113,7 @@ def _main(arguments: argparse.Namespace) -> int:
 
 def _filled(
     folder: Path, arguments: argparse.Namespace, inputs: Inputs, subject: Subject, form: Form
-) -> tuple[dict[str, Any], float]:
+) -> tuple[Manifest, float]:
     """A golden set in a folder: (its manifest, seconds of writing)."""
     if not subject.listed:
         raise OptionError("nothing to export", "--layers and --stages that the plan has")
@@ -127,29 +128,29 @@ def _c_model(folder: Path, arguments: argparse.Namespace, inputs: Inputs, subjec
         raise OptionError("--stages with --c-model", "all of them: the model checks each")
     vectors = folder / c_model.VECTORS
     vectors.mkdir()
-    content, _ = _filled(vectors, arguments, inputs, subject, C_FORM)
-    c_model.write(folder, content)
-    count = sum(each["kind"] == TENSOR for each in content["arrays"])
+    manifest, _ = _filled(vectors, arguments, inputs, subject, C_FORM)
+    c_model.write(folder, manifest.to_json())
+    count = sum(array.kind == TENSOR for array in manifest.arrays)
     return f"a C model and {count} tensors to check it in {arguments.c_model}: make check"
 
 
 def _rtl(folder: Path, path: str, inputs: Inputs, subject: Subject) -> str:
     images, _ = next(iter(inputs.test_batches()))
-    rtl.write(folder, subject.network, subject.own, subject.plan, images[:1], subject.chosen)
+    rtl.write(folder, subject.network, subject.coded, subject.plan, images[:1], subject.chosen)
     return f"Verilog units and self-checking benches in {path}: make"
 
 
 def _form(arguments: argparse.Namespace) -> Form:
-    exporter = file_format(arguments.format)
+    module = file_format(arguments.format)
     layout = Layout(arguments.layout, arguments.tile)
     packing = Packing(
-        arguments.lanes, arguments.lane_order, arguments.byte_order or exporter.BYTE_ORDER
+        arguments.lanes, arguments.lane_order, arguments.byte_order or module.BYTE_ORDER
     )
-    if not exporter.TEXT and (arguments.lanes != 1 or arguments.lane_order != LOW_FIRST):
+    if not module.TEXT and (arguments.lanes != 1 or arguments.lane_order != LOW_FIRST):
         raise OptionError(f"--lanes or --lane-order with {arguments.format}", "a format of text")
     if arguments.max_bytes < 1:
         raise OptionError(f"--max-bytes {arguments.max_bytes}", "1 or more")
-    return Form(exporter, arguments.format, layout, packing)
+    return Form(arguments.format, layout, packing)
 
 
 def _stages(text: str | None) -> frozenset[str] | None:
@@ -206,19 +207,20 @@ def _about(inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _told(out: str, content: dict[str, Any], seconds: float) -> str:
+def _told(out: str, manifest: Manifest, seconds: float) -> str:
     """What a person wants to know of a set that was written."""
-    listed, files, images = content["arrays"], content["files"], content["images"]
-    total = sum(each["bytes"] for each in files.values())
-    tensors = sum(each["kind"] == TENSOR for each in listed)
-    packing = content["packing"]
-    lanes = f", {packing['lanes']} lanes {packing['lane_order']}" if packing["lanes"] > 1 else ""
+    plan, form, images = manifest.plan, manifest.form, manifest.about["images"]
+    total = sum(file.bytes for file in manifest.files.values())
+    tensors = sum(array.kind == TENSOR for array in manifest.arrays)
+    packing = form.packing
+    lanes = f", {packing.lanes} lanes {packing.lane_order}" if packing.lanes > 1 else ""
     return (
-        f"{content['network']}, scheme {content['scheme']}, {images['count']} images of "
+        f"{plan.network}, scheme {plan.scheme}, {images['count']} images of "
         f"{images['data']} from {images['first']}\n"
         "kernels, fused kernels and oracle agree on a sample of every layer\n"
-        f"{tensors} tensors and {len(listed) - tensors} parameters in {len(files)} files of "
-        f"{content['format']}, {content['layout']}, {packing['byte_order']}-endian{lanes}\n"
+        f"{tensors} tensors and {len(manifest.arrays) - tensors} parameters in "
+        f"{len(manifest.files)} files of "
+        f"{form.format}, {form.layout.name}, {packing.byte_order}-endian{lanes}\n"
         f"{total:,} bytes and manifest.json in {out}, "
         f"written in {seconds:.1f} s ({total / 1e6 / max(seconds, 1e-3):.0f} MB/s)"
     )

@@ -20,7 +20,6 @@ from refq.formats.codes import Codebook
 from refq.formats.fixed import Overflow, Rounding
 from refq.hardware import c_model
 from refq.hardware.c_model import source
-from refq.hardware.files import file_format
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing
 from refq.hardware.golden.form import Form
@@ -49,7 +48,7 @@ pytestmark = pytest.mark.skipif(GCC is None, reason="compiling the C model needs
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1")
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover")
-RAW = Form(file_format("raw"), "raw", Layout(), Packing())
+RAW = Form("raw", Layout(), Packing())
 EVEN, AWAY, POS, DOWN, ZERO, UP, RANDOM = Rounding
 SAT, SYM, WRAP = Overflow
 

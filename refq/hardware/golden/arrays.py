@@ -46,18 +46,48 @@ class GoldenArray:
         return f"{self.layer}.{self.stage}"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.also)
+
+    @property
     def format(self) -> str:
         """Both common spellings; a range of fraction bits where they differ."""
         if self.frac_bits is None:
-            return f"{'s' if self.signed else 'u'}{self.bits} = ap_{self._kind}<{self.bits}>"
+            sign, kind = ("s", "int") if self.signed else ("u", "uint")
+            return f"{sign}{self.bits} = ap_{kind}<{self.bits}>"
         if isinstance(self.frac_bits, int):
             return spelled(self.bits, self.frac_bits, self.signed)
         every = np.concatenate([np.ravel(part) for part in self.frac_bits])
         return f"fxp-{'s' if self.signed else 'u'}{self.bits}/{every.min()}..{every.max()}"
 
     @property
-    def _kind(self) -> str:
-        return "int" if self.signed else "uint"
+    def fractions(self) -> np.ndarray | None:
+        """Fraction bits as an integer array that broadcasts along the shape's axes, or None for
+        plain numbers. Raises ValueError where they do not fit the shape."""
+        if self.frac_bits is None:
+            return None
+        numbers = np.array(self.frac_bits)
+        # lists run along the channels of tensors, along outputs (and inputs) of parameters
+        before = int(self.kind == TENSOR and numbers.ndim > 0)
+        after = len(self.shape) - before - numbers.ndim if numbers.ndim else 0
+        numbers = numbers.reshape((1,) * before + numbers.shape + (1,) * after)
+        np.broadcast_to(numbers, self.shape)
+        return numbers
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """A letter for each axis, as indices are told."""
+        if len(self.shape) > 4:
+            return tuple(f"i{axis}" for axis in range(len(self.shape)))
+        letters = ("n", "c", "y", "x") if self.kind == TENSOR else ("o", "i", "ky", "kx")
+        return letters[: len(self.shape)]
+
+    def fraction(self, index: Sequence[int]) -> int | None:
+        """Fraction bits of the word there."""
+        fractions = self.fractions
+        if fractions is None:
+            return None
+        return int(np.broadcast_to(fractions, self.shape)[tuple(index)])
 
 
 def tensors(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import ModuleType
 
+from refq.hardware.files import file_format
 from refq.hardware.files.array import Array, file_stem
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing
@@ -16,26 +17,29 @@ AXES = {TENSOR: "NCHW", PARAMETER: "OIYX"}
 
 @dataclass(frozen=True)
 class Form:
-    """An exporter and its command-line name, a layout, a packing."""
+    """A file format by its command-line name, a layout, a packing."""
 
-    exporter: ModuleType
-    name: str
+    format: str
     layout: Layout
     packing: Packing
 
-    def array(self, own: GoldenArray) -> Array:
+    @property
+    def module(self) -> ModuleType:
+        return file_format(self.format)
+
+    def stored(self, array: GoldenArray) -> Array:
         """The array as it lies in its file."""
-        axes = tuple(AXES[own.kind][: len(own.shape)])
+        axes = tuple(AXES[array.kind][: len(array.shape)])
         return Array(
-            file_stem(own.name),
-            self.layout.stored_shape(own.shape),
+            file_stem(array.name),
+            self.layout.stored_shape(array.shape),
             self.layout.stored_axes(axes),
-            own.bits,
-            own.signed,
-            own.format,
+            array.bits,
+            array.signed,
+            array.format,
         )
 
-    def file(self, own: GoldenArray) -> str:
-        """The file that an array lies in."""
-        name: str = self.exporter.SINGLE or f"{file_stem(own.name)}{self.exporter.SUFFIX}"
+    def file(self, array: GoldenArray) -> str:
+        """The name of the file that an array lies in."""
+        name: str = self.module.SINGLE or f"{file_stem(array.name)}{self.module.SUFFIX}"
         return name

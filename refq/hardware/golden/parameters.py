@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -37,50 +39,55 @@ PARAMETERS = (
     "codebook",
     "thresholds",
 )
-Filled = tuple[GoldenArray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An array of a golden set, and what makes its codes: a set is listed before it is written,
+    and only then are coefficients quantized."""
+
+    array: GoldenArray
+    codes: Callable[[], np.ndarray]
 
 
 def parameters(
-    name: str, network: Network, weights: Weights, own: IntegerWeights, plan: Plan
-) -> Iterator[Filled]:
-    """(array, its codes) of one layer, or of the image."""
+    name: str, network: Network, weights: Weights, coded: IntegerWeights, plan: Plan
+) -> Iterator[Parameter]:
+    """What one layer, or the image, is computed with. coded: the weights under the plan."""
     node = network.by_name.get(name)
     if node is not None and isinstance(node.layer, WEIGHTED):
-        yield from _coefficients(node, network, weights, own.layers[name], plan)
+        yield from _coefficients(node, network, weights, coded.layers[name], plan)
     if node is not None and isinstance(node.layer, Add):
         fractions = np.array([plan.tensors[each].fixed.frac_bits for each in node.inputs])
         yield _numbers(name, "operand_shift", fractions.max() - fractions)
-    entry = plan.tensors.get(name)
-    if entry is None or (node is not None and moves_codes(network, node)):
+    kept = plan.tensors.get(name)
+    if kept is None or (node is not None and moves_codes(network, node)):
         return
-    summed = _summed_frac_bits(node, network, own, plan) if node is not None else None
+    summed = _summed_frac_bits(node, network, coded, plan) if node is not None else None
     if summed is not None:
-        to = entry.fixed.frac_bits - np.array(entry.drops or (0,), np.int64)
+        to = kept.fixed.frac_bits - np.array(kept.drops or (0,), np.int64)
         yield _numbers(name, "requantize_shift", _shared(np.broadcast_arrays(summed - to)[0]))
     yield from storage(name, plan)
 
 
-def storage(name: str, plan: Plan) -> Iterator[Filled]:
+def storage(name: str, plan: Plan) -> Iterator[Parameter]:
     """The numbers of a stored tensor's code: ENQ's shift, KNQ's codebook and thresholds."""
-    entry = plan.tensors.get(name)
-    match entry.code if entry else None:
+    kept = plan.tensors.get(name)
+    match kept.code if kept else None:
         case ShiftCode() as code:
             yield _numbers(name, "shift", np.array([code.drop]))
         case Codebook() as code:
-            assert entry is not None
-            fmt = entry.fixed
-            for stage, codes in (("codebook", code.values), ("thresholds", code.thresholds)):
-                if codes:
-                    yield (
-                        GoldenArray(
-                            name, stage, PARAMETER, (len(codes),), fmt.bits, False, fmt.frac_bits
-                        ),
-                        np.array(codes, np.int64),
-                    )
+            assert kept is not None
+            bits, frac_bits = kept.fixed.bits, kept.fixed.frac_bits
+            for stage, values in (("codebook", code.values), ("thresholds", code.thresholds)):
+                if values:
+                    shape = (len(values),)
+                    array = GoldenArray(name, stage, PARAMETER, shape, bits, False, frac_bits)
+                    yield Parameter(array, partial(np.array, values, np.int64))
 
 
 def _summed_frac_bits(
-    node: Node, network: Network, own: IntegerWeights, plan: Plan
+    node: Node, network: Network, coded: IntegerWeights, plan: Plan
 ) -> np.ndarray | None:
     """int64 (C,) or (1,): fraction bits of the sums that a layer rounds; None where it rounds
     something else."""
@@ -88,76 +95,86 @@ def _summed_frac_bits(
     if isinstance(node.layer, ReLU) and source is not None and is_wide(network, source):
         node = source
     if isinstance(node.layer, WEIGHTED):
-        layer = own.layers[node.name]
+        layer = coded.layers[node.name]
         return layer.summed_frac_bits - layer.drop
     if isinstance(node.layer, Add):
         return np.array([max(plan.tensors[each].fixed.frac_bits for each in node.inputs)])
     return None
 
 
+@dataclass(frozen=True)
+class _Kernels:
+    """Coefficients of one kind. values: make them, (O, I, ...). read: fraction bits of the data
+    that each filter reads, (O, I) or broadcast to it. summed: of each kernel's sums, (O,)."""
+
+    stage: str
+    values: Callable[[], np.ndarray]
+    format: FixedPointFormat | FormatGrid
+    read: np.ndarray
+    summed: np.ndarray
+
+    def codes(self, shape: tuple[int, ...]) -> np.ndarray:
+        return coded(self.values(), self.format)[0].reshape(shape)
+
+    @property
+    def frac_bits(self) -> np.ndarray:
+        """int64 (O, I), or broadcast to it."""
+        if isinstance(self.format, FormatGrid):
+            return self.format.frac_bits.astype(np.int64).reshape(len(self.summed), -1)
+        return np.full((1, 1), self.format.frac_bits, np.int64)
+
+
 def _coefficients(
-    node: Node, network: Network, weights: Weights, own: IntegerLayer, plan: Plan
-) -> Iterator[Filled]:
+    node: Node, network: Network, weights: Weights, layer: IntegerLayer, plan: Plan
+) -> Iterator[Parameter]:
     (formats, bias_format), name = plan.layers[node.name].fixed, node.name
     weight, bias = weights.weight[name], weights.bias[name]
-    source = network.shapes[node.inputs[0]]
-    data = data_frac_bits(node, network, plan.tensors[node.inputs[0]])
-    filters = weight.reshape(*filter_counts(node, network), -1)
-    summed = own.summed_frac_bits
     # a dense layer's weights take the shape of its input
-    shape = weight.shape[1:] if weight.ndim > 2 else source
-    parts: Sequence[tuple[str, np.ndarray, FixedPointFormat | FormatGrid, np.ndarray, np.ndarray]]
+    of_kernel = weight.shape[1:] if weight.ndim > 2 else network.shapes[node.inputs[0]]
+    filters = weight.reshape(*filter_counts(node, network), -1)
+    data = data_frac_bits(node, network, plan.tensors[node.inputs[0]])
+    summed = layer.summed_frac_bits
     if isinstance(formats, Clustered):
-        assert own.split is not None
-        labels = np.array(formats.labels)
+        assert layer.split is not None
+        labels, base = np.array(formats.labels), formats.base
         first = [int(np.argmax(labels == k)) for k in range(1 + int(labels.max()))]
-        base = formats.base
-        read = np.broadcast_to(data, (len(filters), data.shape[1]))
-        parts = (
-            (
-                "base",
-                base_kernels(filters, labels),
-                base,
-                read[first],
-                summed[first] - own.split.raise_base[first],
-            ),
-            ("residual", residuals(filters, labels, base), formats.residual, data, summed),
-        )
+        read = np.broadcast_to(data, (len(filters), data.shape[1]))[first]
+        of_bases = summed[first] - layer.split.raise_base[first]
+        rest = partial(residuals, filters, labels, base)
+        kinds = [
+            _Kernels("base", partial(base_kernels, filters, labels), base, read, of_bases),
+            _Kernels("residual", rest, formats.residual, data, summed),
+        ]
     else:
-        parts = (("weight", filters, formats, data, summed),)
-    for stage, values, fmt, read, to in parts:
-        codes, frac_bits = coded(values, fmt)
-        bits = int(fmt.bits.max()) if isinstance(fmt, FormatGrid) else fmt.bits
-        array = GoldenArray(
-            name, stage, PARAMETER, (len(codes), *shape), bits, True, compact(frac_bits)
-        )
-        yield array, codes.reshape(array.shape)
-        prefix = "" if stage == "weight" else f"{stage}_"
-        shift = to[:, None] - frac_bits - read
-        yield _numbers(name, f"{prefix or 'weight_'}shift", _shared(shift))
-    if own.split is not None:
-        yield _numbers(name, "labels", own.split.labels)
-        yield _numbers(name, "base_raise", _shared(own.split.raise_base))
-    codes, _ = kernels.quantize(bias, bias_format)
-    array = GoldenArray(
-        name, "bias", PARAMETER, codes.shape, bias_format.bits, True, bias_format.frac_bits
-    )
-    yield array, codes
-    yield _numbers(name, "bias_shift", _shared(summed - bias_format.frac_bits))
-    if own.drop.any():
-        yield _numbers(name, "accumulator_drop", _shared(own.drop))
+        kinds = [_Kernels("weight", lambda: filters, formats, data, summed)]
+    for kind in kinds:
+        shape, frac_bits = (len(kind.summed), *of_kernel), kind.frac_bits
+        bits = int(np.max(kind.format.bits))
+        array = GoldenArray(name, kind.stage, PARAMETER, shape, bits, True, compact(frac_bits))
+        yield Parameter(array, partial(kind.codes, shape))
+        shift = kind.summed[:, None] - frac_bits - kind.read
+        yield _numbers(name, f"{kind.stage}_shift", _shared(shift))
+    if layer.split is not None:
+        yield _numbers(name, "labels", layer.split.labels)
+        yield _numbers(name, "base_raise", _shared(layer.split.raise_base))
+    bits, fraction = bias_format.bits, bias_format.frac_bits
+    array = GoldenArray(name, "bias", PARAMETER, bias.shape, bits, True, fraction)
+    yield Parameter(array, lambda: kernels.quantize(bias, bias_format)[0])
+    yield _numbers(name, "bias_shift", _shared(summed - fraction))
+    if layer.drop.any():
+        yield _numbers(name, "accumulator_drop", _shared(layer.drop))
 
 
 def _shared(numbers: np.ndarray) -> np.ndarray:
     """(1,) where all are the same; (O,) where those of a row (O, I) are."""
-    found = compact(numbers)
-    return np.array([found] if isinstance(found, int) else found, np.int64)
+    shared = compact(numbers)
+    return np.array([shared] if isinstance(shared, int) else shared, np.int64)
 
 
-def _numbers(name: str, stage: str, numbers: np.ndarray) -> Filled:
+def _numbers(name: str, stage: str, numbers: np.ndarray) -> Parameter:
     """Plain whole numbers, in as many bits as they need."""
     low, high = int(numbers.min()), int(numbers.max())
     signed = low < 0
     bits = max(1, high.bit_length(), (-low - 1).bit_length() if signed else 0) + int(signed)
     array = GoldenArray(name, stage, PARAMETER, numbers.shape, bits, signed)
-    return array, numbers
+    return Parameter(array, lambda: numbers)

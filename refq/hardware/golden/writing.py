@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ from refq.errors import OptionError
 from refq.hardware.golden import manifest, sampling
 from refq.hardware.golden.arrays import TENSOR, GoldenArray, tensors
 from refq.hardware.golden.form import Form
-from refq.hardware.golden.parameters import parameters, storage
+from refq.hardware.golden.manifest import Manifest
+from refq.hardware.golden.parameters import Parameter, parameters, storage
 from refq.hardware.golden.span import sources
 from refq.networks.graph import INPUT, Network, Node
 from refq.networks.weights import Weights
@@ -37,11 +37,12 @@ SPARE = 16 << 20  # bytes of a disk that are left free
 
 @dataclass(frozen=True)
 class Subject:
-    """What a golden set is made of: chosen names the layers, stages what of each."""
+    """What a golden set is made of. coded: the weights under the plan. chosen names the layers,
+    stages what of each (None: all)."""
 
     network: Network
     weights: Weights
-    own: IntegerWeights
+    coded: IntegerWeights
     plan: Plan
     chosen: tuple[str, ...]
     stages: frozenset[str] | None
@@ -50,37 +51,34 @@ class Subject:
 
     @cached_property
     def listed(self) -> tuple[GoldenArray, ...]:
-        """All arrays, in order of computation, parameters of a layer before its tensors. Kept, as
-        coefficients are quantized to know their shifts."""
-        found: list[GoldenArray] = []
+        """All arrays, in order of computation, parameters of a layer before its tensors."""
+        arrays: list[GoldenArray] = []
         for name in self.network.shapes:
-            found += [array for array, _ in self.filled(name)]
+            arrays += [parameter.array for parameter in self.parameters(name)]
             if self.images and (name in self.chosen or name in self.outside):
-                made = tensors(name, self.network, self.plan, self.own, self.images)
+                made = tensors(name, self.network, self.plan, self.coded, self.images)
                 # of what layers outside made, what is read of it
-                found += [
+                arrays += [
                     array
                     for array in made
                     if (name in self.chosen or array.stage in _read(name, self.plan))
                     and self._asked(array)
                 ]
-        return tuple(found)
+        return tuple(arrays)
 
     @cached_property
     def outside(self) -> tuple[str, ...]:
         """Layers that are not chosen, and whose tensors the chosen ones read."""
         return sources(self.network, self.chosen)
 
-    def filled(self, name: str) -> Iterator[tuple[GoldenArray, np.ndarray]]:
+    def parameters(self, name: str) -> list[Parameter]:
         """Parameters of a layer; of one outside, how its tensors that are read are stored."""
-        own: Iterable[tuple[GoldenArray, np.ndarray]] = ()
+        every: Iterable[Parameter] = ()
         if name in self.chosen:
-            own = parameters(name, self.network, self.weights, self.own, self.plan)
+            every = parameters(name, self.network, self.weights, self.coded, self.plan)
         elif name in self.outside:
-            own = storage(name, self.plan)
-        for array, codes in own:
-            if self._asked(array):
-                yield array, codes
+            every = storage(name, self.plan)
+        return [parameter for parameter in every if self._asked(parameter.array)]
 
     def _asked(self, array: GoldenArray) -> bool:
         names = {array.stage, f"{array.kind}s", *(name.rpartition(".")[2] for name in array.also)}
@@ -92,20 +90,9 @@ def _read(name: str, plan: Plan) -> tuple[str, ...]:
     return ("code", "value") if name in plan.tensors else ("sum",)
 
 
-@dataclass
-class _Digests:
-    """SHA-256 of each array's logical codes, as they come."""
-
-    hashes: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, name: str, codes: np.ndarray) -> None:
-        plain = np.ascontiguousarray(codes, "<i8")
-        self.hashes.setdefault(name, hashlib.sha256()).update(plain.data)
-
-
 def check_room(folder: Path, listed: Iterable[GoldenArray], form: Form, most: int) -> int:
     """Bytes that a set takes. Raises OptionError for more than is allowed, or free."""
-    total = sum(form.exporter.size(form.array(array), form.packing) for array in listed)
+    total = sum(form.module.size(form.stored(array), form.packing) for array in listed)
     remedy = "choose --layers, --stages or fewer --images, or allow more by --max-bytes"
     if total > most:
         raise OptionError(f"an export of {total:,} bytes", f"at most {most:,}", remedy)
@@ -115,6 +102,32 @@ def check_room(folder: Path, listed: Iterable[GoldenArray], form: Form, most: in
     return total
 
 
+class _Writer:
+    """Files of a golden set on their way. hashes: of each array's logical codes, as they come.
+    seconds: that files took."""
+
+    def __init__(self, folder: Path, form: Form) -> None:
+        self.form, self.files = form, form.module.writer(folder, form.packing)
+        self.hashes: dict[str, Any] = {}
+        self.seconds = 0.0
+
+    def append(self, array: GoldenArray, codes: np.ndarray) -> None:
+        plain = np.ascontiguousarray(codes, "<i8")
+        self.hashes.setdefault(array.name, hashlib.sha256()).update(plain.data)
+        with self._timed():
+            self.files.append(self.form.stored(array), self.form.layout.arranged(codes))
+
+    def close(self) -> None:
+        with self._timed():
+            self.files.close()
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - began
+
+
 def write(
     folder: Path,
     subject: Subject,
@@ -122,7 +135,7 @@ def write(
     batches: Iterable[np.ndarray],
     about: Mapping[str, Any],
     progress: Callable[[int], object] = lambda images: None,
-) -> tuple[dict[str, Any], float]:
+) -> tuple[Manifest, float]:
     """Fills a folder, the manifest last; returns it, and the seconds that files took.
 
     batches: preprocessed images, float32 (N, C, H, W). about: what the manifest says of weights,
@@ -130,18 +143,10 @@ def write(
     """
     manifest.check_names(subject.listed, form)
     sampling.check_coefficients(subject.network, subject.weights, subject.plan, subject.chosen)
-    writer, digests, seconds = form.exporter.writer(folder, form.packing), _Digests(), 0.0
-
-    def append(array: GoldenArray, codes: np.ndarray) -> None:
-        nonlocal seconds
-        digests.add(array.name, codes)
-        began = time.perf_counter()
-        writer.append(form.array(array), form.layout.arranged(codes))
-        seconds += time.perf_counter() - began
-
+    writer = _Writer(folder, form)
     for name in subject.network.shapes:
-        for array, codes in subject.filled(name):
-            append(array, codes)
+        for parameter in subject.parameters(name):
+            writer.append(parameter.array, parameter.codes())
     wanted: dict[str, list[GoldenArray]] = {}
     for array in subject.listed:
         if array.kind == TENSOR:
@@ -149,17 +154,23 @@ def write(
     done = 0
     for images in batches if wanted else ():
         for image in images:
-            _one_image(subject, image[None], subject.first_image + done, wanted, append, done == 0)
+            _one_image(
+                subject, image[None], subject.first_image + done, wanted, writer.append, done == 0
+            )
             done += 1
             progress(1)
-    began = time.perf_counter()
     writer.close()
-    seconds += time.perf_counter() - began
-    sums = {name: found.hexdigest() for name, found in digests.hashes.items()}
-    content = manifest.content(subject.network, subject.plan, subject.listed, form, sums, about)
-    content["files"] = manifest.files(folder)
-    (folder / manifest.NAME).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    return content, seconds
+    made = Manifest(
+        subject.plan,
+        form,
+        manifest.layers_of(subject.network),
+        subject.listed,
+        {name: digest.hexdigest() for name, digest in writer.hashes.items()},
+        manifest.files_of(folder),
+        about,
+    )
+    manifest.save(folder, made)
+    return made, writer.seconds
 
 
 class _EnoughError(Exception):
@@ -178,7 +189,7 @@ def _one_image(
     network, plan = subject.network, subject.plan
     last = [name for name in network.shapes if name in wanted][-1]
     readers = Counter(name for node in network.nodes for name in node.inputs)
-    steps = IntegerSteps(subject.own, plan, kernels, number)
+    steps = IntegerSteps(subject.coded, plan, kernels, number)
     stages: dict[str, np.ndarray] = {}
     held: dict[str, Tensor] = {}
     sums: dict[str, int] = {}
@@ -211,11 +222,11 @@ def _one_image(
 
     how: dict[str, Any] = {"first_image": number}
     with contextlib.suppress(_EnoughError):
-        forward(network, subject.own, plan, image, observe=observe, fused=False, note=note, **how)
+        forward(network, subject.coded, plan, image, observe=observe, fused=False, note=note, **how)
     if sample:
         # the fast path makes no sums to look at, but every tensor that it keeps is the same
         with contextlib.suppress(_EnoughError):
-            forward(network, subject.own, plan, image, observe=compare, **how)
+            forward(network, subject.coded, plan, image, observe=compare, **how)
 
 
 def _checksum(tensor: Tensor) -> int:
@@ -228,7 +239,7 @@ def _codes(
     """One stage of a layer's output, each channel with its own fraction bits."""
     if array.stage == "accumulator":
         # the bias is added first or last alike while sums are exact
-        bias = subject.own.layers[array.layer].bias
+        bias = subject.coded.layers[array.layer].bias
         return stages["products"] - of_channels(bias, stages["products"])
     if array.stage in ("base_sum", "residual_sum", "sum"):
         return stages[array.stage]
