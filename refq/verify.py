@@ -11,13 +11,14 @@ from pathlib import Path
 from refq import writing
 from refq.cli import console
 from refq.errors import DataError
-from refq.hardware.diagnosis import golden, report
+from refq.hardware.diagnosis import report
 from refq.hardware.diagnosis.comparing import Comparison
 from refq.hardware.diagnosis.device import Asked, open_device, sources
-from refq.hardware.diagnosis.golden import Entry, GoldenSet
 from refq.hardware.files import file_formats
 from refq.hardware.files.layouts import NCHW, NHWC, TILED
 from refq.hardware.files.words import BIG, HIGH_FIRST, LITTLE, LOW_FIRST
+from refq.hardware.golden.arrays import GoldenArray
+from refq.hardware.golden.reading import GoldenSet, load
 from refq.hardware.golden.span import selected
 
 
@@ -49,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: argparse.Namespace) -> int:
     writing.check_writable(None if arguments.json == "-" else arguments.json)
-    known = golden.load(Path(arguments.golden), not arguments.no_hash)
-    entries = chosen(known, arguments.layers)
+    golden = load(Path(arguments.golden), not arguments.no_hash)
+    arrays = chosen(golden, arguments.layers)
     asked = Asked(
         arguments.format,
         arguments.layout,
@@ -59,15 +60,15 @@ def _main(arguments: argparse.Namespace) -> int:
         arguments.lane_order,
         arguments.byte_order,
     )
-    device = open_device(Path(arguments.device), known, asked)
-    found = sources(device, entries, known)
-    compared = {source.entry.name for source in found}
-    known.check_files([entry for entry in entries if entry.name in compared])
+    device = open_device(Path(arguments.device), golden.manifest, asked)
+    found = sources(device, arrays)
+    compared = {source.array.name for source in found}
+    golden.check_files([array for array in arrays if array.name in compared])
     told = report.Verification(
         arguments.golden,
         arguments.device,
-        list(Comparison(known, device).run(found)),
-        [entry for entry in entries if entry.name not in compared],
+        list(Comparison(golden, device).run(found)),
+        [array for array in arrays if array.name not in compared],
         arguments.complete,
     )
     content = report.to_json(told)
@@ -80,20 +81,20 @@ def _main(arguments: argparse.Namespace) -> int:
     return told.status
 
 
-def chosen(known: GoldenSet, asked: str | None) -> list[Entry]:
+def chosen(golden: GoldenSet, asked: str | None) -> list[GoldenArray]:
     """Arrays of the layers asked for, a:b being all from a to b; all without a wish. Raises
     OptionError for layers that the set does not have."""
     if asked is None:
-        return list(known.entries)
-    wanted = selected(list(known.layers), asked)
-    entries = [
-        entry
-        for entry in known.entries
-        if wanted & {name.rpartition(".")[0] for name in entry.names}
+        return list(golden.manifest.arrays)
+    wanted = selected(list(golden.manifest.layers), asked)
+    arrays = [
+        array
+        for array in golden.manifest.arrays
+        if wanted & {name.rpartition(".")[0] for name in array.names}
     ]
-    if not entries:
-        raise DataError(f"{known.folder} has no arrays of {asked}", "layers that were exported")
-    return entries
+    if not arrays:
+        raise DataError(f"{golden.folder} has no arrays of {asked}", "layers that were exported")
+    return arrays
 
 
 if __name__ == "__main__":

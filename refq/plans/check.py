@@ -22,7 +22,7 @@ def check(plan: Plan, network: Network) -> None:
         )
     if plan.arithmetic != INTEGER:
         return _check_simulation(plan, network)
-    _check_integers(plan)
+    check_integers(plan)
     points = storage_points(network)
     tensors = {name for point in points for name in point.tensors}
     image = plan.tensors.get(INPUT)
@@ -106,7 +106,7 @@ def _expected_drops(plan: Plan, network: Network, name: str) -> tuple[int, ...]:
     return drops if summed and len(drops) in (0, network.shapes[name][0]) else ()
 
 
-def _check_integers(plan: Plan) -> None:
+def check_integers(plan: Plan) -> None:
     """Raises OptionError where a plan in integers has a format that is none of integers."""
     for name, entry in {**plan.layers, **plan.tensors}.items():
         keys = ("weight", "bias", "format")

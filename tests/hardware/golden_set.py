@@ -21,8 +21,10 @@ from refq.hardware.files.words import Packing
 
 IMAGES = 2
 SUM_FRACTION, FRACTION = 9, 5
-ENQ = {"kind": "shift", "bits": 4, "drop": 3, "nearest": True}
-KNQ = {"kind": "codebook", "bits": 2, "nearest": True}
+KINDS = {
+    "relu1": {"kind": "shift", "bits": 4, "drop": 3, "nearest": True},
+    "relu2": {"kind": "codebook", "bits": 2, "nearest": True},
+}
 CODEBOOK = (3, 20, 50, 101)
 CHANNELS, HEIGHT, WIDTH = 7, 6, 5
 
@@ -80,33 +82,86 @@ FORMATS = {
     "codebook": (7, False, FRACTION),
     "fc.sum": (40, True, 12),
 }
-PARAMETERS = ("weight", "bias", "bias_shift", "codebook")
+PARAMETERS = ("weight", "bias", "bias_shift", "accumulator_drop", "codebook")
 ALSO = {"relu1.value": ["conv2.operand"], "relu2.value": ["fc.operand"]}
 
 
-def layers() -> list[dict[str, Any]]:
+EXACT = {
+    "bits": None,
+    "overflow": "sat",
+    "every_mac": False,
+    "frac_bits": None,
+    "rounding": "ties-even",
+}
+SHAPES = {
+    "data": [3, 5, 4],
+    "conv1": [CHANNELS, HEIGHT + 1, WIDTH + 1],
+    "conv2": [3, HEIGHT + 2, WIDTH + 2],
+    "fc": [11],
+}
+
+
+def plan(
+    overflow: str = "sat",
+    tensors: Mapping[str, Any] | None = None,
+    accumulators: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The manifest's plan. tensors, accumulators: instead of what is usual."""
+    image = {"bits": 9, "frac_bits": 0, "signed": True}
+    stored = {"bits": 7, "frac_bits": FRACTION, "signed": False}
+    weight = {"bits": 8, "frac_bits": 7, "signed": True}
+    bias = {"bits": 7, "frac_bits": 8, "signed": True}
+    enq = {"bits": 4, "drop": 3, "nearest": True}
+    knq = {"bits": 2, "values": list(CODEBOOK), "nearest": True}
+    sums = {name: EXACT for name in ("conv1", "conv2", "fc")} | dict(accumulators or {})
+    return {
+        "refq_plan": 1,
+        "network": "handmade",
+        "parameters": {},
+        "scheme": "mixed",
+        "tensors": {
+            "data": {"format": image, "code": None, "drops": []},
+            "relu1": {"format": stored, "code": enq, "drops": []},
+            "relu2": {"format": stored, "code": knq, "drops": []},
+            **(tensors or {}),
+        },
+        "layers": {
+            name: {"weight": weight, "bias": bias, "accumulator": accumulator}
+            for name, accumulator in sums.items()
+        },
+        "rounding": "ties-even",
+        "overflow": overflow,
+        "seed": 0,
+        "options": {},
+        "arithmetic": "integer",
+    }
+
+
+def layers(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The manifest's layers."""
 
-    def layer(name: str, type_: str, inputs: list[str], **more: Any) -> dict[str, Any]:
-        plain = {"name": name, "type": type_, "inputs": inputs, "attributes": {}, "shape": []}
-        return {**plain, "accumulator": None, "stored": None, **more}
+    def layer(name: str, type_: str, inputs: list[str], shape: str) -> dict[str, Any]:
+        kept, stored = plan["tensors"].get(name), None
+        if kept:
+            code = KINDS.get(name) if kept["code"] else None
+            stored = {**kept["format"], "code": code, "drops": kept["drops"]}
+        return {
+            "name": name,
+            "type": type_,
+            "inputs": inputs,
+            "attributes": {},
+            "shape": SHAPES[shape],
+            "accumulator": plan["layers"][name]["accumulator"] if name in plan["layers"] else None,
+            "stored": stored,
+        }
 
-    exact = {
-        "bits": None,
-        "overflow": "sat",
-        "every_mac": False,
-        "frac_bits": None,
-        "rounding": "ties-even",
-    }
-    stored = {"bits": 7, "frac_bits": FRACTION, "signed": False, "drops": []}
-    image = {"bits": 9, "frac_bits": 0, "signed": True, "code": None, "drops": []}
     return [
-        layer("data", "Input", [], stored=image),
-        layer("conv1", "Conv", ["data"], accumulator=exact),
-        layer("relu1", "ReLU", ["conv1"], stored={**stored, "code": ENQ}),
-        layer("conv2", "Conv", ["relu1"], accumulator=exact),
-        layer("relu2", "ReLU", ["conv2"], stored={**stored, "code": KNQ}),
-        layer("fc", "Dense", ["relu2"], accumulator=exact),
+        layer("data", "Input", [], "data"),
+        layer("conv1", "Conv", ["data"], "conv1"),
+        layer("relu1", "ReLU", ["conv1"], "conv1"),
+        layer("conv2", "Conv", ["relu1"], "conv2"),
+        layer("relu2", "ReLU", ["conv2"], "conv2"),
+        layer("fc", "Dense", ["relu2"], "fc"),
     ]
 
 
@@ -148,7 +203,7 @@ def write(
     packing: Packing | None = None,
     **changes: Any,
 ) -> dict[str, np.ndarray]:
-    """A whole golden set; returns its arrays. changes: entries of the manifest."""
+    """A whole golden set; returns its arrays. changes: of its plan."""
     codes, layout = arrays() if codes is None else dict(codes), layout or Layout()
     module = file_format(format_)
     packing = packing or Packing(byte_order=module.BYTE_ORDER)
@@ -183,19 +238,24 @@ def write(
         }
         for path in sorted(folder.iterdir())
     }
+    planned = plan(**changes)
     manifest = {
         "refq_golden": 1,
-        "rounding": "ties-even",
-        "overflow": "sat",
+        "network": "handmade",
+        "parameters": {},
+        "scheme": "mixed",
+        "rounding": planned["rounding"],
+        "overflow": planned["overflow"],
         "seed": 0,
+        "mac_order": ["bias", "input channel", "kernel row", "kernel column"],
         "format": format_,
         "layout": layout.name,
         "tile": layout.tile,
         "packing": vars(packing),
-        "layers": layers(),
+        "layers": layers(planned),
         "arrays": entries,
+        "plan": planned,
         "files": files,
-        **changes,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return codes

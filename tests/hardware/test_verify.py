@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from refq import verify
-from refq.hardware.diagnosis import comparing, report
+from refq.hardware.diagnosis import outcome, report
 from refq.hardware.files import file_formats
 from refq.hardware.files.layouts import NHWC, TILED, Layout
 from refq.hardware.files.words import BIG, HIGH_FIRST, LITTLE, Packing
@@ -681,8 +681,6 @@ def test_declared_accumulator_with_fewer_fraction_bits(
         "rounding": "to-neg",
         "frac_bits": (9 - drop).tolist(),
     }
-    layers = golden_set.layers()
-    layers[1]["accumulator"] = declared
 
     def kept(total: np.ndarray) -> np.ndarray:
         return np.clip(total >> drop[:, None, None], -1024, 1023)
@@ -693,7 +691,7 @@ def test_declared_accumulator_with_fewer_fraction_bits(
     codes["conv1.accumulator_drop"] = drop
     codes["conv1.sum"] = kept(exact + (BIAS << SHIFT))
     monkeypatch.setitem(golden_set.FORMATS, "accumulator_drop", (2, False, None))
-    golden_set.write(tmp_path / "golden", codes, layers=layers)
+    golden_set.write(tmp_path / "golden", codes, accumulators={"conv1": declared})
     for text, sums in (
         ("bias: missing", kept(exact)),
         ("bias: added twice", kept(exact + 2 * (BIAS << SHIFT))),
@@ -706,8 +704,8 @@ def test_formats_of_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     # sums and stored codes have other fraction bits in each channel
     sums = [9, 8, 10, 9, 7, 9, 8]
     drops = [0, 1, 0, 2, 0, 1, 1]
-    layers = golden_set.layers()
-    layers[2]["stored"] = {"bits": 7, "frac_bits": 5, "signed": False, "drops": drops, "code": None}
+    formats = {"bits": 7, "frac_bits": 5, "signed": False}
+    relu1 = {"format": formats, "code": None, "drops": drops}
     right = np.array(sums) - 5 + np.array(drops)
     made = [golden_set.ties_even(RELU[:, c], int(right[c])) for c in range(7)]
     rounded = np.stack([np.minimum(each, 127) << drops[c] for c, each in enumerate(made)], axis=1)
@@ -715,7 +713,7 @@ def test_formats_of_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(golden_set.FORMATS, "sum", (14, True, sums))
     monkeypatch.setitem(golden_set.FORMATS, "rounded", (9, False, 5))
     codes = {"conv1.sum": ARRAYS["conv1.sum"], "relu1.rounded": rounded}
-    golden_set.write(tmp_path / "golden", codes, layers=layers)
+    golden_set.write(tmp_path / "golden", codes, tensors={"relu1": relu1})
     golden_set.write_files(
         tmp_path / "dut", {"conv1.sum": -ARRAYS["conv1.sum"], "relu1.rounded": floor}
     )
@@ -823,8 +821,26 @@ def test_bad_input_is_one_line(
         (("arrays", 4, "bits"), 64, "64 is no whole number from 1 to 63"),
         (("arrays", 4, "also"), [1], "1 is no text"),
         (("files", "fc.sum.mem"), {}, "KeyError 'bytes'"),
-        (("layers", 2, "stored"), {"bits": 7}, "KeyError 'frac_bits'"),
-        (("layers", 1, "accumulator", "bits"), 70, "70 is no whole number from 2 to 62"),
+        (
+            ("layers", 2, "stored"),
+            {"bits": 7},
+            r"layer relu1: stored {'bits': 7}; expected what its plan says",
+        ),
+        (("layers", 1, "accumulator", "bits"), 70, "layer conv1: accumulator .* its plan says"),
+        (("layers", 2, "inputs"), [], "layer relu1 without inputs"),
+        (("layers", 3, "shape"), [4, 8, 7], r"conv2.accumulator of shape \(2, 3, 8, 7\)"),
+        (("overflow",), "wrap", "overflow 'wrap'; expected 'sat', as in its plan"),
+        (("mac_order",), ["bias"], r"mac_order \['bias'\]"),
+        (("plan",), {}, "plan version None"),
+        (("plan", "arithmetic"), "float", "a plan of float arithmetic"),
+        (("plan", "tensors", "relu1", "format"), {"bits": 7}, "frac_bits"),
+        (("plan", "tensors", "data", "drops"), [1, 0], "2 formats of feature maps in data"),
+        (("plan", "layers", "conv1", "weight"), None, "conv1 in float32 in a plan of integers"),
+        (("plan", "layers", "conv1", "accumulator", "bits"), 70, "70 bits; expected 2 to 62 bits"),
+        (("plan", "layers", "conv1", "accumulator", "bits"), [9, 9], "2 accumulators in conv1"),
+        (("arrays", 4, "file"), "../conv1.sum.mem", "file '../conv1.sum.mem' of conv1"),
+        (("arrays", 4, "name"), "conv2.sum", "'conv2.sum' as tensor conv1"),
+        (("arrays", 4, "layer"), "conv9", "conv9"),
         (("tile",), 0, "tiles of 0 channels"),
         (("packing", "lanes"), 9999, "9999 lanes"),
     ],
@@ -875,7 +891,7 @@ def test_options_and_diagnoses_are_documented() -> None:
     known = {name for each in verify.parser()._actions for name in each.option_strings}
     listed = set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE))
     assert listed == known - {"-h", "--help"}
-    for name in comparing.DUMP_FAULTS:
+    for name in outcome.DUMP_FAULTS:
         assert f"`{name}`" in page, name
 
 

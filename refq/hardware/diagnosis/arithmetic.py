@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
+from refq.formats.codes import Codebook, ShiftCode
 from refq.formats.fixed import Overflow, Rounding
 from refq.hardware.diagnosis.case import Case, Guess
 from refq.hardware.diagnosis.naming import overflow_name, rounding_name
@@ -20,10 +22,15 @@ from refq.hardware.diagnosis.pipeline import (
     Codes,
     Pipeline,
     Requantization,
+    StorageCode,
+    decoded,
+    encoded,
 )
 
 SHIFTS = (0, -1, 1, -2, 2, -3, 3)
 TRIED = 512
+# of an index, as wide as kernels make them
+MOST_CODE_BITS = 31
 
 
 def _agrees(case: Case, made: Codes) -> bool:
@@ -36,9 +43,8 @@ def _agrees(case: Case, made: Codes) -> bool:
 def biases(case: Case) -> Iterator[Guess]:
     """Sums with no bias, twice the bias, its negative, or one that was not shifted."""
     line = Pipeline(case)
-    layer = line.summing
-    needed = [case.sibling(f"{layer}.{name}") for name in ("accumulator", "bias")]
-    if line.sums is None or any(each is None for each in needed):
+    needed = [line.sums, line.parameter("accumulator"), line.parameter("bias")]
+    if any(each is None for each in needed):
         return
     if line.role != SUM and not line.rounds:
         return
@@ -47,7 +53,7 @@ def biases(case: Case) -> Iterator[Guess]:
         return
     if not _agrees(case, line.whole(partial(line.accumulated, 2, None), usual)):
         return
-    shifts = line.parameter(layer, "bias_shift")
+    shifts = line.parameter("bias_shift")
     changes: list[tuple[str, int, int | None]] = [
         ("bias: missing", 0, None),
         ("bias: added twice", 4, None),
@@ -68,7 +74,7 @@ def requantizations(case: Case) -> Iterator[Guess]:
     if not line.rounds or line.role not in (ROUNDED, CODE, VALUE):
         return
     usual = line.standard()
-    if usual.rounding is Rounding.STOCHASTIC or case.entry.bits > 32:
+    if usual.rounding is Rounding.STOCHASTIC or case.array.bits > 32:
         return
     if not _agrees(case, line.whole(line.golden_sum, usual)):
         return
@@ -78,9 +84,9 @@ def requantizations(case: Case) -> Iterator[Guess]:
 
 def _deviations(usual: Requantization, line: Pipeline) -> Iterator[tuple[str, str, Requantization]]:
     """(name, text, how), the likeliest first: one change, then several."""
-    assert line.layer is not None and line.layer.stored is not None
+    assert line.stored is not None
     roundings = [usual.rounding, *(r for r in list(Rounding)[:6] if r is not usual.rounding)]
-    symmetric = line.layer.stored["signed"]  # sat-sym is sat where no code is negative
+    symmetric = line.stored.fixed.signed  # sat-sym is sat where no code is negative
     different = [o for o in Overflow if symmetric or o is not Overflow.SAT_SYM]
     overflows = [usual.overflow, *(o for o in different if o is not usual.overflow)]
     for left, rounding, overflow in sorted(
@@ -92,7 +98,7 @@ def _deviations(usual: Requantization, line: Pipeline) -> Iterator[tuple[str, st
         how = Requantization(rounding, overflow, left)
         if how != usual:
             yield (*_described(how, usual), how)
-    if line.layer.type != "ReLU":
+    if not line.is_relu:
         return
     for overflow, more, signed in itertools.product(overflows, (0, 1), (True, False)):
         how = Requantization(usual.rounding, overflow, 0, False, more, signed)
@@ -121,38 +127,42 @@ def _described(how: Requantization, usual: Requantization) -> tuple[str, str]:
 def assignments(case: Case) -> Iterator[Guess]:
     """Storage codes by the other rule, with another drop, or without their upper end."""
     line = Pipeline(case)
-    stored = line.layer.stored if line.layer else None
-    code = stored.get("code") if stored else None
-    rounded = line.own(ROUNDED) or _rounded_again(line)
-    if not code or line.role not in (CODE, VALUE) or rounded is None:
+    code, rounded = line.code, line.stage(ROUNDED) or _rounded_again(line)
+    if code is None or line.role not in (CODE, VALUE) or rounded is None:
         return
-    if not _agrees(case, _ended(line, rounded)):
+    if not _agrees(case, _ended(line, rounded, code)):
         return
     rules = {True: "nearest", False: "floor"}
-    text = f"assignment: {rules[not code['nearest']]} instead of {rules[code['nearest']]}"
-    yield Guess("assignment", text, _ended(line, rounded, not code["nearest"]))
-    if code["kind"] != "shift":
+    text = f"assignment: {rules[not code.nearest]} instead of {rules[code.nearest]}"
+    other = replace(code, nearest=not code.nearest)
+    yield Guess("assignment", text, _ended(line, rounded, other))
+    if isinstance(code, Codebook):
         text = "comparators: above a threshold instead of at it or above"
-        yield Guess("comparison", text, lambda places: line.end(rounded(places) - 1))
+        yield Guess("comparison", text, lambda places: line.end(rounded(places) - 1, code))
         return
     for more, side in ((-1, "fewer"), (1, "more")):
-        text = f"storage code: one bit {side} dropped than {code['drop']}"
-        yield Guess("drop", text, _ended(line, rounded, drop=more))
+        text = f"storage code: one bit {side} dropped than {code.drop}"
+        yield Guess("drop", text, _ended(line, rounded, _dropping(code, more)))
     if line.role == CODE:
-        high = (1 << code["bits"]) - 1
+        high = (1 << code.bits) - 1
         for what, kept in (("wraps", high), ("is not limited", -1)):
             text = f"storage code: the index {what} above {high}"
             yield Guess("index-limit", text, _unlimited(code, rounded, kept))
 
 
-def _ended(line: Pipeline, rounded: Codes, nearest: bool | None = None, drop: int = 0) -> Codes:
-    return lambda places: line.end(rounded(places), nearest, drop)
+def _ended(line: Pipeline, rounded: Codes, code: StorageCode) -> Codes:
+    return lambda places: line.end(rounded(places), code)
 
 
-def _unlimited(code: Mapping[str, Any], rounded: Codes, kept: int) -> Codes:
+def _dropping(code: ShiftCode, more: int) -> ShiftCode:
+    """A code that drops more bits, or fewer."""
+    return replace(code, drop=max(0, code.drop + more))
+
+
+def _unlimited(code: ShiftCode, rounded: Codes, kept: int) -> Codes:
     """ENQ's index without its upper end, of the bits that are kept."""
-    half = (1 << code["drop"]) >> 1 if code["nearest"] else 0
-    return lambda places: (rounded(places) + half) >> code["drop"] & kept
+    endless = replace(code, bits=MOST_CODE_BITS)
+    return lambda places: encoded(rounded(places), endless) & kept
 
 
 def _rounded_again(line: Pipeline) -> Codes | None:
@@ -166,36 +176,35 @@ def _rounded_again(line: Pipeline) -> Codes | None:
 def decodings(case: Case) -> Iterator[Guess]:
     """Values that come from the right indices by the wrong rule."""
     line = Pipeline(case)
-    stored = line.layer.stored if line.layer else None
-    index = line.own(CODE)
-    if not stored or not stored.get("code") or line.role != VALUE or index is None:
+    code, index = line.code, line.stage(CODE)
+    if code is None or line.role != VALUE or index is None:
         return
-    if stored["code"]["kind"] == "shift":
+    if isinstance(code, ShiftCode):
         for more in (-1, 1, -2, 2):
-            drop = stored["code"]["drop"]
-            text = f"decoding: shifted left by {drop + more} instead of {drop}"
-            yield Guess("decoding", text, _decoded(line, index, 0, more))
+            text = f"decoding: shifted left by {code.drop + more} instead of {code.drop}"
+            yield Guess("decoding", text, _decoded(index, _dropping(code, more), 0))
         return
     for step, side in ((-1, "before"), (1, "after")):
         text = f"decoding: the codebook's entry {side} the right one"
-        yield Guess("decoding", text, _decoded(line, index, step, 0))
+        yield Guess("decoding", text, _decoded(index, code, step))
 
 
-def _decoded(line: Pipeline, index: Codes, step: int, more: int) -> Codes:
-    return lambda places: line.decoded(index(places) + step, more)
+def _decoded(index: Codes, code: StorageCode, step: int) -> Codes:
+    return lambda places: decoded(index(places) + step, code)
 
 
 def other_arrays(case: Case) -> Iterator[Guess]:
     """Another golden array under this one's name: an index for a value, a stage too early."""
-    own = case.set.layers.get(case.layer)
-    near = [case.layer, case.entry.layer, *(own.inputs if own else ())]
-    for entry in case.set.entries:
-        if entry.layer not in near or entry.name == case.entry.name:
+    manifest = case.set.manifest
+    layer = manifest.layers.get(case.layer)
+    near = [case.layer, case.array.layer, *(layer.inputs if layer else ())]
+    for other in manifest.arrays:
+        if other.layer not in near or other.name == case.array.name:
             continue
-        if entry.shape != case.entry.shape or entry.words < 2:
+        if other.shape != case.array.shape or math.prod(other.shape) < 2:
             continue
-        codes = case.sibling(entry.name)
+        codes = case.sibling(other.name)
         if codes is None:
             continue
-        text = f"it holds {entry.name} instead of {case.entry.name}"
+        text = f"it holds {other.name} instead of {case.array.name}"
         yield Guess("other-array", text, partial(case.aligned, codes))

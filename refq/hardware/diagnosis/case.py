@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refq.hardware.diagnosis.golden import Entry, GoldenSet
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing
+from refq.hardware.golden.arrays import GoldenArray
+from refq.hardware.golden.reading import GoldenSet
 
 SAMPLE = 2048
 AT_A_TIME = 1 << 20
@@ -36,7 +37,7 @@ class Case:
     """
 
     set: GoldenSet
-    entry: Entry
+    array: GoldenArray
     layer: str
     layout: Layout
     packing: Packing
@@ -54,7 +55,7 @@ class Case:
 
     def source(self, places: np.ndarray) -> np.ndarray:
         """Elements of the logical array in C order, -1 for fill."""
-        return self.layout.source(places, self.entry.shape)
+        return self.layout.source(places, self.array.shape)
 
     def aligned(self, codes: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Elements of an array of the same logical shape at places of the file."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-from refq.errors import DataError, OptionError, RefqError
-from refq.hardware.diagnosis.golden import Entry, GoldenSet, packing_of, read_json
+from refq.errors import DataError, OptionError
 from refq.hardware.files import file_format, file_formats
-from refq.hardware.files.array import Array
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing, Words
 from refq.hardware.golden import manifest
+from refq.hardware.golden.arrays import GoldenArray
+from refq.hardware.golden.form import Form
+from refq.hardware.golden.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Source:
     """Where one array of the device is. name: of the array in the golden set; key: its name in the
     file."""
 
-    entry: Entry
+    array: GoldenArray
     name: str
     path: Path
     format: str
@@ -43,93 +44,84 @@ class Source:
 
 @dataclass(frozen=True)
 class Device:
-    """Files in a folder, and how words lie in them."""
+    """Files in a folder, and how words lie in them. told: forms of such files, the likeliest
+    first."""
 
     folder: Path
     formats: tuple[str, ...]
     layout: Layout
-    told: tuple[tuple[str, Packing], ...]
+    told: tuple[Form, ...]
     asked: Asked
 
-    def packing(self, format_: str) -> Packing:
-        """As asked; else as the device's manifest or the golden set says, where that is about such
-        files; byte order else as is natural to the format."""
-        module, asked = file_format(format_), self.asked
-        base = self.told[0][1]
-        order = asked.byte_order or next(
-            (each.byte_order for name, each in self.told if _alike(name, format_)),
-            module.BYTE_ORDER,
-        )
+    def packing(self, name: str) -> Packing:
+        """Of files of that format: as asked; else as the device's manifest or the golden set says,
+        where that is about such files; byte order else as is natural to the format."""
+        asked, base = self.asked, self.told[0].packing
+        orders = (form.packing.byte_order for form in self.told if _alike(form.format, name))
+        order = asked.byte_order or next(orders, file_format(name).BYTE_ORDER)
         lanes = base.lanes if asked.lanes is None else asked.lanes
         return Packing(lanes, asked.lane_order or base.lane_order, order)
 
     def read(self, source: Source) -> Words:
-        entry = source.entry
-        shape = self.layout.stored_shape(entry.shape)
-        axes = tuple(f"axis{i}" for i in range(len(shape)))
-        array = Array(source.key, shape, axes, entry.bits, entry.signed, entry.format)
-        return file_format(source.format).read(source.path, array, self.packing(source.format))
+        form = Form(source.format, self.layout, self.packing(source.format))
+        stored = replace(form.stored(source.array), name=source.key)
+        words: Words = form.module.read(source.path, stored, form.packing)
+        return words
 
 
 def _alike(name: str, other: str) -> bool:
     """Whether a byte order of one format means the same in another."""
-    if name == other:
-        return True
-    return bool(file_format(name).TEXT and file_format(other).TEXT)
+    return name == other or bool(file_format(name).TEXT and file_format(other).TEXT)
 
 
-def open_device(folder: Path, golden: GoldenSet, asked: Asked) -> Device:
+def open_device(folder: Path, golden: Manifest, asked: Asked) -> Device:
     """How to read a device's folder. Raises DataError where there is none, OptionError for what
     makes no sense."""
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder", "the device's files")
     if asked.format is not None:
         file_format(asked.format)
-    told = [(golden.format, golden.packing)]
-    layout = golden.layout
-    path = folder / manifest.NAME
-    if path.is_file():
-        stored = read_json(path)
-        try:
-            own = str(stored.get("format", golden.format))
-            file_format(own)
-            if "packing" in stored:
-                told.insert(0, (own, packing_of(stored["packing"])))
-            layout = Layout(stored.get("layout", layout.name), int(stored.get("tile", layout.tile)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path}: {type(error).__name__} {error}", "format, packing") from None
-        except RefqError as error:
-            raise DataError(f"{path}: {error}") from None
+    form, layout = manifest.form_of_device(folder, golden.form)
+    told = (form, golden.form) if form else (golden.form,)
     layout = Layout(asked.layout or layout.name, layout.tile if asked.tile is None else asked.tile)
-    first = [asked.format] if asked.format else [told[0][0], golden.format, *file_formats()]
-    device = Device(folder, tuple(dict.fromkeys(first)), layout, tuple(told), asked)
+    likely = [asked.format] if asked.format else [*(form.format for form in told), *file_formats()]
+    device = Device(folder, tuple(dict.fromkeys(likely)), layout, told, asked)
     for name in device.formats:
         device.packing(name)  # raises
     return device
 
 
-def sources(device: Device, entries: Sequence[Entry], golden: GoldenSet) -> list[Source]:
+def sources(device: Device, arrays: Sequence[GoldenArray]) -> list[Source]:
     """Every array that the folder holds under any of its names, in order of computation; where
     there are files of several formats, the first of device.formats. Raises DataError where
     nothing is found."""
     containers = [
-        (path, name, set(file_format(name).names(path)))
+        Container(path, name, frozenset(file_format(name).names(path)))
         for name in device.formats
         for path in _containers(device.folder, file_format(name))
     ]
     found = [
         source
-        for entry in entries
-        for name in entry.names
-        if (source := _source(device, entry, name, containers, golden)) is not None
+        for array in arrays
+        for name in array.names
+        if (source := _source(device, array, name, containers))
     ]
     if not found:
-        names = [name for entry in entries for name in entry.names]
+        names = [name for array in arrays for name in array.names]
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         modules = [file_format(name) for name in device.formats]
         kinds = ", ".join(module.SINGLE or f"*{module.SUFFIX}" for module in modules)
         raise DataError(f"{device.folder} holds none of {shown}", f"such names as {kinds}")
     return found
+
+
+@dataclass(frozen=True)
+class Container:
+    """A file of several arrays, whose names in it are the keys."""
+
+    path: Path
+    format: str
+    keys: frozenset[str]
 
 
 def _containers(folder: Path, module: ModuleType) -> list[Path]:
@@ -145,29 +137,23 @@ def _containers(folder: Path, module: ModuleType) -> list[Path]:
     return several
 
 
-def stems(name: str, entry: Entry, golden: GoldenSet) -> list[str]:
+def stems(name: str) -> list[str]:
     """What an array may be called in a folder: names of layers may have slashes."""
-    own = entry.file.removesuffix(file_format(golden.format).SUFFIX)
-    same = [own] if name == entry.name and file_format(golden.format).SINGLE is None else []
-    return list(dict.fromkeys([name, *same, name.replace("/", "_"), name.replace("/", ".")]))
+    return list(dict.fromkeys([name, name.replace("/", "_"), name.replace("/", ".")]))
 
 
 def _source(
-    device: Device,
-    entry: Entry,
-    name: str,
-    containers: list[tuple[Path, str, set[str]]],
-    golden: GoldenSet,
+    device: Device, array: GoldenArray, name: str, containers: Sequence[Container]
 ) -> Source | None:
     for format_ in device.formats:
         module = file_format(format_)
-        for stem in stems(name, entry, golden):
+        for stem in stems(name):
             if module.SINGLE is None:
                 path = device.folder / (stem + module.SUFFIX)
                 # what is there but is no file is told when it is read
                 if os.path.lexists(path):
-                    return Source(entry, name, path, format_, stem)
-            for path, of, keys in containers:
-                if of == format_ and stem in keys:
-                    return Source(entry, name, path, format_, stem)
+                    return Source(array, name, path, format_, stem)
+            for each in containers:
+                if each.format == format_ and stem in each.keys:
+                    return Source(array, name, each.path, format_, stem)
     return None

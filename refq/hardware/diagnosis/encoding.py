@@ -47,7 +47,7 @@ def one_bit(case: Case) -> Iterator[Guess]:
         return
     place = int(case.wrong[0])
     wanted, came = int(case.expected[place]), int(case.found[place])
-    flipped = (wanted ^ came) & ((1 << case.entry.bits) - 1)
+    flipped = (wanted ^ came) & ((1 << case.array.bits) - 1)
     if flipped.bit_count() != 1:
         return
     bit = flipped.bit_length() - 1
@@ -61,7 +61,7 @@ def one_bit(case: Case) -> Iterator[Guess]:
 
 def signs(case: Case) -> Iterator[Guess]:
     """Other ways to write a sign, or a word."""
-    bits, signed = case.entry.bits, case.entry.signed
+    bits, signed = case.array.bits, case.array.signed
     if bits > MOST_BITS:
         return
     if signed:
@@ -120,7 +120,7 @@ def _mirrored(codes: np.ndarray, bits: int, signed: bool) -> np.ndarray:
 
 def stuck_bits(case: Case) -> Iterator[Guess]:
     """One bit that is always 0, always 1, or always wrong."""
-    bits, signed = case.entry.bits, case.entry.signed
+    bits, signed = case.array.bits, case.array.signed
     if case.wrong.size < 2 or bits > MOST_BITS:
         return
     for bit in range(bits):
@@ -137,7 +137,7 @@ def _stuck(codes: np.ndarray, how: str, bit: int, bits: int, signed: bool) -> np
 
 def shifts(case: Case) -> Iterator[Guess]:
     """Finished words shifted by one or more places."""
-    bits, signed = case.entry.bits, case.entry.signed
+    bits, signed = case.array.bits, case.array.signed
     if bits >= MOST_BITS:
         return
     for step in (1, 2, 3, 4):
@@ -159,7 +159,7 @@ def shifts(case: Case) -> Iterator[Guess]:
 
 def ranges(case: Case) -> Iterator[Guess]:
     """Words limited to fewer bits, or at zero, or short of the least code."""
-    bits, signed = case.entry.bits, case.entry.signed
+    bits, signed = case.array.bits, case.array.signed
     for fewer in range(min(bits, MOST_BITS) - 1, int(signed), -1):
         for overflow in (Overflow.SAT, Overflow.WRAP, Overflow.SAT_SYM):
             text = f"range: {overflow_name(overflow)} at {fewer} bits of {bits}"

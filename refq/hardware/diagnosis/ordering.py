@@ -28,7 +28,7 @@ TOLD_BY = 4096
 
 def layouts(case: Case) -> Iterator[Guess]:
     """Another layout than the files were read with, as long as it has as many words."""
-    shape, flat = case.entry.shape, case.golden.reshape(-1)
+    shape, flat = case.array.shape, case.golden.reshape(-1)
     candidates = [Layout(NCHW), Layout(NHWC), *(Layout(TILED, tile) for tile in TILES)]
     for layout in candidates:
         if layout.words(shape) != case.found.size or len(shape) < 2:
@@ -47,7 +47,7 @@ def layouts(case: Case) -> Iterator[Guess]:
 
 def axes(case: Case) -> Iterator[Guess]:
     """The array's axes in any other order."""
-    shape, names = case.entry.shape, case.entry.axes
+    shape, names = case.array.shape, case.array.axes
     if len(shape) < 2 or len(shape) > 5 or math.prod(shape) != case.found.size:
         return
     long = [axis for axis in range(len(shape)) if shape[axis] > 1]
@@ -72,8 +72,8 @@ def axes(case: Case) -> Iterator[Guess]:
 
 def images(case: Case) -> Iterator[Guess]:
     """The images of a batch in another order."""
-    count = case.entry.shape[0]
-    if case.entry.kind != "tensor" or count < 2 or case.found.size != case.expected.size:
+    count = case.array.shape[0]
+    if case.array.kind != "tensor" or count < 2 or case.found.size != case.expected.size:
         return
     size = case.expected.size // count
     places = np.unique(np.linspace(0, size - 1, min(size, TOLD_BY)).astype(np.int64))
@@ -94,7 +94,7 @@ def images(case: Case) -> Iterator[Guess]:
 
 def line_packing(case: Case) -> Iterator[Guess]:
     """Lines of text whose bytes, or lanes, are in the other order."""
-    own, bits, signed = case.packing, case.entry.bits, case.entry.signed
+    own, bits, signed = case.packing, case.array.bits, case.array.signed
     if not case.text:
         return
     other_bytes = LITTLE if own.byte_order == BIG else BIG
@@ -142,7 +142,7 @@ def word_bytes(case: Case) -> Iterator[Guess]:
     if case.text:
         return
     for size in (2, 4, 8):
-        if case.entry.bits > 8 * size:
+        if case.array.bits > 8 * size:
             continue
         for signed in (True, False):
             kind = np.dtype(f"{'i' if signed else 'u'}{size}")
@@ -170,7 +170,7 @@ def offsets(case: Case) -> Iterator[Guess]:
     """Every word some places late or early. What comes in at the end is not predicted."""
     size = case.expected.size
     steps = {1, 2, 3, 4, case.packing.lanes}
-    stored = case.layout.stored_shape(case.entry.shape)
+    stored = case.layout.stored_shape(case.array.shape)
     steps |= {math.prod(stored[axis:]) for axis in range(1, len(stored))}
     for step in sorted(steps):
         for late in (step, -step):

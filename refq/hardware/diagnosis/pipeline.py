@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from refq import kernels
+from refq.formats.codes import Codebook, ShiftCode
 from refq.formats.fixed import Overflow, Rounding
 from refq.hardware.diagnosis.case import Case
-from refq.hardware.diagnosis.golden import Layer
-from refq.hardware.diagnosis.rescaling import MOST_BITS, limited, rescaled
+from refq.hardware.diagnosis.rescaling import MOST_BITS, rescaled
+from refq.plans.plan import TensorPlan
 
 # int64 values at places of a file
 Codes = Callable[[np.ndarray], np.ndarray]
-Step = Callable[[np.ndarray, np.ndarray], np.ndarray]
+StorageCode = ShiftCode | Codebook
 SUM, ROUNDED, CODE, VALUE = "sum", "rounded", "code", "value"
 ROLES = (SUM, ROUNDED, CODE, VALUE)
 
@@ -34,87 +36,85 @@ class Requantization:
 class Pipeline:
     """What the golden set knows of the layer that a case's array belongs to.
 
-    role: which of the steps' results the array is; where it is several, the first, as what comes
-    after changes nothing. sums: the layer's own sums, or those that its ReLU reads.
+    stored: how the plan keeps the layer's output, None where it does not. role: which of the steps'
+    results the array is; where it is several, the first, as what comes after changes nothing.
+    sums: the layer's own sums, or those that its ReLU reads.
     """
 
     def __init__(self, case: Case) -> None:
-        self.case, entry = case, case.entry
-        self.layer: Layer | None = case.set.layers.get(entry.layer)
-        roles = {name.rpartition(".")[2] for name in entry.names if _layer(name) == entry.layer}
+        self.case, array, manifest = case, case.array, case.set.manifest
+        self.layer, self.plan = manifest.layers[array.layer], manifest.plan
+        self.stored: TensorPlan | None = self.plan.tensors.get(array.layer)
+        roles = {name.rpartition(".")[2] for name in array.names if _layer(name) == array.layer}
         self.role = next((role for role in ROLES if role in roles), None)
         self.summing = self._summing()
-        self.sums = self._same_shape(f"{self.summing}.sum") if self.summing else None
-        self.sum_fraction = self._fraction(f"{self.summing}.sum")
+        self.sums = self._same_shape(f"{self.summing}.sum")
+        summed = case.set.array(f"{self.summing}.sum")
+        self.sum_fraction = summed.fractions if summed else None
+        self.rounds = (
+            self.stored is not None
+            and self.sums is not None
+            and self.sum_fraction is not None
+            and summed is not None
+            and summed.bits < MOST_BITS
+        )
 
     def _summing(self) -> str | None:
         """The layer whose sum this one rounds."""
-        if self.layer is None:
-            return None
-        if self.case.set.entry(f"{self.layer.name}.sum"):
-            return self.layer.name
-        if self.layer.type == "ReLU" and self.case.set.entry(f"{self.layer.inputs[0]}.sum"):
-            return self.layer.inputs[0]
-        return None
+        layer, inputs = self.layer, self.layer.inputs[:1] if self.is_relu else ()
+        sums = (name for name in (layer.name, *inputs) if self.case.set.array(f"{name}.sum"))
+        return next(sums, None)
 
-    def parameter(self, layer: str | None, name: str) -> np.ndarray | None:
-        return self.case.sibling(f"{layer}.{name}")
+    @property
+    def is_relu(self) -> bool:
+        return self.layer.type == "ReLU"
+
+    @property
+    def code(self) -> StorageCode | None:
+        return self.stored.code if self.stored else None
+
+    def parameter(self, name: str) -> np.ndarray | None:
+        """A parameter of the layer whose sum this one rounds."""
+        return self.case.sibling(f"{self.summing}.{name}")
 
     def _same_shape(self, name: str) -> np.ndarray | None:
-        found = self.case.sibling(name)
-        return found if found is not None and found.shape == self.case.entry.shape else None
-
-    def _fraction(self, name: str) -> np.ndarray | None:
-        entry = self.case.set.entry(name)
-        return entry.frac_bits if entry else None
-
-    def channel(self, places: np.ndarray) -> np.ndarray:
-        """Of each word, its channel; 0 for what fills up tiles."""
-        source = np.maximum(self.case.source(places), 0)
-        return np.unravel_index(source, self.case.entry.shape)[1]
+        codes = self.case.sibling(name)
+        return codes if codes is not None and codes.shape == self.case.array.shape else None
 
     def by_channel(self, numbers: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """A number for each channel, or one for all, at places."""
+        """A number for each channel, or one for all, at places; 0's for what fills up tiles."""
         flat = numbers.reshape(-1)
-        return flat[self.channel(places)] if flat.size > 1 else flat[np.zeros_like(places)]
+        if flat.size == 1:
+            return np.broadcast_to(flat, places.shape)
+        source = np.maximum(self.case.source(places), 0)
+        return flat[np.unravel_index(source, self.case.array.shape)[1]]
 
-    def own(self, name: str) -> Codes | None:
+    def stage(self, name: str) -> Codes | None:
         """The golden array of the layer with that stage."""
-        found = self._same_shape(f"{self.case.entry.layer}.{name}")
-        return None if found is None else lambda places: self.case.aligned(found, places)
+        codes = self._same_shape(f"{self.layer.name}.{name}")
+        return None if codes is None else lambda places: self.case.aligned(codes, places)
 
     def golden_sum(self, places: np.ndarray) -> np.ndarray:
         assert self.sums is not None
         return self.case.aligned(self.sums, places)
 
-    @property
-    def rounds(self) -> bool:
-        """Whether sums and formats are there to round them again."""
-        stored = self.layer.stored if self.layer else None
-        entry = self.case.set.entry(f"{self.summing}.sum")
-        narrow = entry is not None and entry.bits < MOST_BITS
-        return narrow and self.sums is not None and self.sum_fraction is not None and bool(stored)
-
     def standard(self) -> Requantization:
-        return Requantization(self.case.set.rounding, self.case.set.overflow)
+        return Requantization(self.plan.rounding, self.plan.overflow)
 
     def rounded(self, sums: Codes, how: Requantization) -> Codes:
         """Value codes of the layer's format, those of a feature map in its own."""
-        assert self.layer is not None and self.layer.stored is not None
-        assert self.sum_fraction is not None
-        stored, sum_fraction = self.layer.stored, self.sum_fraction
-        drops = np.array(stored.get("drops") or [0], np.int64)
-        signed = stored["signed"] if how.signed is None else how.signed
-        relu = self.layer.type == "ReLU" and how.relu
-        kept = self.case.entry.frac_bits
+        assert self.stored is not None and self.sum_fraction is not None
+        fmt, sum_fraction = self.stored.fixed, self.sum_fraction
+        drops = np.array(self.stored.drops or (0,), np.int64)
+        signed = fmt.signed if how.signed is None else how.signed
+        kept = self.case.array.fractions
 
         def at(places: np.ndarray) -> np.ndarray:
             codes = sums(places)
-            codes = np.maximum(codes, 0) if relu else codes
-            drop = self.by_channel(drops, places)
-            fraction = stored["frac_bits"] - drop
+            codes = kernels.relu(codes) if self.is_relu and how.relu else codes
+            fraction = fmt.frac_bits - self.by_channel(drops, places)
             left = fraction - self.by_channel(sum_fraction, places) + how.left
-            bits = stored["bits"] + how.more_bits
+            bits = fmt.bits + how.more_bits
             codes = rescaled(codes, left, bits, signed, how.rounding, how.overflow)
             if drops.size > 1 and kept is not None:
                 codes = codes << np.maximum(self.by_channel(kept, places) - fraction, 0)
@@ -122,84 +122,55 @@ class Pipeline:
 
         return at
 
-    def encoded(self, codes: np.ndarray, nearest: bool | None = None, drop: int = 0) -> np.ndarray:
-        """Value codes as they are stored: ENQ's index, KNQ's, or themselves (paper A,
-        section III-A; contract section 2).
-        nearest: another assignment than the plan's; drop: places more than the plan's."""
-        code = self.layer.stored.get("code") if self.layer and self.layer.stored else None
-        if not code:
-            return codes
-        own = code["nearest"] if nearest is None else nearest
-        if code["kind"] == "shift":
-            shift = max(0, code["drop"] + drop)
-            half = (1 << shift) >> 1 if own else 0
-            return np.minimum((codes + half) >> shift, (1 << code["bits"]) - 1)
-        return np.searchsorted(self._thresholds(own), codes, side="right").astype(np.int64)
-
-    def codebook(self) -> np.ndarray | None:
-        assert self.layer is not None
-        return self.parameter(self.layer.name, "codebook")
-
-    def _thresholds(self, nearest: bool) -> np.ndarray:
-        values = self.codebook()
-        if values is None:
-            return np.zeros(0, np.int64)
-        return (values[:-1] + values[1:] + 1) // 2 if nearest else values[1:]
-
-    def decoded(self, index: np.ndarray, drop: int = 0) -> np.ndarray:
-        """Stored indices as the values that readers compute with."""
-        code = self.layer.stored.get("code") if self.layer and self.layer.stored else None
-        if not code:
-            return index
-        if code["kind"] == "shift":
-            return np.left_shift(index, max(0, code["drop"] + drop))
-        values = self.codebook()
-        if values is None:
-            return index
-        return values[np.clip(index, 0, values.size - 1)]
-
-    def end(self, rounded: np.ndarray, nearest: bool | None = None, drop: int = 0) -> np.ndarray:
-        """From value codes to what the case's array holds."""
-        if self.role == ROUNDED:
+    def end(self, rounded: np.ndarray, code: StorageCode | None) -> np.ndarray:
+        """From value codes to what the case's array holds, stored by that code."""
+        if self.role == ROUNDED or code is None:
             return rounded
-        index = self.encoded(rounded, nearest, drop)
-        return index if self.role == CODE else self.decoded(index, drop)
+        index = encoded(rounded, code)
+        return index if self.role == CODE else decoded(index, code)
 
     def whole(self, sums: Codes, how: Requantization) -> Codes:
         """From sums to what the case's array holds."""
         if self.role == SUM:
             return sums
         codes = self.rounded(sums, how)
-        return lambda places: self.end(codes(places))
+        return lambda places: self.end(codes(places), self.code)
 
     def accumulated(self, halves: int, shift: int | None, places: np.ndarray) -> np.ndarray:
         """The accumulator with so many halves of the bias, as a declared one keeps it. shift: of
         the bias, instead of its own."""
-        layer = self.summing
-        sums = self._same_shape(f"{layer}.accumulator")
-        bias, own = self.parameter(layer, "bias"), self.parameter(layer, "bias_shift")
+        sums = self._same_shape(f"{self.summing}.accumulator")
+        bias, shifts = self.parameter("bias"), self.parameter("bias_shift")
         assert sums is not None and bias is not None
-        shifts = own if own is not None and shift is None else np.array([shift or 0])
+        shifts = shifts if shifts is not None and shift is None else np.array([shift or 0])
         aligned = np.left_shift(bias, np.broadcast_to(shifts, bias.shape))
         total = self.case.aligned(sums, places)
-        total = total + (halves * self.by_channel(aligned, places) >> 1)
-        return self.kept(total, places)
+        return self.kept(total + (halves * self.by_channel(aligned, places) >> 1), places)
 
     def kept(self, total: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Exact sums as a declared accumulator keeps them."""
-        declared = self.case.set.layers[str(self.summing)].accumulator
-        if not declared or declared.get("bits") is None:
+        planned = self.plan.layers.get(str(self.summing))
+        if planned is None or planned.accumulator.bits is None:
             return total
-        drop = self.parameter(self.summing, "accumulator_drop")
-        left = -self.by_channel(drop, places) if drop is not None else 0
-        rounding, overflow = Rounding(declared["rounding"]), Overflow(declared["overflow"])
-        total = rescaled(total, left, MOST_BITS, True, rounding, Overflow.SAT)
-        bits = self.by_channel(np.array(declared["bits"]), places)
-        out = np.empty_like(total)
-        for each in np.unique(bits):
-            here = bits == each
-            out[here] = limited(total[here], int(each), True, overflow)
-        return out
+        declared, drop = planned.accumulator, self.parameter("accumulator_drop")
+        left = -self.by_channel(np.zeros(1, np.int64) if drop is None else drop, places)
+        bits = self.by_channel(np.array(declared.bits), places)
+        return rescaled(total, left, bits, True, declared.rounding, declared.overflow)
+
+
+def encoded(codes: np.ndarray, code: StorageCode) -> np.ndarray:
+    """Value codes as the indices that are stored (paper A, section III-A; contract section 2)."""
+    if isinstance(code, ShiftCode):
+        return kernels.shift_encode(codes, code.bits, code.drop, code.nearest)
+    return kernels.codebook_encode(codes, np.array(code.thresholds, np.int64))
+
+
+def decoded(index: np.ndarray, code: StorageCode) -> np.ndarray:
+    """Stored indices as the values that readers compute with."""
+    if isinstance(code, ShiftCode):
+        return kernels.shift_decode(index, code.drop)
+    index = np.clip(index, 0, len(code.values) - 1)
+    return kernels.codebook_decode(index, np.array(code.values, np.int32))
 
 
 def _layer(name: str) -> str:

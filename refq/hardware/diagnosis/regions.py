@@ -25,9 +25,9 @@ STRIDES = range(2, 65)
 def regions(case: Case) -> list[str]:
     """What confines the wrong words, in words: images, channels, rows, borders, lanes, an end."""
     source = case.source(case.wrong)
-    index = np.unravel_index(source, case.entry.shape) if case.entry.shape else ()
+    index = np.unravel_index(source, case.array.shape) if case.array.shape else ()
     told = []
-    for axis, (letter, length) in enumerate(zip(case.entry.axes, case.entry.shape)):
+    for axis, (letter, length) in enumerate(zip(case.array.axes, case.array.shape)):
         if length > 1:
             told += _along(index[axis], length, NAMES.get(letter, f"index {letter}"))
     told += _border(case, index)
@@ -62,9 +62,9 @@ def _listed(hit: np.ndarray, name: str) -> str:
 
 def _border(case: Case, index: tuple[np.ndarray, ...]) -> list[str]:
     """Rows or columns at the edge, but neither alone."""
-    if case.entry.kind != "tensor" or len(case.entry.shape) != 4 or case.wrong.size < ENOUGH:
+    if case.array.kind != "tensor" or len(case.array.shape) != 4 or case.wrong.size < ENOUGH:
         return []
-    height, width = case.entry.shape[2:]
+    height, width = case.array.shape[2:]
     if min(height, width) < 3:
         return []
     y, x = index[2], index[3]

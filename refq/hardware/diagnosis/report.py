@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from refq.hardware.diagnosis.comparing import (
+from refq.hardware.diagnosis.outcome import (
     ABSENT,
     DIFFERENT,
     EQUAL,
@@ -16,9 +16,8 @@ from refq.hardware.diagnosis.comparing import (
     Mismatch,
     Result,
 )
-from refq.hardware.diagnosis.golden import Entry
 from refq.hardware.files.words import PLAIN
-from refq.hardware.golden.arrays import TENSOR
+from refq.hardware.golden.arrays import TENSOR, GoldenArray
 from refq.tables import aligned
 
 STATUSES = (EQUAL, DIFFERENT, TRUNCATED, UNKNOWN, ABSENT)
@@ -35,12 +34,12 @@ class Verification:
     golden: str
     device: str
     results: Sequence[Result]
-    absent: Sequence[Entry]
+    absent: Sequence[GoldenArray]
     complete: bool = False
 
     @property
     def absent_tensors(self) -> list[str]:
-        return [entry.name for entry in self.absent if entry.kind == TENSOR]
+        return [array.name for array in self.absent if array.kind == TENSOR]
 
     @property
     def wrong(self) -> list[Result]:
@@ -63,7 +62,7 @@ def lines(verified: Verification, every: bool = False) -> list[str]:
     shown = [result for result in verified.results if every or not result.passed]
     out = aligned([_line(result) for result in shown], (True, True))
     if every or (verified.complete and verified.absent_tensors):
-        absent = [entry.name for entry in verified.absent] if every else verified.absent_tensors
+        absent = [array.name for array in verified.absent] if every else verified.absent_tensors
         out += [f"{ABSENT:<13}{name}" for name in absent]
     if verified.wrong:
         first = next((result for result in verified.wrong if not result.follows), verified.wrong[0])
@@ -115,14 +114,14 @@ def details(result: Result) -> list[str]:
     elif result.found > result.words:
         out.append(f"the file holds {result.found:,} words instead of {result.words:,}")
     if result.first_unknown is not None:
-        place = _place(result.entry, result.first_unknown)
+        place = _place(result.array, result.first_unknown)
         out.append(f"{result.unknown:,} words with x or z, the first at {place}")
     if result.first is None:
         return out
-    first, entry = result.first, result.entry
-    out.append(f"at {_place(entry, first.index)}, {entry.format}")
-    out.append(f"  expected {_word(first.expected, first, entry)}")
-    out.append(f"  found    {_word(first.found, first, entry)}")
+    first, array = result.first, result.array
+    out.append(f"at {_place(array, first.index)}, {array.format}")
+    out.append(f"  expected {_word(first.expected, first, array)}")
+    out.append(f"  found    {_word(first.found, first, array)}")
     listed = [f"{off:+}: {count:,}" for off, count in result.differences]
     if result.others:
         listed.append(f"others: {result.others:,}")
@@ -134,9 +133,9 @@ def details(result: Result) -> list[str]:
     return out
 
 
-def _place(entry: Entry, index: Sequence[int]) -> str:
-    places = " ".join(f"{axis}={place}" for axis, place in zip(entry.axes, index))
-    return f"layer {entry.layer}, stage {entry.stage}, {places}"
+def _place(array: GoldenArray, index: Sequence[int]) -> str:
+    places = " ".join(f"{axis}={place}" for axis, place in zip(array.axes, index))
+    return f"layer {array.layer}, stage {array.stage}, {places}"
 
 
 def hex_word(code: int, bits: int) -> str:
@@ -152,10 +151,10 @@ def _value(code: int, frac_bits: int | None) -> float | None:
     return None if frac_bits is None else code * 2.0**-frac_bits
 
 
-def _word(code: int, first: Mismatch, entry: Entry) -> str:
+def _word(code: int, first: Mismatch, array: GoldenArray) -> str:
     value = _value(code, first.frac_bits)
     real = "" if value is None else f" = {value:.9g}"
-    return f"{hex_word(code, entry.bits)}  code {code}{real}"
+    return f"{hex_word(code, array.bits)}  code {code}{real}"
 
 
 def share(part: int, whole: int) -> str:
@@ -188,7 +187,7 @@ def to_json(verified: Verification) -> dict[str, Any]:
         "status": verified.status,
         "counts": verified.counts,
         "first_wrong": verified.wrong[0].name if verified.wrong else None,
-        "absent": [entry.name for entry in verified.absent],
+        "absent": [array.name for array in verified.absent],
         "arrays": [_array_json(result) for result in verified.results],
     }
 
@@ -205,8 +204,8 @@ def _array_json(result: Result) -> dict[str, Any]:
         "found_words": result.found,
         "wrong": result.wrong,
         "unknown": result.unknown,
-        "first": _first_json(result.first, result.entry),
-        "first_unknown": _named(result.entry, result.first_unknown),
+        "first": _first_json(result.first, result.array),
+        "first_unknown": _named(result.array, result.first_unknown),
         "differences": [{"lsb": off, "count": count} for off, count in result.differences],
         "other_differences": result.others,
         "diagnosis": None if result.passed or not result.wrong else diagnosis(result),
@@ -219,19 +218,19 @@ def _array_json(result: Result) -> dict[str, Any]:
     }
 
 
-def _named(entry: Entry, index: Sequence[int] | None) -> Mapping[str, int] | None:
-    return None if index is None else dict(zip(entry.axes, index))
+def _named(array: GoldenArray, index: Sequence[int] | None) -> Mapping[str, int] | None:
+    return None if index is None else dict(zip(array.axes, index))
 
 
-def _first_json(first: Mismatch | None, entry: Entry) -> dict[str, Any] | None:
+def _first_json(first: Mismatch | None, array: GoldenArray) -> dict[str, Any] | None:
     if first is None:
         return None
     return {
-        "index": _named(entry, first.index),
+        "index": _named(array, first.index),
         "expected": first.expected,
         "found": first.found,
-        "expected_hex": hex_word(first.expected, entry.bits),
-        "found_hex": hex_word(first.found, entry.bits),
+        "expected_hex": hex_word(first.expected, array.bits),
+        "found_hex": hex_word(first.found, array.bits),
         "expected_value": _value(first.expected, first.frac_bits),
         "found_value": _value(first.found, first.frac_bits),
     }

@@ -15,7 +15,6 @@ import numpy as np
 
 from refq.errors import DataError, OptionError, RefqError
 from refq.formats.codes import Codebook
-from refq.formats.fixed import FixedPointFormat
 from refq.hardware.files.files import sha256
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing
@@ -23,6 +22,7 @@ from refq.hardware.golden.arrays import PARAMETER, TENSOR, GoldenArray
 from refq.hardware.golden.form import Form
 from refq.networks.graph import INPUT, Network
 from refq.plans import plan as plans
+from refq.plans.check import check_integers
 from refq.plans.plan import Plan, TensorPlan
 
 NAME = "manifest.json"
@@ -284,32 +284,33 @@ def _file(stored: Mapping[str, Any]) -> File:
 
 
 def _check(manifest: Manifest, stored: Mapping[str, Any]) -> None:
-    """Raises ValueError where the parts do not fit together."""
+    """Raises DataError where the parts do not fit together."""
     plan, layers = manifest.plan, manifest.layers
     if plan.arithmetic != plans.INTEGER:
-        raise ValueError(f"a plan of {plan.arithmetic} arithmetic")
+        raise DataError(f"a plan of {plan.arithmetic} arithmetic", WRITTEN)
+    check_integers(plan)
     for name, kept in plan.tensors.items():
-        if not isinstance(kept.format, FixedPointFormat):
-            raise ValueError(f"a plan with {name} in {kept.format}")
         if len(kept.drops) not in (0, layers[name].shape[0]):
-            raise ValueError(f"a plan with {len(kept.drops)} formats of feature maps in {name}")
+            told = f"a plan with {len(kept.drops)} formats of feature maps in {name}"
+            raise DataError(told, f"{layers[name].shape[0]}")
     for name, planned in plan.layers.items():
         bits = planned.accumulator.bits
         if isinstance(bits, tuple) and len(bits) != layers[name].shape[0]:
-            raise ValueError(f"a plan with {len(bits)} accumulators in {name}")
+            told = f"a plan with {len(bits)} accumulators in {name}"
+            raise DataError(told, f"{layers[name].shape[0]}")
     for array in manifest.arrays:
+        shape = layers[array.layer].shape
         # a base's sums are of fewer maps
-        of_all_maps = array.kind == TENSOR and array.stage != "base_sum"
-        if of_all_maps and array.shape[1:] != layers[array.layer].shape:
-            raise ValueError(f"{array.name} of shape {array.shape}")
+        if array.kind == TENSOR and array.stage != "base_sum" and array.shape[1:] != shape:
+            raise DataError(f"{array.name} of shape {array.shape}", f"{shape} of each image")
     written = manifest.to_json()
     for key in (*OF_PLAN, "mac_order"):
         if stored[key] != written[key]:
-            raise ValueError(f"{key} {stored[key]!r}, not {written[key]!r}")
+            raise DataError(f"{key} {stored[key]!r}", f"{written[key]!r}, as in its plan")
     for told, wanted in zip(stored["layers"], written["layers"], strict=True):
         for key in OF_LAYERS:
             if told[key] != wanted[key]:
-                raise ValueError(f"layer {told['name']}: {key} is not what the plan says")
+                raise DataError(f"layer {told['name']}: {key} {told[key]}", "what its plan says")
 
 
 def _text(value: Any) -> str:
