@@ -21,11 +21,11 @@ from refq.hardware import c_model, rtl
 from refq.hardware.files import file_format, file_formats
 from refq.hardware.files.layouts import LAYOUTS, NCHW, Layout
 from refq.hardware.files.words import HIGH_FIRST, LITTLE, LOW_FIRST, Packing
+from refq.hardware.golden.agreement import DisagreementError
 from refq.hardware.golden.arrays import STAGES, TENSOR
 from refq.hardware.golden.form import Form
 from refq.hardware.golden.manifest import Manifest
 from refq.hardware.golden.parameters import PARAMETERS
-from refq.hardware.golden.sampling import DisagreementError
 from refq.hardware.golden.span import span
 from refq.hardware.golden.writing import Subject, check_room, write
 from refq.plans.plan import INTEGER

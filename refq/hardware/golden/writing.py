@@ -23,6 +23,7 @@ from refq.engine.forward import Tensor, forward
 from refq.engine.integer import IntegerSteps, index
 from refq.errors import OptionError
 from refq.hardware.golden import manifest, sampling
+from refq.hardware.golden.agreement import DisagreementError, Made
 from refq.hardware.golden.arrays import TENSOR, GoldenArray, tensors
 from refq.hardware.golden.form import Form
 from refq.hardware.golden.manifest import Manifest
@@ -200,7 +201,8 @@ def _one_image(
     def observe(node: Node | None, tensor: Tensor) -> None:
         name, read = (node.name, node.inputs) if node else (INPUT, ())
         if sample and node is not None:
-            sampling.check_layer(node, [held[each] for each in read], stages, tensor, steps)
+            read_tensors = [held[each] for each in read]
+            sampling.check_layer(Made(node, read_tensors, stages, tensor, steps))
         for array in wanted.get(name, ()):
             append(array, _codes(array, tensor, stages, subject))
         stages.clear()
@@ -218,7 +220,7 @@ def _one_image(
             # sums are never made here, so the last wanted layer may not have been seen
             raise _EnoughError
         if _checksum(tensor) != sums[name]:
-            raise sampling.DisagreementError(f"{name} by fused kernels")
+            raise DisagreementError(f"{name} by fused kernels")
 
     how: dict[str, Any] = {"first_image": number}
     with contextlib.suppress(_EnoughError):
