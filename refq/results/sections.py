@@ -37,7 +37,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Result:
+class ResultFile:
     """A result file; outcome is None where it knows no accuracy."""
 
     path: str
@@ -45,7 +45,7 @@ class Result:
     outcome: Outcome | None = None
 
 
-def load(path: str) -> Result:
+def load(path: str) -> ResultFile:
     """Raises OptionError for a file that is missing, is no JSON, or holds something else."""
     try:
         content = json.loads(Path(path).read_text("utf-8"))
@@ -59,10 +59,10 @@ def load(path: str) -> Result:
         raise OptionError(f"{path} holds a {type(content).__name__}", WANTED)
     try:
         if "refq_reproduce" in content:
-            return Result(path, tuple(_reproduction(content)))
+            return ResultFile(path, tuple(_reproduction(content)))
         if not {"network", "scheme", "layers", "memory", "quantized"} <= content.keys():
             raise OptionError("no result of refq", WANTED)
-        return Result(path, (_evaluation(content),), _outcome(content))
+        return ResultFile(path, (_evaluation(content),), _outcome(content))
     except RefqError as error:
         raise OptionError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -163,7 +163,7 @@ def _outcome(content: Mapping[str, Any]) -> Outcome | None:
     return Outcome(str(content["network"]), content["memory"]["megabytes"] + 0.0, top1, float_top1)
 
 
-def named_apart(results: Sequence[Result]) -> list[Result]:
+def named_apart(results: Sequence[ResultFile]) -> list[ResultFile]:
     """The same results; where titles are equal, the files' names follow them."""
     titles = [section.title for result in results for section in result.sections]
     files = [Path(result.path).name for result in results]
@@ -180,7 +180,7 @@ def named_apart(results: Sequence[Result]) -> list[Result]:
     return named
 
 
-def comparison(results: Sequence[Result]) -> Section | None:
+def comparison(results: Sequence[ResultFile]) -> Section | None:
     """Accuracy against memory, a point an evaluation; None for fewer than two."""
     known = [(result.sections[0].title, result.outcome) for result in results if result.outcome]
     if len(known) < 2:
