@@ -36,7 +36,6 @@ LONGER = {
     "tests/hardware/test_golden.py": 546,
     "tests/hardware/test_rtl.py": 432,
     "tests/hardware/test_verify.py": 903,
-    "tests/results/test_report.py": 533,
     "tests/schemes/test_hybrid.py": 674,
     "tests/schemes/test_kmeans.py": 405,
     "tests/search/test_search.py": 786,
