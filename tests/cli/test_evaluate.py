@@ -50,7 +50,9 @@ def test_main_job(capsys: pytest.CaptureFixture[str]) -> None:
     # 5 of 16 bits: 13,547,520 / 49 / 4 outputs at width 1/4 and 32x32, and x 5 / 8 bytes
     assert got["memory"]["megabytes"] == pytest.approx(0.0432, rel=0.01)
     assert got["memory"]["normalized"] == pytest.approx(5 / 16)
-    assert all(layer["sqnr_db"] is None or layer["sqnr_db"] > 15 for layer in got["layers"])
+    # the image's codes are exact
+    assert got["layers"][0]["sqnr_db"] is None
+    assert min(layer["sqnr_db"] for layer in got["layers"][1:]) > 15
 
 
 @pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "googlenet", "resnet50"])
@@ -116,12 +118,12 @@ def test_search_stays_within_delta(capsys: pytest.CaptureFixture[str], scheme: s
 
 def test_declared_accumulators_count_overflows(capsys: pytest.CaptureFixture[str]) -> None:
     wide = report(capsys, "vgg16", "--scheme", "uniform", *SMALL, "--bits-acc", "32")
-    assert all(not layer["accumulator_overflows"] for layer in wide["layers"])
+    assert [layer["accumulator_overflows"] for layer in wide["layers"]] == [0] * 16
     for more in (["--acc-every-mac"], ["--acc-overflow", "wrap"]):
         narrow = [*SMALL, "--images", "4", "--bits-acc", "18", *more]
         got = report(capsys, "vgg16", "--scheme", "uniform", *narrow)
         convolutions = [layer for layer in got["layers"] if layer["name"].startswith("conv")]
-        assert all(layer["accumulator_overflows"] > 0 for layer in convolutions[1:4])
+        assert min(layer["accumulator_overflows"] for layer in convolutions[1:4]) > 0
         # what is needed is more than what was declared
         assert max(layer["accumulator_bits"] for layer in got["layers"]) > 20
 

@@ -332,7 +332,9 @@ def test_a_report_shows_how_operands_meet(capsys: pytest.CaptureFixture[str]) ->
 def test_every_operand_of_a_join_has_its_storage() -> None:
     network, _, _ = small("resnet50")
     plan = planned("resnet50", "enq", schemes.Options(bits_act=3))
-    for join in joins(network, plan, "?"):
+    additions = list(joins(network, plan, "?"))
+    assert len(additions) == 16
+    for join in additions:
         kept = [plan.tensors[name] for name in join.operands]
         # what a ReLU made has a code, what a convolution hands over keeps its sign
         for name, entry in zip(join.operands, kept):

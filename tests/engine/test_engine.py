@@ -150,9 +150,9 @@ def test_images_of_another_shape_are_refused() -> None:
     weights = random_weights(network, 0)
     with pytest.raises(ShapeError, match=r"images of shape \(1, 3, 31, 32\); expected \(N, "):
         forward(network, weights, None, np.zeros((1, 3, 31, 32), np.float32))
+    plan = schemes.find("uniform").plan(network, weights, None, schemes.Options(frac_act=0))
+    integer = quantize_weights(network, weights, plan)
     with pytest.raises(OptionError, match="integer weights without a plan"):
-        plan = schemes.find("uniform").plan(network, weights, None, schemes.Options(frac_act=0))
-        integer = quantize_weights(network, weights, plan)
         forward(network, integer, None, np.zeros((1, 3, 32, 32), np.float32))
 
 
