@@ -113,8 +113,8 @@ def test_integers_agree(name: str, scheme: str, options: dict[str, Any]) -> None
 @pytest.mark.parametrize("name", ["googlenet", "resnet50", "resnet32"])
 def test_simulations_agree(name: str, scheme: str) -> None:
     network, weights, images = small(name)
-    mode = {"mode": "eightbit"} if scheme == "tensorflow" else {}
-    plan = planned(name, scheme, schemes.Options(**mode))
+    options = schemes.Options(mode="eightbit") if scheme == "tensorflow" else schemes.Options()
+    plan = planned(name, scheme, options)
     assert plan.arithmetic == FLOAT
     wanted = forward(network, weights, plan, images, ops=oracle)
     exact = forward(network, weights, None, images)
@@ -338,5 +338,5 @@ def test_every_operand_of_a_join_has_its_storage() -> None:
         kept = [plan.tensors[name] for name in join.operands]
         # what a ReLU made has a code, what a convolution hands over keeps its sign
         for name, entry in zip(join.operands, kept):
-            assert entry.format.signed is not name.endswith("_relu")
+            assert entry.fixed.signed is not name.endswith("_relu")
             assert isinstance(entry.code, ShiftCode) is name.endswith("_relu")

@@ -266,5 +266,5 @@ def test_weights_of_32_unsigned_bits() -> None:
     layer = replace(plan.layers["fc"], weight=FixedPointFormat(32, 0, signed=False))
     plan = replace(plan, layers={"fc": layer})
     image = np.full((1, 1, 1, 1), 2, np.float32)
-    for how in ({"fused": False}, {}):
-        assert forward(network, weights, plan, image, **how).tolist() == [[6e9]]
+    for fused in (False, True):
+        assert forward(network, weights, plan, image, fused=fused).tolist() == [[6e9]]

@@ -107,7 +107,7 @@ def plan(
     accumulators: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest's plan. tensors, accumulators: instead of what is usual."""
-    image = {"bits": 9, "frac_bits": 0, "signed": True}
+    image: dict[str, Any] = {"bits": 9, "frac_bits": 0, "signed": True}
     stored = {"bits": 7, "frac_bits": FRACTION, "signed": False}
     weight = {"bits": 8, "frac_bits": 7, "signed": True}
     bias = {"bits": 7, "frac_bits": 8, "signed": True}

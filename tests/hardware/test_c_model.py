@@ -187,8 +187,8 @@ def test_every_rounding_and_overflow(number: int, run: Run, tmp_path: Path) -> N
     finer = {"data": 0, "share": 0, "mean": 5, "one": 4, "two": 4, "sum_relu": 5}
     narrow = {}
     for name, entry in plan.tensors.items():
-        frac_bits = entry.format.frac_bits + finer.get(name, 2)
-        narrow[name] = replace(entry, format=replace(entry.format, frac_bits=frac_bits))
+        frac_bits = entry.fixed.frac_bits + finer.get(name, 2)
+        narrow[name] = replace(entry, format=replace(entry.fixed, frac_bits=frac_bits))
     plan = replace(plan, tensors=narrow, rounding=rounding, overflow=overflow, seed=7)
     found = observed(network, weights, plan)
     for name in ("stem_relu", "sum_relu", "one", "mean", "norm"):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -357,7 +358,8 @@ def test_any_integers_of_any_shape(tmp_path: Path, dtype: str) -> None:
     codes = np.random.default_rng(2).integers(0, 2 if dtype == "|b1" else 64, (5, 6)).astype(dtype)
     np.save(tmp_path / "a.npy", codes)
     np.save(tmp_path / "f.npy", np.asfortranarray(codes))
-    np.savez(tmp_path / "a.npz", **{"a.sum": codes})
+    dump: Any = {"a.sum": codes}
+    np.savez(tmp_path / "a.npz", **dump)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["a.sum"] = codes
     for format_, name in (("npy", "a.npy"), ("npy", "f.npy"), ("npz", "a.npz"), ("hdf5", "a.h5")):

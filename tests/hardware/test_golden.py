@@ -113,6 +113,7 @@ def check_stored(layer: dict[str, Any], manifest: dict[str, Any], codes: dict[st
     rounded = codes.get(f"{name}.rounded")
     shift = codes.get(f"{name}.requantize_shift")
     if shift is not None:
+        assert rounded is not None
         source = layer["inputs"][0] if layer["type"] == "ReLU" else name
         sums = codes[f"{source}.sum"]
         if layer["type"] == "ReLU":
@@ -218,7 +219,7 @@ def limited(manifest: dict[str, Any], codes: dict[str, Any]) -> bool:
             name = layer["name"]
             weight = codes[f"{name}.weight"]
             weight = weight << across(codes[f"{name}.weight_shift"], weight)
-            own = {key: tuple(layer["attributes"][key]) for key in ("strides", "pads")}
+            own: Any = {key: tuple(layer["attributes"][key]) for key in ("strides", "pads")}
             bias = codes[f"{name}.bias"] << codes[f"{name}.bias_shift"]
             exact, _ = oracle.conv_integer(codes[f"{name}.operand"], weight, bias, **own)
             drop = codes.get(f"{name}.accumulator_drop", np.zeros(1, np.int64))
@@ -264,7 +265,7 @@ def test_clustered_sums_are_those_of_their_parts(tmp_path: Path) -> None:
     codes = read(tmp_path / "set", manifest)
     name = "fire2/expand3x3"
     layer = next(each for each in manifest["layers"] if each["name"] == name)
-    attributes = {key: tuple(layer["attributes"][key]) for key in ("strides", "pads")}
+    attributes: Any = {key: tuple(layer["attributes"][key]) for key in ("strides", "pads")}
     x = codes[f"{name}.operand"]
 
     def sums(stage: str, bias: np.ndarray | None) -> np.ndarray:
@@ -461,7 +462,7 @@ def test_a_kernel_that_is_wrong_writes_nothing(
 def test_fused_kernels_that_are_wrong_write_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = writing.forward
+    own: Any = writing.forward
 
     def off(*args: Any, observe: Any, note: Any = None, **how: Any) -> Any:
         def show(node: Any, tensor: Any) -> None:
@@ -469,7 +470,7 @@ def test_fused_kernels_that_are_wrong_write_nothing(
                 tensor = dataclasses.replace(tensor, codes=tensor.codes + 1)
             observe(node, tensor)
 
-        return own(*args, observe=show, note=note, **how)
+        return own(*args, **how, observe=show, note=note)
 
     monkeypatch.setattr(writing, "forward", off)
     out = tmp_path / "set"

@@ -421,8 +421,8 @@ def test_netlists_pass_the_benches(folder: Path, tmp_path: Path) -> None:
         "write_verilog -noattr netlist.v; design -reset; read_liberty gates.lib; "
         "write_verilog -noattr refq_cells.v"
     )
-    done = subprocess.run(["yosys", "-q", "-p", script], cwd=tmp_path, capture_output=True)
-    assert done.returncode == 0, done.stderr
+    synthesis = subprocess.run(["yosys", "-q", "-p", script], cwd=tmp_path, capture_output=True)
+    assert synthesis.returncode == 0, synthesis.stderr
     for name in units:
         (tmp_path / name).unlink()
     shutil.move(tmp_path / "netlist.v", tmp_path / "refq_units.v")

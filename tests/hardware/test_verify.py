@@ -198,7 +198,7 @@ FAULTS: list[tuple[str, str, Callable[[np.ndarray], np.ndarray], str]] = [
     (
         "knq-floor",
         "relu2.code",
-        lambda a: sum((ARRAYS["relu2.rounded"] >= t).astype(int) for t in (20, 50, 101)),
+        lambda a: np.sum([ARRAYS["relu2.rounded"] >= t for t in (20, 50, 101)], axis=0),
         "assignment: floor instead of nearest",
     ),
     (
@@ -623,7 +623,8 @@ def test_other_names_of_an_array(golden: Path, tmp_path: Path) -> None:
     status, result = run(golden, tmp_path / "dut")
     assert status == 0
     assert [each["name"] for each in result["arrays"]] == ["conv2.operand"]
-    np.savez(tmp_path / "dut" / "dump.npz", **{"fc.operand": ARRAYS["relu2.value"]})
+    dump: Any = {"fc.operand": ARRAYS["relu2.value"]}
+    np.savez(tmp_path / "dut" / "dump.npz", **dump)
     assert run(golden, tmp_path / "dut")[1]["counts"]["equal"] == 2
 
 

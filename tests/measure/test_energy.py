@@ -140,7 +140,7 @@ def test_energies_of_a_network() -> None:
         inputs = [tensors.get(name, images) for name in node.inputs]
         match node.layer:
             case Conv() as layer:
-                how = {"strides": layer.strides, "pads": layer.pads}
+                how: Any = {"strides": layer.strides, "pads": layer.pads}
                 weight = weights.weight[node.name]
                 wanted = defined(inputs[0], weight, layer.group, **how)
                 np.testing.assert_allclose(found[node.name], wanted, rtol=1e-5, err_msg=node.name)

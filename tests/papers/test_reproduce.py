@@ -159,7 +159,7 @@ def test_figures_are_ones_that_report_draws(capsys: pytest.CaptureFixture[str]) 
     (section,) = content["sections"]
     kinds = [charts.check_figure(figure)["kind"] for figure in section["figures"]]
     assert kinds == ["histograms", "codebooks", "curves", "curves"]
-    titles = [charts.check_table(table)["title"] for table in section["tables"]]
+    titles = [charts.check_table(table).title for table in section["tables"]]
     wanted = ["Measured on", "Table I: uniform quantization", "Tables II and III: ENQ"]
     assert titles[:3] == wanted and len(titles) > 6
 

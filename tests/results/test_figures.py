@@ -32,7 +32,7 @@ TENSORS = {
 def test_bins_hold_the_stored_values(kind: str, spread: float) -> None:
     """Against NumPy's histogram of every single value."""
     stored = TENSORS[kind]
-    known = stored_codes(stored) * 2.0**-stored.format.frac_bits
+    known = stored_codes(stored) * 2.0**-stored.fixed.frac_bits
     count = len(known)
     rng = np.random.default_rng(count)
     index = (count // 3 + spread * rng.normal(0, count / 4, 997)).astype(int).clip(0, count - 1)

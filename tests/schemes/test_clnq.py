@@ -98,6 +98,12 @@ def some_statistics(network: Network) -> Statistics:
     return Statistics(1, dict.fromkeys(makers, counts))
 
 
+def widths_of(plan: Plan) -> dict[str, int]:
+    """Bits of each layer's weights, all of which have one format."""
+    formats = {name: layer.weight for name, layer in plan.layers.items()}
+    return {name: fmt.bits for name, fmt in formats.items() if isinstance(fmt, FixedPointFormat)}
+
+
 def plan_for(network: Network, weights: Weights | None = None, **options: Any) -> Plan:
     plan: Plan = schemes.find("clnq").plan(
         network,
@@ -141,7 +147,7 @@ def test_widths_of_a_network(name: str, sizes: dict[str, Any], average: int) -> 
     # what the plan says it did
     for point_name, found in plan.options["points"].items():
         (point,) = [each for each in points if each.name == point_name]
-        fmt = plan.tensors[point.makers[0]].format
+        fmt = plan.tensors[point.makers[0]].fixed
         assert found["bits"] == fmt.bits and found["distribution"] == "gaussian"
         size = found["sigma"] * step("gaussian", fmt.bits + 1)
         assert found["step"] == pytest.approx(size) and found["sigma"] == pytest.approx(40, rel=0.1)
@@ -198,7 +204,7 @@ def test_weights_by_parameters() -> None:
     plain, plan = plan_for(network, weights), plan_for(network, weights, allocate="all", bits_wt=6)
     six = plan_for(network, weights, bits_wt=6)
     sizes = {name: weights.weight[name].size for name in weights.weight}
-    bits = {name: layer.weight.bits for name, layer in plan.layers.items()}
+    bits = widths_of(plan)
     taken = sum(sizes[name] * bits[name] for name in sizes)
     assert 6 * sum(sizes.values()) - min(sizes.values()) < taken <= 6 * sum(sizes.values())
     assert bits[max(sizes, key=lambda name: sizes[name])] == min(bits.values()) < 6
@@ -210,8 +216,8 @@ def test_weights_by_parameters() -> None:
         assert found["distribution"] == "gaussian" or sizes[name] < 500
         size = found["sigma"] * step(found["distribution"], bits[name])
         assert layer.weight == FixedPointFormat(bits[name], -math.ceil(math.log2(size)))
-        assert layer.bias.bits == 6 and layer.accumulator == six.layers[name].accumulator
-    assert {layer.weight.bits for layer in plain.layers.values()} == {14}
+        assert layer.fixed[1].bits == 6 and layer.accumulator == six.layers[name].accumulator
+    assert set(widths_of(plain).values()) == {14}
 
 
 CASES = [{}, {"bits_act": 4, "allocate": "all", "bits_wt": 7}, {"distribution": "gamma"}]
@@ -243,7 +249,7 @@ def test_signed_points() -> None:
     """A convolution that is stored without a ReLU: the symmetric quantizer itself."""
     network = nested_without_relu()
     plan = plan_for(network, bits_act=3)
-    fmt = plan.tensors["a"].format
+    fmt = plan.tensors["a"].fixed
     assert fmt.signed and fmt.bits >= 2
     found = plan.options["points"]["b"]
     assert found["step"] == pytest.approx(found["sigma"] * step("gaussian", fmt.bits))

@@ -324,12 +324,12 @@ def test_sums_are_those_of_the_values(group: int) -> None:
     codes, frac_bits, *_ = seen["relu"]
     x = np.ldexp(codes.astype(float), -frac_bits)
     # every map is in its own format, none with more bits than it has
-    steps = np.ldexp(1.0, np.array(entry.drops) - entry.format.frac_bits)[:, None, None]
+    steps = np.ldexp(1.0, np.array(entry.drops) - entry.fixed.frac_bits)[:, None, None]
     assert (x / steps == np.rint(x / steps)).all()
-    assert (np.abs(x / steps) <= entry.format.max_code).all()
+    assert (np.abs(x / steps) <= entry.fixed.max_code).all()
     scale = np.ldexp(1.0, grid.frac_bits.astype(int))[:, :, None, None]
     w = np.clip(np.rint(weights.weight["last"] * scale), -128, 127) / scale
-    bias = plan.layers["last"].bias
+    _, bias = plan.layers["last"].fixed
     b = np.rint(weights.bias["last"] * 2.0**bias.frac_bits).clip(-128, 127) / 2.0**bias.frac_bits
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 1)))
     wanted = np.zeros((2, 4, 5, 4))
@@ -368,7 +368,7 @@ def test_formats_follow_each_filter() -> None:
     weight[1] = 0.05
     options = schemes.Options(hybrid=HybridOptions())
     assert formats(weight, 8, "4D", options) == FixedPointFormat(8, 7)
-    assert formats(weight, 8, "3D", options) == FormatGrid(8, np.array([7, 11]))
+    assert formats(weight, 8, "3D", options) == FormatGrid(np.array(8), np.array([7, 11]))
     grid = formats(weight, 8, "2D", options)
     assert isinstance(grid, FormatGrid)
     assert grid.frac_bits.tolist() == [[7, 8, 9], [11, 11, 11]]
@@ -396,7 +396,9 @@ def test_sums_that_no_64_bits_hold_are_refused() -> None:
     weights = Weights({"only": weight}, {"only": np.zeros(2, np.float32)})
     image = plans.TensorPlan(FixedPointFormat(9, 0))
     for finest, fits in ((48, True), (60, False)):
-        entry = plans.LayerPlan(FormatGrid(8, np.array([6, finest])), FixedPointFormat(8, 6))
+        entry = plans.LayerPlan(
+            FormatGrid(np.array(8), np.array([6, finest])), FixedPointFormat(8, 6)
+        )
         plan = Plan("one", {}, "hybrid", {"data": image}, {"only": entry})
         if fits:
             images = np.full((1, 4, 2, 3), 250, np.float32)
@@ -497,7 +499,7 @@ def test_clusters_add_up_to_the_kernels() -> None:
     )
     integer = coefficients.quantize_weights(network, weights, plan)
     for name, own in integer.layers.items():
-        source = plan.tensors[network.by_name[name].inputs[0]].format.frac_bits
+        source = plan.tensors[network.by_name[name].inputs[0]].fixed.frac_bits
         scale = own.frac_bits - own.raised - own.align + own.drop - source
         shape = (-1, *(1,) * (own.codes.ndim - 1))
         values = np.ldexp(own.codes.astype(float), -scale.reshape(shape))
@@ -517,8 +519,8 @@ def test_residuals_are_smaller_than_kernels() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"weight": FormatGrid(8, np.zeros((8, 2), int))}, r"shape \(8, 2\) for left"),
-    ({"weight": FormatGrid(8, np.zeros(5, int))}, r"shape \(5,\) for left"),
+    ({"weight": FormatGrid(np.array(8), np.zeros((8, 2), int))}, r"shape \(8, 2\) for left"),
+    ({"weight": FormatGrid(np.array(8), np.zeros(5, int))}, r"shape \(5,\) for left"),
     ({"accumulator": Accumulator((8,) * 7)}, "7 accumulators in left"),
     (
         {"weight": Clustered(FixedPointFormat(8, 0), FixedPointFormat(4, 0), (0, 1) * 4)},
@@ -560,13 +562,13 @@ def test_bad_grids_and_clusters() -> None:
         (8, [[[1]]], "shape"),
     ):
         with pytest.raises(FormatError, match=told):
-            FormatGrid(bits, np.array(frac_bits, int))
+            FormatGrid(np.array(bits), np.array(frac_bits, int))
     eight = FixedPointFormat(8, 0)
     with pytest.raises(FormatError, match="base kernels"):
         Clustered(eight, eight, (0, 2))
     with pytest.raises(FormatError, match="3 base kernels"):
-        Clustered(FormatGrid(8, np.zeros(3, int)), eight, (0, 1))
-    assert FormatGrid(8, np.array([3, 5])).short == "3D fxp-s8/3..5"
+        Clustered(FormatGrid(np.array(8), np.zeros(3, int)), eight, (0, 1))
+    assert FormatGrid(np.array(8), np.array([3, 5])).short == "3D fxp-s8/3..5"
     assert str(Clustered(eight, FixedPointFormat(4, 2), (0, 1))) == "2 x fxp-s8/0 + fxp-s4/2"
 
 
@@ -655,7 +657,7 @@ def test_options_that_do_not_meet() -> None:
         {"formats": "affine", "accumulated": "range"},
     ):
         with pytest.raises(OptionError, match="simulated in float32"):
-            HybridOptions(**own)  # type: ignore[arg-type]
+            HybridOptions(**own)
     network = branched()
     weights, images = uneven(network, 3), pixels(network, 2, 4)
     for scheme, options, told in (
@@ -671,4 +673,4 @@ def test_options_that_do_not_meet() -> None:
         ("hybrid", {"weight_bits": {"nowhere": 2}}, "--bits-wt of nowhere"),
     ):
         with pytest.raises(OptionError, match=told):
-            made(scheme, network, weights, images, **options)  # type: ignore[arg-type]
+            made(scheme, network, weights, images, **options)

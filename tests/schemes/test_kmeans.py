@@ -13,8 +13,7 @@ import pytest
 from refq.errors import FormatError, OptionError, RefqError, ShapeError
 from refq.schemes import kmeans
 from refq.schemes.kmeans import Course
-
-COMPILED = not numba.config.DISABLE_JIT  # interpreted loops get fewer values
+from tests.machine import COMPILED, THREADS
 
 
 def fraction_cost(values: list[Fraction], counts: list[int]) -> Fraction:
@@ -231,7 +230,7 @@ def test_lloyd_keeps_its_promises(dtype: type) -> None:
             np.testing.assert_allclose(got.centroids[c], mean, atol=1e-9)
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one processor")
+@pytest.mark.skipif(THREADS < 2, reason="one processor")
 def test_lloyd_is_the_same_at_any_number_of_threads() -> None:
     x = blobs(np.float32, 20_011)
     weights = np.random.default_rng(5).random(len(x))

@@ -19,7 +19,7 @@ from refq.formats.floats import MiniFloat, PowerOfTwo
 from refq.measure.calibration import gather
 from refq.measure.streaming import Source
 from refq.networks import Network, Node
-from refq.networks.layers import Conv, Dense
+from refq.networks.layers import Conv, Dense, MaxPool
 from refq.networks.weights import Weights, random_weights
 from refq.plans.plan import Plan
 from refq.schemes.statistics import Statistics
@@ -69,7 +69,7 @@ def test_integer_lengths(peak: float, integer_bits: int) -> None:
     assert plan.tensors["data"].format == FixedPointFormat(8, 8 - integer_bits)
     assert plan.layers["conv1_1"].weight == FixedPointFormat(8, 8 - integer_bits - 1)
     # so the greatest datum saturates at a half, or nearly
-    most = plan.tensors["data"].format
+    most = plan.tensors["data"].fixed
     assert most.max_code * 2.0**-most.frac_bits < 0.5 * 2.0**integer_bits
 
 
@@ -77,7 +77,8 @@ def test_biases_have_their_weights_format() -> None:
     plan = given(50.0, 0.5)
     assert plan.layers["fc7"].bias == plan.layers["fc7"].weight == FixedPointFormat(8, 8)
     wide = given(50.0, 0.5, bits_wt=6, bits_fc=5)
-    assert wide.layers["fc7"].weight.bits == 5 and wide.layers["conv1_1"].weight.bits == 6
+    assert wide.layers["fc7"].weight == FixedPointFormat(5, 5)
+    assert wide.layers["conv1_1"].weight == FixedPointFormat(6, 6)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_minifloat_has_no_denormals_and_no_infinity() -> None:
 def test_on_the_cpu_minifloats_end_at_zero() -> None:
     x = np.array([1.1, -2.3, 0.0, 1.1, -2.3], np.float32)
     got, _ = kernels.round_values(x, MiniFloat(4, 1, until_zero=True), Rounding.TIES_AWAY)
-    np.testing.assert_array_equal(got, np.float32([1.0, -2.0, 0.0, 1.1, -2.3]))
+    np.testing.assert_array_equal(got, np.array([1.0, -2.0, 0.0, 1.1, -2.3], np.float32))
 
 
 def test_on_the_cpu_every_input_is_trimmed_up_to_its_first_zero() -> None:
@@ -159,10 +160,10 @@ def test_ranges_of_outputs_are_seen_after_the_relu() -> None:
     network, _, _ = case()
     (relu,) = network.consumers["conv1_1"]
     high = statistics.extremes[relu.name][1]
-    assert plan.tensors["conv1_1"].format.frac_bits == 8 - math.ceil(math.log2(high))
+    assert plan.tensors["conv1_1"].fixed.frac_bits == 8 - math.ceil(math.log2(high))
     low, high = statistics.extremes["fc8"]
     last = max(-low, high)  # nothing overwrites the last layer's
-    assert plan.tensors["fc8"].format.frac_bits == 8 - math.ceil(math.log2(last))
+    assert plan.tensors["fc8"].fixed.frac_bits == 8 - math.ceil(math.log2(last))
 
 
 @pytest.mark.parametrize(("device", "ties"), [("cpu", "away"), ("gpu", "even")])
@@ -198,7 +199,8 @@ def test_a_network_trimmed_step_by_step(device: str, ties: str) -> None:
         elif type(layer).__name__ == "ReLU":
             tensors[node.name] = np.maximum(x, 0)
         else:
-            windows = {"strides": layer.strides, "pads": layer.pads, "ceil_mode": layer.ceil_mode}
+            assert isinstance(layer, MaxPool)
+            windows: Any = {key: getattr(layer, key) for key in ("strides", "pads", "ceil_mode")}
             tensors[node.name] = kernels.max_pool(x.astype(np.float32), layer.kernel, **windows)
     np.testing.assert_array_equal(forward(network, weights, plan, images), tensors[network.output])
 

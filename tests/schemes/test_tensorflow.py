@@ -42,7 +42,9 @@ def plan_for(name: str = "squeezenet1_1", **options: Any) -> tuple[Network, Stat
 def test_buckets_by_hand() -> None:
     x = np.array([-1.0, -0.5, -0.2, 0.0, 0.1, 0.5, 1.0], np.float32)
     got, outside = kernels.round_values(x, Buckets(2, -1.0, 1.0))
-    np.testing.assert_array_equal(got, np.float32([-0.75, -0.25, -0.25, 0.25, 0.25, 0.75, 0.75]))
+    np.testing.assert_array_equal(
+        got, np.array([-0.75, -0.25, -0.25, 0.25, 0.25, 0.75, 0.75], np.float32)
+    )
     assert outside == 0
 
 

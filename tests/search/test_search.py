@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from refq.data import preprocessing as preparing
 from refq.engine.forward import Cut, forward, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.evaluate import main
-from refq.formats.fixed import Rounding
+from refq.formats.fixed import FixedPointFormat, Rounding
 from refq.measure.calibration import gather
 from refq.measure.streaming import Source
 from refq.networks import Network
@@ -172,7 +172,8 @@ def test_the_descent_is_the_lower_hull() -> None:
 
 def test_bounds_follow_from_what_was_measured() -> None:
     rng = np.random.default_rng(0)
-    bounds, measured = Bounds(), []
+    bounds = Bounds()
+    measured: list[tuple[Widths, bool]] = []
     for _ in range(60):
         widths = tuple(int(w) for w in rng.integers(1, 6, 3))
         passes = sum(widths) + 2 * widths[0] > 11  # monotone
@@ -401,12 +402,14 @@ def statistics_of(network: Network, weights: Weights, images: np.ndarray) -> Sta
     return gather(Wanted(histograms=True), source)
 
 
-def enq_plans(network: Network, weights: Weights, **more: Any) -> Callable[[dict[str, int]], Plan]:
+def enq_plans(
+    network: Network, weights: Weights, **more: Any
+) -> Callable[[Mapping[str, int]], Plan]:
     images = np.random.default_rng(3).integers(-128, 128, (8, 3, 40, 40)).astype(np.float32)
     statistics = statistics_of(network, weights, images)
     enq = schemes.find("enq")
 
-    def plan_for(named: dict[str, int]) -> Plan:
+    def plan_for(named: Mapping[str, int]) -> Plan:
         options = schemes.Options(widths=named, **more)
         made: Plan = enq.plan(network, weights, statistics, options)
         return made
@@ -506,6 +509,7 @@ def test_layers_that_stay_the_same_are_shared() -> None:
                 for own, other in zip(astuple(shared), astuple(kernel), strict=True):
                     np.testing.assert_array_equal(own, other)
     name, entry = layers[1], first.layers[layers[1]]
+    assert isinstance(entry.weight, FixedPointFormat)
     weight = dataclasses.replace(entry.weight, frac_bits=entry.weight.frac_bits - 1)
     changed = {**first.layers, name: dataclasses.replace(entry, weight=weight)}
     finer = dataclasses.replace(first, layers=changed)
@@ -634,7 +638,9 @@ def found(**changes: Any) -> Found:
     images = np.random.default_rng(3).integers(-128, 128, (8, 3, 40, 40)).astype(np.float32)
     statistics = statistics_of(network, weights, images)
     settings = Settings(**{"delta": 10.0, "widths": range(3, 6), "images": 20, **changes})
-    return run(task_of(network, weights, dataset, settings, statistics))
+    answer = run(task_of(network, weights, dataset, settings, statistics))
+    assert isinstance(answer, Found)
+    return answer
 
 
 @pytest.mark.parametrize("strategy", ["layerwise", "sensitivity"])
