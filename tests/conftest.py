@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -21,26 +23,26 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(COMPILED, ignore_errors=True)
 
 
-Command = Callable[..., int]  # main() of a command, given its arguments
-
-
 @pytest.fixture
-def answer(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """answer(main, *arguments): what a command prints that does what it was asked."""
+def evaluation(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """evaluation(*arguments): what refq.evaluate writes as JSON."""
 
-    def answer(main: Command, *arguments: object) -> str:
-        assert main([str(argument) for argument in arguments]) == 0
-        return capsys.readouterr().out
+    def evaluation(*arguments: object) -> dict[str, Any]:
+        from refq.evaluate import main
 
-    return answer
+        assert main([*map(str, arguments), "--json", "-"]) == 0
+        content: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return content
+
+    return evaluation
 
 
 @pytest.fixture
 def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """refusal(main, *arguments): the one line that a command says which refuses its arguments."""
 
-    def refusal(main: Command, *arguments: object) -> str:
-        assert main([str(argument) for argument in arguments]) == 2
+    def refusal(main: Callable[[list[str]], int], *arguments: object) -> str:
+        assert main([*map(str, arguments)]) == 2
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1 and err.startswith("refq: "), err
         return err

@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import random
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import numpy as np
 import pytest
 
 from refq import kernels, networks, schemes
-from refq.cli import console
 from refq.cli.arguments import parse_bits
 from refq.errors import FormatError, OptionError
 from refq.evaluate import main
@@ -269,33 +267,29 @@ def nested_without_relu() -> Network:
 # --- the command ---
 
 
-def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    assert main([*arguments, "--json", "-"]) == 0
-    content: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return content
-
-
-def test_few_bits_are_better_than_uniform(capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_bits_are_better_than_uniform(evaluation: Callable[..., dict[str, Any]]) -> None:
     """In no more memory. Coverage would give a point of 3 bits the range of its largest values."""
     three = ["--images", "500", "--bits-act", "3"]
     for name in ("vgg16", "alexnet"):
-        clnq, uniform = (report(capsys, name, "--scheme", s, *three) for s in ("clnq", "uniform"))
+        clnq, uniform = (evaluation(name, "--scheme", s, *three) for s in ("clnq", "uniform"))
         assert clnq["memory"]["megabytes"] <= uniform["memory"]["megabytes"]
         assert clnq["output_sqnr_db"] > uniform["output_sqnr_db"] + 3
         assert clnq["quantized"]["top1"] > uniform["quantized"]["top1"]
 
 
-def test_options_reach_the_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_options_reach_the_plan(
+    capsys: pytest.CaptureFixture[str], evaluation: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
     path = tmp_path / "plan.json"
     given = ["--distribution", "laplacian", "--allocate", "all", "--kappa", "3", "--bits-wt", "9"]
-    got = report(
-        capsys, "alexnet", "--scheme", "clnq", "--images", "20", *given, "--save-plan", str(path)
+    got = evaluation(
+        "alexnet", "--scheme", "clnq", "--images", "20", *given, "--save-plan", str(path)
     )
     chosen = got["plan"]["options"]
     assert (chosen["distribution"], chosen["allocate"], chosen["kappa"]) == ("laplacian", "all", 3)
     assert {each["distribution"] for each in chosen["points"].values()} == {"laplacian"}
     assert chosen["bits_act"] == 8 and len({each["bits"] for each in chosen["layers"].values()}) > 3
-    again = report(capsys, "alexnet", "--images", "20", "--plan", str(path))
+    again = evaluation("alexnet", "--images", "20", "--plan", str(path))
     assert again["layers"] == got["layers"] and again["plan"] == got["plan"]
     # the many settings of points are in the plan, not in the text
     assert main(["alexnet", "--images", "20", "--plan", str(path)]) == 0
@@ -303,7 +297,7 @@ def test_options_reach_the_plan(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert "kappa 3.0" in text and "sigma" not in text
 
 
-def test_real_squeezenet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_squeezenet(evaluation: Callable[..., dict[str, Any]]) -> None:
     real = [
         "squeezenet1_1",
         "--weights",
@@ -317,7 +311,7 @@ def test_real_squeezenet(capsys: pytest.CaptureFixture[str]) -> None:
         "--bits-act",
         "5",
     ]
-    clnq, uniform = (report(capsys, *real, "--scheme", s) for s in ("clnq", "uniform"))
+    clnq, uniform = (evaluation(*real, "--scheme", s) for s in ("clnq", "uniform"))
     assert clnq["output_sqnr_db"] > uniform["output_sqnr_db"] + 4
     assert clnq["memory"]["megabytes"] <= uniform["memory"]["megabytes"]
 
@@ -344,9 +338,6 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=lambda value: str(value)[:40])
 def test_bad_options_are_one_line(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    refusal: Callable[..., str], arguments: list[str], message: str
 ) -> None:
-    assert main([*arguments, "--calibrate", "1"]) == console.BAD_INPUT
-    out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and err.startswith("refq: ")
-    assert re.search(re.escape(message), err), err
+    assert message in refusal(main, *arguments, "--calibrate", "1")

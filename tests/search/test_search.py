@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 import os
 import signal
@@ -683,12 +682,6 @@ SMALL = ["squeezenet1_1", "--images", "10", "--calibrate", "40"]
 SEARCH = [*SMALL, "--scheme", "enq", "--delta", "5"]
 
 
-def searched_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    assert main([*arguments, "--json", "-"]) == 0
-    content: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return content
-
-
 @pytest.mark.parametrize(
     "more",
     [
@@ -708,9 +701,9 @@ def searched_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[s
     ids=["layerwise", "network", "sensitivity"],
 )
 def test_every_strategy_on_the_command_line(
-    capsys: pytest.CaptureFixture[str], more: list[str]
+    evaluation: Callable[..., dict[str, Any]], more: list[str]
 ) -> None:
-    got = searched_json(capsys, *SEARCH, *more)["search"]
+    got = evaluation(*SEARCH, *more)["search"]
     assert got["images"] == (50 if "--search-images" in more else 40)
     last = [t for t in got["trials"] if t["accepted"]][-1]
     assert last["widths"] == got["widths"] and last["images"] == got["images"]
@@ -720,10 +713,8 @@ def test_every_strategy_on_the_command_line(
     assert passes["caching"] == 0 or "50" not in more
 
 
-def test_uniform_widths_layer_by_layer(capsys: pytest.CaptureFixture[str]) -> None:
-    got = searched_json(
-        capsys, *SMALL, "--scheme", "uniform", "--delta", "5", "--search", "sensitivity"
-    )
+def test_uniform_widths_layer_by_layer(evaluation: Callable[..., dict[str, Any]]) -> None:
+    got = evaluation(*SMALL, "--scheme", "uniform", "--delta", "5", "--search", "sensitivity")
     bits = {layer["name"]: layer["input_bits"] for layer in got["layers"]}
     assert all(bits[name] == width for name, width in got["search"]["widths"].items())
     assert len(set(got["search"]["widths"].values())) > 1
@@ -744,7 +735,7 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD)
 def test_bad_options_are_one_line(
-    capsys: pytest.CaptureFixture[str],
+    refusal: Callable[..., str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -752,14 +743,14 @@ def test_bad_options_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("notes").write_text("not yours\n")
-    assert main([*SMALL, *arguments]) == BAD_INPUT
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1 and message in err
+    assert message in refusal(main, *SMALL, *arguments)
     assert Path("notes").read_text() == "not yours\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends signals")
-def test_a_killed_process_resumes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_killed_process_resumes(
+    capsys: pytest.CaptureFixture[str], evaluation: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
     """Ctrl-C, then SIGKILL, then to the end: the Plan of a search that nobody disturbed."""
     journal, plans = tmp_path / "journal", [tmp_path / "a.json", tmp_path / "b.json"]
     few = [*SEARCH, "--search-bits", "3-6"]
@@ -782,9 +773,9 @@ def test_a_killed_process_resumes(capsys: pytest.CaptureFixture[str], tmp_path: 
             assert process.returncode == INTERRUPTED
             assert err == "refq: interrupted during the search; the journal resumes it\n"
         lines = journal.read_bytes().count(b"\n")
-    wanted = searched_json(capsys, *few, "--save-plan", str(plans[0]))["search"]
+    wanted = evaluation(*few, "--save-plan", str(plans[0]))["search"]
     resumed = ["--journal", str(journal), "--save-plan", str(plans[1])]
-    got = searched_json(capsys, *few, *resumed)["search"]
+    got = evaluation(*few, *resumed)["search"]
     assert got["resumed"] >= 15 and got["trials"] == wanted["trials"]
     assert plans[0].read_text() == plans[1].read_text()
     # another search's journal

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,18 +95,12 @@ def test_a_layer_in_float32_loses_nothing() -> None:
     assert ladder.price("conv2", 1)[0] > ladder.price("conv2", 8)[0] > 0.0
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    assert main([*arguments, "--json", "-"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
-
-
 SMALL = ("squeezenet1_1", "--images", "40", "--calibrate", "60")
 
 
 @pytest.mark.parametrize("strategy", ["threshold", "bisection"])
 def test_a_threshold_is_found(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, strategy: str
+    evaluation: Callable[..., dict[str, Any]], tmp_path: Path, strategy: str
 ) -> None:
     journal = str(tmp_path / "journal")
     asked = (
@@ -123,7 +116,7 @@ def test_a_threshold_is_found(
         "--journal",
         journal,
     )
-    found = run(capsys, *asked)
+    found = evaluation(*asked)
     search = found["search"]
     kept = [trial for trial in search["trials"] if trial["accepted"]]
     assert all(trial["accuracy"] >= search["floor"] for trial in kept)
@@ -131,13 +124,13 @@ def test_a_threshold_is_found(
     assert found["complexity"]["mega_macs"] == pytest.approx(search["found"])
     assert found["complexity"]["saved_percent"] > 5
     assert any("trials" in figure["title"] for figure in found["figures"])
-    again = run(capsys, *asked)
+    again = evaluation(*asked)
     assert again["plan"] == found["plan"]
     assert again["search"]["passes"]["spent"] < search["passes"]["spent"]
 
 
-def test_clusters_are_found(capsys: pytest.CaptureFixture[str]) -> None:
-    found = run(capsys, *SMALL, "--scheme", "clustered", "--granularity", "2D", "--delta", "25")
+def test_clusters_are_found(evaluation: Callable[..., dict[str, Any]]) -> None:
+    found = evaluation(*SMALL, "--scheme", "clustered", "--granularity", "2D", "--delta", "25")
     assert set(found["search"]["setting"]) == {
         name for name, layer in found["plan"]["layers"].items() if "labels" in layer["weight"]
     }
@@ -170,9 +163,5 @@ def test_clusters_are_found(capsys: pytest.CaptureFixture[str]) -> None:
     ],
     ids=str,
 )
-def test_bad_options(
-    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str
-) -> None:
-    assert main([*SMALL, *arguments]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1 and told in lines[0]
+def test_bad_options(refusal: Callable[..., str], arguments: tuple[str, ...], told: str) -> None:
+    assert told in refusal(main, *SMALL, *arguments)
