@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from refq import export
+from tests.machine import needs
 
 TOOL = Path(__file__).parents[2] / "tools" / "cocotb_units.py"
 
@@ -23,8 +23,7 @@ def bench(*folders: Path) -> subprocess.CompletedProcess[str]:
 def test_units_equal_a_golden_set(tmp_path: Path) -> None:
     if importlib.util.find_spec("cocotb") is None:
         pytest.skip("no cocotb to run its bench with (pip install 'refq[cocotb]')")
-    if shutil.which("iverilog") is None:
-        pytest.skip("no iverilog to simulate with")
+    needs("iverilog")
     golden, rtl = tmp_path / "golden", tmp_path / "rtl"
     arguments = ["alexnet", "--scheme", "enq", "--calibrate", "9"]
     assert export.main([*arguments, "--out", str(golden), "--rtl", str(rtl)]) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from refq.errors import DataError, OptionError
 from refq.hardware.files import file_format, file_formats, hdf5, npz
 from refq.hardware.files.array import Array
 from refq.hardware.files.words import BIG, HIGH_FIRST, LITTLE, LOW_FIRST, Packing, hex_lines
+from tests.machine import needs
 
 TEXTS = ("mem", "hex", "coe", "mif")
 BINARY = ("raw", "npy", "npz", "hdf5")
@@ -519,8 +519,7 @@ def test_spoiled_files_give_words_or_one_line(
 
 
 def test_icarus_reads_and_writes_words(tmp_path: Path) -> None:
-    if shutil.which("iverilog") is None:
-        pytest.skip("Icarus Verilog (iverilog) is not installed")
+    needs("iverilog")
     own = array(12, True, (7, 5), "a.sum")
     codes = codes_of(own)
     path = written(tmp_path, "mem", own, codes, PLAIN)
@@ -541,8 +540,7 @@ def test_icarus_reads_and_writes_words(tmp_path: Path) -> None:
 
 
 def test_a_compiler_reads_headers(tmp_path: Path) -> None:
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
+    needs("gcc")
     own = array(40, True, (3, 5), "a.sum")
     codes = codes_of(own)
     written(tmp_path, "c", own, codes, PLAIN)

@@ -29,17 +29,12 @@ from refq.networks.weights import Weights, random_weights
 from refq.plans.plan import LayerPlan, Plan, TensorPlan
 from refq.schemes.hybrid_options import HybridOptions
 from tests.agreement import bundled_case, bundled_source
+from tests.machine import needs
 from tests.schemes.test_hybrid import branched, made, pixels, uneven
 
 LIBRARY = Path(__file__).parents[2] / "tools" / "gates.lib"
 OF_NO_PLAN = ("tb_mac_modes", "tb_requantize_modes")
 FINE = FixedPointFormat(6, 3)
-
-
-def needs(*programs: str) -> None:
-    missing = [name for name in programs if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"needs {' and '.join(missing)} (Debian packages of the same names)")
 
 
 def made_in(folder: Path, *targets: str) -> subprocess.CompletedProcess[str]:
