@@ -25,7 +25,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.peers import machine
 from refq import kernels
-from refq.formats.fixed import Accumulator, FixedPointFormat, Rounding
+from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.kernels import aligned, floats, fused, maps, rows, tiles
 from refq.networks.layers import NO_PADS, Pads
 
@@ -92,7 +92,7 @@ def integer_convolutions(images: int, only: str) -> Iterator[Case]:
                 shift,
                 Rounding.TIES_EVEN,
                 FixedPointFormat(bits, 0, False),
-                False,
+                Overflow.SAT,
                 None,
                 0,
                 len(target.planes),

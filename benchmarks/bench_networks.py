@@ -24,7 +24,7 @@ import onnxruntime
 
 from benchmarks.peers import machine, onnx_graph
 from refq import networks, schemes
-from refq.engine.forward import forward, quantize_weights
+from refq.engine.forward import Run, forward, quantize_weights
 from refq.measure.calibration import gather
 from refq.measure.streaming import Source
 from refq.networks.weights import Weights, random_weights
@@ -66,7 +66,7 @@ def row(name: str, scheme: str) -> str:
     plan = planned(network, weights, scheme, images)
     quantized = quantize_weights(network, weights, plan)
     integer, integer_ms = timed(lambda: forward(network, quantized, plan, images))
-    plain = forward(network, quantized, plan, images, fused=False)
+    plain = forward(network, quantized, plan, images, run=Run(fused=False))
     apart = np.abs(real - theirs).max() / np.abs(theirs).max()
     noise = float(np.square(integer - real, dtype=np.float64).sum())
     sqnr = 10 * math.log10(float(np.square(real, dtype=np.float64).sum()) / noise)

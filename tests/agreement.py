@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from refq import oracle
+from refq import kernels, oracle
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
-from refq.engine.forward import Tensor, forward
+from refq.engine.forward import Run, Tensor, forward
 from refq.measure.calibration import gather
 from refq.measure.streaming import Batches, Source
 from refq.networks import Network, Node, bundled
@@ -19,7 +20,12 @@ from refq.schemes.statistics import Statistics, Wanted
 
 
 def every_tensor(
-    network: Network, weights: Weights, plan: Plan, images: np.ndarray, **how: Any
+    network: Network,
+    weights: Weights,
+    plan: Plan,
+    images: np.ndarray,
+    ops: ModuleType = kernels,
+    **how: Any,
 ) -> dict[str, tuple[Any, ...]]:
     """{name: (codes, fraction bits, outside, overflows, sums)}, and the output under "result"."""
     seen: dict[str, Tensor] = {}
@@ -29,7 +35,7 @@ def every_tensor(
         # kept as it came: a tensor stays what it was when the network goes on
         seen[name] = tensor
 
-    result = forward(network, weights, plan, images, observe=note, **how)
+    result = forward(network, weights, plan, images, ops, Run(note, **how))
     return {
         name: (tensor.codes, tensor.frac_bits, tensor.outside, tensor.overflows, tensor.sums)
         for name, tensor in seen.items()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refq import schemes
-from refq.engine.forward import Tensor, forward, quantize_weights
+from refq.engine.forward import Run, Tensor, forward, quantize_weights
 from refq.formats.fixed import Accumulator, Overflow, Rounding
 from refq.measure.calibration import gather
 from refq.measure.streaming import Source
@@ -163,5 +163,5 @@ def observed(network: Network, weights: Weights, plan: Plan) -> dict[str, Tensor
         found[node.name if node else "data"] = tensor
 
     own, images = quantize_weights(network, weights, plan), pixels(network, COUNT, 9)
-    forward(network, own, plan, images, observe=note, first_image=FIRST, fused=False)
+    forward(network, own, plan, images, run=Run(note, first_image=FIRST, fused=False))
     return found

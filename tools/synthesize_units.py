@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,8 @@ def _of_plans(paths: Sequence[str]) -> list[tuple[str, tuple[Row, ...]]]:
 
 def _assigned(rows: Iterable[Row], rule: str) -> tuple[Row, ...]:
     nearest = rule == "nearest"
-    return tuple(replace(row, code=replace(row.code, nearest=nearest)) for row in rows)
+    by_rule: Any = partial(replace, nearest=nearest)
+    return tuple(replace(row, code=by_rule(row.code)) for row in rows)
 
 
 # --- synthesis ------------------------------------------------------------------------------------

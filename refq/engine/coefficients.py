@@ -17,7 +17,6 @@ from refq.engine.clustered import Parts, Split, parts_of
 from refq.errors import FormatError
 from refq.formats.fixed import Accumulator, FixedPointFormat
 from refq.networks.graph import Network, Node
-from refq.networks.layers import Add, Conv
 from refq.networks.weights import Weights
 from refq.plans.plan import Clustered, Plan, TensorPlan, exact_sum
 
@@ -90,7 +89,7 @@ def quantize_weights(
     """
     layers = {}
     for node in network.nodes:
-        if isinstance(node.layer, Add):
+        if node.layer.makes_sums and not node.layer.weighted:
             _check_sum(node, plan)
     for node in network.weighted:
         if like and _same_codes(node, plan, like.plan):
@@ -179,16 +178,13 @@ def _check_sum(node: Node, plan: Plan) -> None:
 
 def filter_counts(node: Node, network: Network) -> tuple[int, int]:
     """(O, I): outputs, and the input maps that each one reads."""
-    source = network.shapes[node.inputs[0]]
-    if isinstance(node.layer, Conv):
-        return node.layer.out_channels, source[0] // node.layer.group
-    return network.shapes[node.name][0], source[0]
+    return network.shapes[node.name][0], network.shapes[node.inputs[0]][0] // node.layer.group
 
 
 def data_frac_bits(node: Node, network: Network, source: TensorPlan) -> np.ndarray:
     """int64 (O, I), or broadcast to it: fraction bits of the data that each filter reads."""
     maps = source.fixed.frac_bits - np.array(source.drops or (0,), np.int64)
-    group = node.layer.group if isinstance(node.layer, Conv) else 1
+    group = node.layer.group
     if len(maps) == 1 or group == 1:
         return maps[None]
     return np.repeat(maps.reshape(group, -1), filter_counts(node, network)[0] // group, axis=0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Union
@@ -14,35 +14,33 @@ from numba.core import config
 
 from refq import kernels
 from refq.engine.coefficients import IntegerWeights, quantize_weights
-from refq.engine.fused import FusedSteps, Pending, Stored
-from refq.engine.fused_float import FusedFloatSteps, Mapped, PendingFloat
-from refq.engine.integer import IntegerSteps, Note, Tensor, conv_attributes, window_attributes
+from refq.engine.float_steps import FloatSteps
+from refq.engine.fused import FusedSteps
+from refq.engine.fused_float import FusedFloatSteps
+from refq.engine.integer import IntegerSteps, Note
 from refq.engine.memory import MapMemory
-from refq.engine.simulated import Rounded, RoundedSteps, RoundedWeights, in_order, rounded_weights
-from refq.errors import OptionError, ShapeError
+from refq.engine.simulated import RoundedSteps, RoundedWeights, in_order, rounded_weights
+from refq.engine.steps import Steps, Tensor
+from refq.errors import OptionError, ShapeError, unknown
 from refq.networks.graph import INPUT, Network, Node
-from refq.networks.layers import (
-    LRN,
-    Add,
-    AvgPool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAvgPool,
-    MaxPool,
-    ReLU,
-    Softmax,
-    Subsample,
-)
 from refq.networks.weights import Weights
 from refq.plans.plan import FLOAT, Plan
 
-__all__ = ["Cut", "IntegerWeights", "Ready", "Tensor", "forward", "quantize_weights", "ready"]
+__all__ = [
+    "Cut",
+    "IntegerWeights",
+    "Ready",
+    "Run",
+    "Tensor",
+    "forward",
+    "quantize_weights",
+    "ready",
+]
 
 # weights as forward() computes with them
 Ready = Union[Weights, IntegerWeights, RoundedWeights]
 
-Observer = Callable[[Node | None, Any], None]
+Observer = Callable[[Union[Node, None], Any], object]
 
 
 @dataclass(frozen=True)
@@ -61,56 +59,61 @@ class Cut:
         return min((len(tensor.codes) for tensor in self.tensors.values()), default=0)
 
 
+@dataclass(frozen=True)
+class Run:
+    """How a batch passes a network, beside what it computes; none of it changes a number.
+
+    observe(node, tensor) sees every tensor (node None for the input), or those that watch names:
+    an array in float, a Tensor in integers, under a plan with float arithmetic a Rounded. note is
+    told of stages between tensors (IntegerSteps), where nothing is fused. until: the layer that is
+    computed last, whose values are the result, with its name or the input's; the network's output
+    by default. fused joins a layer's sum with its ReLU and requantization where operations are
+    refq.kernels; sums between them are then never made, so observe does not see them.
+
+    first_image numbers the images for stochastic rounding, so that a result does not depend on
+    the batch size. keep gets a Cut before each node whose number is in cuts, under a plan of
+    integers. No cut lies between a sum and its ReLU.
+    """
+
+    observe: Observer | None = None
+    watch: Container[str] | None = None
+    note: Note | None = None
+    until: str | None = None
+    fused: bool = True
+    first_image: int = 0
+    cuts: Container[int] = ()
+    keep: Callable[[Cut], object] = lambda cut: None
+
+
+PLAIN = Run()
+
+
 def forward(
     network: Network,
     weights: Ready,
     plan: Plan | None,
     images: np.ndarray | Cut,
     ops: ModuleType = kernels,
-    observe: Observer | None = None,
-    first_image: int = 0,
-    fused: bool = True,
-    watch: Container[str] | None = None,
-    cuts: Container[int] = (),
-    keep: Callable[[Cut], object] = lambda cut: None,
-    note: Note | None = None,
+    run: Run = PLAIN,
 ) -> np.ndarray:
     """The network's output for a batch.
 
-    images: float32 (N,C,H,W), preprocessed. plan None computes in float32 with `ops`'s float
-    operations; otherwise every tensor is integer codes, from the quantized image to the output,
-    which alone becomes real again: float32 or float64 (N, ...). A plan with float arithmetic
-    computes in float32 on rounded values; observe then sees Rounded, or plain arrays where the
-    plan lists no tensor. weights may be the result of ready(), to save work over many batches. ops
-    is refq.kernels or refq.oracle. observe(node, tensor) sees every tensor (node None for the
-    input), or those that watch names: an array in float, a Tensor in integers. fused joins a
-    layer's sum with its ReLU and requantization where ops is refq.kernels; the integers are the
-    same, but sums between them are never made, so observe does not see them. note is told of stages
-    between tensors (IntegerSteps), where nothing is fused. first_image numbers
-    the images for stochastic rounding, so that a result does not depend on the batch size. keep
-    gets a Cut before each node whose number is in cuts, under a plan of integers; given in the
-    place of images, the same batch goes on from there with the same integers. No cut lies between
-    a sum and its ReLU.
+    images: float32 (N,C,H,W), preprocessed; or a Cut of them, from which the same batch goes on
+    with the same integers. plan None computes in float32 with `ops`'s float operations; otherwise
+    every tensor is integer codes, from the quantized image to the output, which alone becomes real
+    again: float32 or float64 (N, ...). A plan with float arithmetic computes in float32 on rounded
+    values. weights may be the result of ready(), to save work over many batches. ops is
+    refq.kernels or refq.oracle.
     Raises ShapeError for images of another shape, or a cut that misses a tensor.
     """
     count = _images(network, plan, images)
-    seen = _watching(observe, watch)
+    numbers = _of_plan(network, weights, plan, ops)
     # without compiled code there is no machine code to fuse into
-    fused = fused and ops is kernels and not getattr(config, "DISABLE_JIT", False)
-    own = _of_plan(network, weights, plan, ops)
-    if not isinstance(own, IntegerWeights):
-        assert isinstance(images, np.ndarray)  # cuts are of codes
-        return _float(network, own, plan, images, ops, seen, fused, watch or ())
-    assert plan is not None
-    if fused:
-        idle = own.workspace.setdefault("maps", {})
-        with own.lock, MapMemory(network, count, idle) as memory:
-            quick = FusedSteps(memory, own, plan, first_image)
-            at, tensors = _start(images, quick)
-            return _run(network, tensors, quick, seen, quick.release, at, cuts, keep)
-    plain = IntegerSteps(own, plan, ops, first_image, note)
-    at, tensors = _start(images, plain)
-    return _run(network, tensors, plain, seen, at=at, cuts=cuts, keep=keep)
+    fused = run.fused and ops is kernels and not getattr(config, "DISABLE_JIT", False)
+    if plan is not None and plan.arithmetic == FLOAT and in_order(plan):
+        fused = False
+    with _memory(network, numbers, count, fused) as memory:
+        return _through(network, images, _steps(network, numbers, plan, ops, run, memory), run)
 
 
 def ready(
@@ -137,31 +140,80 @@ def _of_plan(
     return weights.weights if isinstance(weights, RoundedWeights) else weights
 
 
-def _float(
+@contextmanager
+def _memory(
+    network: Network, weights: Weights | IntegerWeights, images: int, fused: bool
+) -> Iterator[MapMemory | None]:
+    """Maps for a batch, which one at a time has; None where nothing is fused."""
+    if not fused:
+        yield None
+        return
+    idle = weights.workspace.setdefault("maps", {})
+    with weights.lock, MapMemory(network, images, idle) as memory:
+        yield memory
+
+
+def _steps(
     network: Network,
-    weights: Weights,
+    weights: Weights | IntegerWeights,
     plan: Plan | None,
-    images: np.ndarray,
     ops: ModuleType,
-    seen: Observer | None,
-    fused: bool,
-    watch: Container[str],
-) -> np.ndarray:
-    """The network in float32, its tensors rounded where a plan lists any."""
-    start = images.astype(np.float32, copy=False)
-    plain = _FloatSteps(weights, ops)
-    listed = plan if plan is not None and plan.tensors else None
+    run: Run,
+    memory: MapMemory | None,
+) -> Steps:
+    """The steps that compute with these weights."""
+    if isinstance(weights, IntegerWeights):
+        assert plan is not None
+        note = None if memory else run.note
+        integer = IntegerSteps(weights, plan, ops, run.first_image, note)
+        return FusedSteps(memory, integer) if memory else integer
+    plain = FloatSteps(weights, ops)
+    # a sum that is watched is made by itself
+    seen = run.watch or () if run.observe else ()
+    steps = FusedFloatSteps(memory, plain, seen) if memory else plain
+    return RoundedSteps(network, plan, steps) if plan and plan.tensors else steps
 
-    def run(steps: Any) -> np.ndarray:
-        if listed is not None:
-            steps = RoundedSteps(network, listed, steps, ops)
-        return _run(network, {INPUT: steps.image(start)}, steps, seen, steps.release)
 
-    if fused and not (listed is not None and in_order(listed)):
-        idle = weights.workspace.setdefault("maps", {})
-        with weights.lock, MapMemory(network, len(images), idle) as memory:
-            return run(FusedFloatSteps(memory, weights, plain, watch if seen else ()))
-    return run(plain)
+def _through(network: Network, images: np.ndarray | Cut, steps: Steps, run: Run) -> np.ndarray:
+    """Computes node after node; a tensor is released after its last reader."""
+    if isinstance(images, Cut):
+        start = images.at
+        tensors = {name: steps.restored(name, kept) for name, kept in images.tensors.items()}
+    else:
+        start, tensors = 0, {INPUT: steps.image(images)}
+    last = network.output if run.until is None else run.until
+    if last not in network.shapes:
+        raise unknown("layer", last, list(network.shapes))
+    nodes = network.nodes[start : list(network.shapes).index(last)]
+    if start == 0:
+        _show(run, None, steps, tensors[INPUT])
+    waiting = Counter(name for node in nodes for name in node.inputs)
+    for number, node in enumerate(nodes, start):
+        if number in run.cuts:
+            run.keep(_cut(number, steps, tensors))
+        tensors[node.name] = steps(node, [tensors[name] for name in node.inputs])
+        _show(run, node, steps, tensors[node.name])
+        for name in node.inputs:
+            waiting[name] -= 1
+            if waiting[name] == 0:
+                steps.release(tensors.pop(name))
+    return steps.output(tensors[last])
+
+
+def _show(run: Run, node: Node | None, steps: Steps, tensor: Any) -> None:
+    name = node.name if node else INPUT
+    if run.observe is None or (run.watch is not None and name not in run.watch):
+        return
+    shown = steps.shown(tensor)
+    if shown is not None:
+        run.observe(node, shown)
+
+
+def _cut(number: int, steps: Steps, tensors: Mapping[str, Any]) -> Cut:
+    shown = {name: steps.shown(tensor) for name, tensor in tensors.items()}
+    if None in shown.values():
+        raise OptionError("a cut between a sum and its ReLU", "a cut before the sum")
+    return Cut(number, shown)
 
 
 def _images(network: Network, plan: Plan | None, images: np.ndarray | Cut) -> int:
@@ -181,115 +233,3 @@ def _images(network: Network, plan: Plan | None, images: np.ndarray | Cut) -> in
     if len(images) == 0:
         raise ShapeError("a batch of 0 images", "1 or more")
     return len(images)
-
-
-def _start(images: np.ndarray | Cut, step: IntegerSteps | FusedSteps) -> tuple[int, dict[str, Any]]:
-    """(number of the first node to compute, what there is before it)."""
-    if isinstance(images, np.ndarray):
-        return 0, {INPUT: step.image(images)}
-    return images.at, {name: step.restored(name, own) for name, own in images.tensors.items()}
-
-
-def _run(
-    network: Network,
-    start: Mapping[str, Any],
-    step: Callable[[Node, Sequence[Any]], Any],
-    observe: Observer | None,
-    release: Callable[[Any], None] = lambda tensor: None,
-    at: int = 0,
-    cuts: Container[int] = (),
-    keep: Callable[[Cut], object] = lambda cut: None,
-) -> np.ndarray:
-    """Computes node after node from number `at` on; a tensor is released after its last reader."""
-    tensors = dict(start)
-    waiting = Counter(name for node in network.nodes[at:] for name in node.inputs)
-    if observe and at == 0:
-        observe(None, tensors[INPUT])
-    for number, node in enumerate(network.nodes[at:], at):
-        if number in cuts:
-            keep(Cut(number, {name: _kept(tensor) for name, tensor in tensors.items()}))
-        result = step(node, [tensors[name] for name in node.inputs])
-        if observe:
-            observe(node, result)
-        tensors[node.name] = result
-        for name in node.inputs:
-            waiting[name] -= 1
-            if waiting[name] == 0:
-                release(tensors.pop(name))
-    output = tensors[network.output]
-    if isinstance(output, Rounded):
-        output = output.tensor
-    if isinstance(output, Mapped):
-        return output.array
-    return output.values() if isinstance(output, (Tensor, Stored)) else output
-
-
-def _kept(tensor: Any) -> Tensor:
-    """A tensor as a cut keeps it, in an array of its own."""
-    if isinstance(tensor, Stored):
-        return tensor.tensor()
-    if not isinstance(tensor, Tensor):
-        raise OptionError("a cut between a sum and its ReLU", "a cut before the sum")
-    return tensor
-
-
-def _watching(observe: Observer | None, watch: Container[str] | None) -> Observer | None:
-    """An observer of the watched tensors alone, as plain arrays of their own; sums that are still
-    to be made stay unseen."""
-    if observe is None:
-        return None
-
-    def show(node: Node | None, tensor: Any) -> None:
-        name = node.name if node else INPUT
-        held = tensor.tensor if isinstance(tensor, Rounded) else tensor
-        if isinstance(held, (Pending, PendingFloat)) or (watch is not None and name not in watch):
-            return
-        if isinstance(tensor, Rounded) and isinstance(held, Mapped):
-            tensor = dataclasses.replace(tensor, tensor=held.array)
-        if isinstance(tensor, Stored):
-            tensor = tensor.tensor()
-        observe(node, tensor.array if isinstance(tensor, Mapped) else tensor)
-
-    return show
-
-
-@dataclass(frozen=True)
-class _FloatSteps:
-    """One layer in float32."""
-
-    weights: Weights
-    ops: ModuleType
-
-    def image(self, images: np.ndarray) -> np.ndarray:
-        return images
-
-    def release(self, tensor: np.ndarray) -> None:
-        """Arrays go by themselves."""
-
-    def __call__(self, node: Node, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        ops, layer, x = self.ops, node.layer, inputs[0]
-        match layer:
-            case Conv():
-                w, b = self.weights.weight[node.name], self.weights.bias[node.name]
-                return ops.conv(x, w, b, **conv_attributes(layer))
-            case Dense():
-                return ops.dense(x, self.weights.weight[node.name], self.weights.bias[node.name])
-            case MaxPool():
-                return ops.max_pool(x, **window_attributes(layer))
-            case AvgPool():
-                return ops.avg_pool(x, **window_attributes(layer))
-            case GlobalAvgPool():
-                return ops.global_avg_pool(x)
-            case LRN():
-                return ops.lrn(x, **dataclasses.asdict(layer))
-            case ReLU():
-                return ops.relu(x)
-            case Concat():
-                return ops.concat(inputs)
-            case Subsample():
-                return ops.subsample(x, layer.strides, layer.channels)
-            case Add():
-                return ops.add(inputs)
-            case Softmax():
-                return ops.softmax(x)
-        raise OptionError(f"layer {node.name} of type {type(layer).__name__}", "a known layer")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -15,84 +15,63 @@ import numpy as np
 from refq.engine.aligning import of_channels, shifted_left
 from refq.engine.clustered import Split
 from refq.engine.coefficients import IntegerLayer, IntegerWeights
-from refq.errors import OptionError
-from refq.formats.codes import Codebook, ShiftCode
-from refq.formats.fixed import Accumulator
+from refq.engine.steps import Tensor
+from refq.formats.fixed import Accumulator, FixedPointFormat
 from refq.networks.graph import INPUT, Node
-from refq.networks.layers import (
-    LRN,
-    Add,
-    AvgPool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAvgPool,
-    MaxPool,
-    ReLU,
-    Softmax,
-    Subsample,
-    output_shape,
-)
-from refq.plans.plan import Plan, TensorPlan
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Integer codes between layers: value = codes * 2**-frac_bits.
-
-    codes: int32, or int64 for exact sums, (N, ...); where feature maps have formats of their own,
-    int64, brought to the same fraction bits. stored: how the plan keeps this tensor, None for an
-    accumulator. outside: values that saturated or wrapped when it was quantized.
-    sums: least and greatest sum of the weighted layer it comes from, None for others;
-    overflows: accumulator overflows while it was summed.
-    """
-
-    codes: np.ndarray
-    frac_bits: int
-    stored: TensorPlan | None = None
-    outside: int = 0
-    sums: tuple[int, int] | None = None
-    overflows: int = 0
-
-    def values(self) -> np.ndarray:
-        """Real values, float64."""
-        return np.ldexp(self.codes.astype(np.float64), -self.frac_bits)
-
+from refq.plans.plan import Plan
 
 # told of (layer, stage, codes) on the way, for stages that no Tensor shows
 Note = Callable[[str, str, np.ndarray], object]
 
 
-def window_attributes(layer: MaxPool | AvgPool) -> dict[str, Any]:
-    """A pooling layer's attributes under ONNX's names."""
-    attributes = dataclasses.asdict(layer)
-    attributes["kernel_shape"] = attributes.pop("kernel")
-    return attributes
+@dataclass(frozen=True)
+class IntegerStep:
+    """What a layer's step in integers is given (refq.networks.layers)."""
 
+    steps: IntegerSteps
+    node: Node
+    tensors: Sequence[Tensor]
 
-def conv_attributes(layer: Conv) -> dict[str, Any]:
-    return {"strides": layer.strides, "pads": layer.pads, "group": layer.group}
+    @property
+    def ops(self) -> ModuleType:
+        return self.steps.ops
 
+    @property
+    def inputs(self) -> list[np.ndarray]:
+        return [tensor.codes for tensor in self.tensors]
 
-def index(codes: np.ndarray, entry: TensorPlan, ops: ModuleType) -> np.ndarray:
-    """What is stored of value codes: ENQ's or KNQ's index, or themselves."""
-    match entry.code:
-        case ShiftCode(bits, drop, nearest):
-            return ops.shift_encode(codes, bits, drop, nearest)
-        case Codebook():
-            return ops.codebook_encode(codes, np.array(entry.code.thresholds, np.int64))
-    return codes
+    @property
+    def frac_bits(self) -> list[int]:
+        return [tensor.frac_bits for tensor in self.tensors]
 
+    @property
+    def format(self) -> FixedPointFormat:
+        return self.steps.plan.tensors[self.node.name].fixed
 
-def encoded(codes: np.ndarray, entry: TensorPlan, ops: ModuleType) -> np.ndarray:
-    """Value codes after storage: encoded into the stored index and decoded again."""
-    match entry.code:
-        case ShiftCode(_, drop, _):
-            return ops.shift_decode(index(codes, entry, ops), drop)
-        case Codebook():
-            values = np.array(entry.code.values, np.int32)
-            return ops.codebook_decode(index(codes, entry, ops), values)
-    return codes
+    @property
+    def modes(self) -> dict[str, Any]:
+        shapes = [codes.shape[1:] for codes in self.inputs]
+        return self.steps.modes(self.node.name, math.prod(self.node.layer.output_shape(shapes)))
+
+    def summed(self) -> Tensor:
+        return self.steps.stored(self.node.name, self.steps.sums(self.node, *self.tensors))
+
+    def passed(self, codes: np.ndarray) -> Tensor:
+        return self.steps.stored(self.node.name, replace(self.tensors[0], codes=codes))
+
+    def moved(self, codes: np.ndarray) -> Tensor:
+        return Tensor(codes, self.frac_bits[0], self.steps.plan.tensors[self.node.name])
+
+    def exact(self, codes: np.ndarray, frac_bits: int) -> Tensor:
+        if self.node.layer.makes_sums:
+            self.steps.noted(self.node.name, "sum", codes)
+        return self.steps.stored(self.node.name, Tensor(codes, frac_bits))
+
+    def rounded(self, codes: np.ndarray, outside: int) -> Tensor:
+        self.steps.noted(self.node.name, "rounded", codes)
+        entry = self.steps.plan.tensors[self.node.name]
+        kept = entry.storage.kept(codes, self.ops)
+        return Tensor(kept, entry.fixed.frac_bits, entry, outside)
 
 
 @dataclass(frozen=True)
@@ -112,71 +91,49 @@ class IntegerSteps:
 
     def image(self, images: np.ndarray) -> Tensor:
         """The preprocessed image as signed codes."""
-        entry = self.plan.tensors[INPUT]
-        codes, outside = self.ops.quantize(images, entry.fixed, *self.modes(INPUT, images))
-        self._note(INPUT, "rounded", codes)
+        entry, modes = self.plan.tensors[INPUT], self.modes(INPUT, math.prod(images.shape[1:]))
+        codes, outside = self.ops.quantize(images, entry.fixed, **modes)
+        self.noted(INPUT, "rounded", codes)
         return Tensor(codes, entry.fixed.frac_bits, entry, outside)
 
-    def _note(self, layer: str, stage: str, codes: np.ndarray) -> None:
-        if self.note:
-            self.note(layer, stage, codes)
-
     def restored(self, name: str, tensor: Tensor) -> Tensor:
-        """A tensor of a cut, as these steps take it."""
         return tensor
 
     def __call__(self, node: Node, inputs: Sequence[Tensor]) -> Tensor:
-        ops, layer, x = self.ops, node.layer, inputs[0]
-        match layer:
-            case Conv() | Dense():
-                return self._stored(node, self.sums(node, x))
-            case ReLU():
-                codes = ops.relu(x.codes)
-                return self._stored(node, dataclasses.replace(x, codes=codes))
-            case MaxPool():
-                codes = ops.max_pool(x.codes, **window_attributes(layer))
-                return self._stored(node, Tensor(codes, x.frac_bits, x.stored))
-            case Concat():
-                # the plan keeps all operands in one format
-                codes = ops.concat([each.codes for each in inputs])
-                entry = self.plan.tensors[node.name]
-                return self._stored(node, Tensor(codes, x.frac_bits, entry))
-            case Subsample():
-                codes = ops.subsample(x.codes, layer.strides, layer.channels)
-                return Tensor(codes, x.frac_bits, self.plan.tensors[node.name])
-            case Add():
-                total = self._sum(inputs)
-                self._note(node.name, "sum", total.codes)
-                return self._stored(node, total)
-            case AvgPool() | GlobalAvgPool() | LRN():
-                return self._decoded(node, layer, x)
-            case Softmax():
-                entry = self.plan.tensors[node.name]
-                codes = ops.softmax_integer(x.codes, x.frac_bits, entry.fixed)
-                self._note(node.name, "rounded", codes)
-                return Tensor(codes, entry.fixed.frac_bits, entry)
-        raise OptionError(f"layer {node.name} of type {type(layer).__name__}", "a known layer")
+        made: Tensor = node.layer.integer_step(IntegerStep(self, node, inputs))
+        return made
+
+    def release(self, tensor: Tensor) -> None:
+        """Arrays go by themselves."""
+
+    def shown(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+    def output(self, tensor: Tensor) -> np.ndarray:
+        return tensor.values()
+
+    def noted(self, layer: str, stage: str, codes: np.ndarray) -> None:
+        if self.note:
+            self.note(layer, stage, codes)
 
     def sums(self, node: Node, x: Tensor) -> Tensor:
         """A convolution's or dense layer's sums, as its accumulators leave them."""
-        own, layer, ops = self.weights.layers[node.name], node.layer, self.ops
-        attributes = conv_attributes(layer) if isinstance(layer, Conv) else {}
-        operation = ops.conv_integer if isinstance(layer, Conv) else ops.dense_integer
+        own, operation = self.weights.layers[node.name], node.layer.operation(self.ops, True)
         # each feature map as its own format has it; the coefficients' codes make up for the rest
         codes = np.right_shift(x.codes, _of_maps(x))
         weight, accumulator = own.weight(node.name), own.accumulator
         if own.split:
-            sums, overflows = self._clustered(operation, codes, own, own.split, node, attributes)
+            sums, overflows = self._clustered(operation, codes, own, own.split, node)
         else:
             sums, overflows = operation(
-                codes, weight, own.bias, accumulator=accumulator, drop=own.drop, **attributes
+                codes, weight, own.bias, accumulator=accumulator, drop=own.drop
             )
         exact = sums
         if accumulator.bits is not None:
             # what the sums need is told by sums that nothing has limited
-            exact, _ = operation(codes, weight, own.bias, **attributes)
-        self._note(node.name, "products", exact)
-        self._note(node.name, "sum", sums)
+            exact, _ = operation(codes, weight, own.bias)
+        self.noted(node.name, "products", exact)
+        self.noted(node.name, "sum", sums)
         if accumulator.bits is not None:
             exact = np.right_shift(exact, of_channels(own.drop, exact))
         seen = (int(exact.min()), int(exact.max()))
@@ -184,28 +141,18 @@ class IntegerSteps:
         return Tensor(sums, own.frac_bits, sums=seen, overflows=overflows)
 
     def _clustered(
-        self,
-        operation: Any,
-        codes: np.ndarray,
-        own: IntegerLayer,
-        split: Split,
-        node: Node,
-        attributes: dict[str, Any],
+        self, operation: Any, codes: np.ndarray, own: IntegerLayer, split: Split, node: Node
     ) -> tuple[np.ndarray, int]:
         """As paper B computes it: K temporary maps of base kernels, to which residuals' are added
         (section 6). What is limited at the end is the sum; MAC by MAC, each of the two, too."""
         every = own.accumulator.every_mac and own.accumulator.bits is not None
         limited = own.accumulator if every else Accumulator()
         base = shifted_left(split.base, split.base_align, node.name)
-        maps, lost = operation(
-            codes, base, None, accumulator=limited, drop=split.base_drop, **attributes
-        )
+        maps, lost = operation(codes, base, None, accumulator=limited, drop=split.base_drop)
         residual = shifted_left(split.residual, split.align, node.name)
-        sums, more = operation(
-            codes, residual, own.bias, accumulator=limited, drop=own.drop, **attributes
-        )
-        self._note(node.name, "base_sum", maps)
-        self._note(node.name, "residual_sum", sums)
+        sums, more = operation(codes, residual, own.bias, accumulator=limited, drop=own.drop)
+        self.noted(node.name, "base_sum", maps)
+        self.noted(node.name, "residual_sum", sums)
         raised, drop = split.raise_base, own.drop
         if every:
             raised, drop = raised - drop + split.base_drop[split.labels], np.zeros_like(drop)
@@ -213,64 +160,34 @@ class IntegerSteps:
         sums, last = self.ops.add_limited(sums, maps, own.accumulator, drop)
         return sums, lost + more + last
 
-    def modes(self, name: str, like: np.ndarray) -> tuple[Any, ...]:
+    def modes(self, name: str, per_image: int) -> dict[str, Any]:
         """Rounding, overflow, and the place in the stochastic sequence of a tensor's elements."""
-        per_image = like.size // max(1, like.shape[0])
-        seed = zlib.crc32(name.encode()) ^ (self.plan.seed << 32)
-        return (self.plan.rounding, self.plan.overflow, seed % 2**64, self.first_image * per_image)
+        seed = (zlib.crc32(name.encode()) ^ (self.plan.seed << 32)) % 2**64
+        return {
+            "rounding": self.plan.rounding,
+            "overflow": self.plan.overflow,
+            "seed": seed,
+            "offset": self.first_image * per_image,
+        }
 
-    def _stored(self, node: Node, tensor: Tensor) -> Tensor:
+    def stored(self, name: str, tensor: Tensor) -> Tensor:
         """A tensor as the plan keeps it: requantized and encoded, unless it is so already."""
-        entry = self.plan.tensors.get(node.name)
+        entry = self.plan.tensors.get(name)
         if entry is None or entry == tensor.stored:
             return tensor
-        modes = self.modes(node.name, tensor.codes)
+        requantize = self.ops.requantize
         if entry.drops:
-            codes, outside = self.ops.requantize_maps(
-                tensor.codes, tensor.frac_bits, entry.fixed, np.array(entry.drops), *modes
-            )
-        else:
-            codes, outside = self.ops.requantize(
-                tensor.codes, tensor.frac_bits, entry.fixed, *modes
-            )
-        self._note(node.name, "rounded", codes)
-        return dataclasses.replace(
+            requantize = partial(self.ops.requantize_maps, drops=np.array(entry.drops))
+        modes = self.modes(name, math.prod(tensor.codes.shape[1:]))
+        codes, outside = requantize(tensor.codes, tensor.frac_bits, fmt=entry.fixed, **modes)
+        self.noted(name, "rounded", codes)
+        return replace(
             tensor,
-            codes=encoded(codes, entry, self.ops),
+            codes=entry.storage.kept(codes, self.ops),
             frac_bits=entry.fixed.frac_bits,
             stored=entry,
             outside=outside,
         )
-
-    def _sum(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Operands brought to the largest F by exact left shifts, then added (contract 4)."""
-        frac_bits = max(each.frac_bits for each in inputs)
-        shifts = [frac_bits - each.frac_bits for each in inputs]
-        return Tensor(self.ops.add([each.codes for each in inputs], shifts), frac_bits)
-
-    def _decoded(self, node: Node, layer: AvgPool | GlobalAvgPool | LRN, x: Tensor) -> Tensor:
-        """Layers that round on their own: computed on values, then quantized (contract 4)."""
-        entry = self.plan.tensors[node.name]
-        arguments: dict[str, Any] = {"frac_bits": x.frac_bits, "fmt": entry.fixed}
-        if isinstance(layer, LRN):
-            operation, attributes = self.ops.lrn_integer, dataclasses.asdict(layer)
-        elif isinstance(layer, AvgPool):
-            operation, attributes = self.ops.avg_pool_integer, window_attributes(layer)
-        else:
-            operation, attributes = self.ops.global_avg_pool_integer, {}
-        rounding, overflow, seed, _ = self.modes(node.name, x.codes)
-        outputs = math.prod(output_shape(layer, (x.codes.shape[1:],)))
-        codes, outside = operation(
-            x.codes,
-            **arguments,
-            **attributes,
-            rounding=rounding,
-            overflow=overflow,
-            seed=seed,
-            offset=self.first_image * outputs,
-        )
-        self._note(node.name, "rounded", codes)
-        return Tensor(encoded(codes, entry, self.ops), entry.fixed.frac_bits, entry, outside)
 
 
 def _of_maps(x: Tensor) -> np.ndarray:

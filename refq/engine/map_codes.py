@@ -1,4 +1,6 @@
-"""What a map of bytes holds of a stored tensor (refq.kernels.maps)."""
+"""What a map of bytes holds of a stored tensor, and which sums the fused kernels store in one
+(refq.kernels.maps).
+"""
 
 from __future__ import annotations
 
@@ -7,20 +9,24 @@ from functools import lru_cache
 import numpy as np
 
 from refq import kernels
-from refq.engine.integer import encoded
-from refq.formats.codes import Codebook, ShiftCode
+from refq.formats.fixed import Overflow, Rounding
 from refq.kernels.planes import MAX_BITS
-from refq.plans.plan import TensorPlan
+from refq.plans.plan import Plan, TensorPlan
+
+# fraction bits that a sum may lose
+MOST_DROPPED = 48
+
+
+def as_is(entry: TensorPlan) -> bool:
+    """True where a map holds what is stored; elsewhere it holds the value codes after storage."""
+    return entry.code is None or entry.code.shifted is not None
 
 
 def kept_bits(entry: TensorPlan) -> int:
-    """Bits of what a map holds: shift codes as they are, codebooks' indices already decoded."""
-    match entry.code:
-        case ShiftCode():
-            return entry.code.bits
-        case Codebook():
-            return max(1, entry.code.values[-1].bit_length())
-    return entry.fixed.bits
+    """Bits of what a map holds: plain and shift codes as they are, others already decoded."""
+    if as_is(entry):
+        return entry.storage.bits
+    return max(1, entry.storage.levels[-1].bit_length())
 
 
 def span(entry: TensorPlan) -> tuple[int, int]:
@@ -29,14 +35,31 @@ def span(entry: TensorPlan) -> tuple[int, int]:
     return low, low + (1 << kept_bits(entry)) - 1
 
 
+def scale(entry: TensorPlan) -> int:
+    """How far left what a map holds is shifted to be a value code."""
+    return entry.code.shift or 0 if entry.code and as_is(entry) else 0
+
+
 def fits(entry: TensorPlan) -> bool:
-    """True for codes that byte planes hold, and a table of a codebook's format."""
-    if isinstance(entry.code, Codebook):
-        return entry.fixed.bits <= MAX_BITS
-    return kept_bits(entry) <= MAX_BITS
+    """True for codes that byte planes hold, with a table of all value codes where one is needed."""
+    return (kept_bits(entry) if as_is(entry) else entry.fixed.bits) <= MAX_BITS
+
+
+def storable(plan: Plan, entry: TensorPlan, dropped: np.ndarray) -> bool:
+    """True for sums that lose so many fraction bits each on their way into a map: not for codes
+    that no map holds, wrapping, and stochastic rounding."""
+    return (
+        fits(entry)
+        and 0 <= dropped.min() <= dropped.max() <= MOST_DROPPED
+        and plan.overflow is not Overflow.WRAP
+        and plan.rounding is not Rounding.STOCHASTIC
+    )
 
 
 @lru_cache(maxsize=128)
-def stored_values(entry: TensorPlan) -> np.ndarray:
-    """int32 (max_code + 1,): what each value code is after storage."""
-    return encoded(np.arange(entry.fixed.max_code + 1, dtype=np.int32), entry, kernels)
+def stored_values(entry: TensorPlan) -> np.ndarray | None:
+    """int32 (max_code + 1,): what each value code is after storage; None where a map holds what is
+    stored."""
+    if as_is(entry):
+        return None
+    return entry.storage.kept(np.arange(entry.fixed.max_code + 1, dtype=np.int32), kernels)

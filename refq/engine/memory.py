@@ -9,7 +9,7 @@ from typing import Any
 
 from refq.kernels.maps import Layout
 from refq.networks.graph import Network
-from refq.networks.layers import Concat, Conv, Pads
+from refq.networks.layers import Pads
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class MapMemory:
         """Where a tensor is to be written: a map of its own, made for the padding of the
         convolutions that read it; or channels of its only reader, a concatenation."""
         readers = self.network.consumers[name]
-        if len(readers) == 1 and isinstance(readers[0].layer, Concat):
+        if len(readers) == 1 and readers[0].layer.joins:
             reader = readers[0]
             if reader.name not in self.joined:
                 self.joined[reader.name] = self.place(reader.name, make)
@@ -103,7 +103,7 @@ class MapMemory:
             index = reader.inputs.index(name)
             first = whole.first + sum(sizes[:index])
             return Place(whole.map, slice(first, first + sizes[index]), whole=False)
-        pads = [reader.layer.pads for reader in readers if isinstance(reader.layer, Conv)]
+        pads = [reader.layer.map_pads for reader in readers]
         top, left, bottom, right = (max((each[i] for each in pads), default=0) for i in range(4))
         return Place(make(self.layout(name, (top, left, bottom, right))), slice(None))
 

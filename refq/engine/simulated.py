@@ -13,12 +13,11 @@ import numpy as np
 
 from refq import kernels
 from refq.engine.clustered import quantized_values
-from refq.engine.fused_float import Mapped, PendingFloat
+from refq.engine.float_steps import FloatSteps
+from refq.engine.fused_float import FusedFloatSteps
 from refq.formats.fixed import FormatGrid, Rounding
 from refq.formats.floats import AffineGrid, MiniFloat, Number
-from refq.kernels.rounded import round_rows
 from refq.networks.graph import INPUT, Network, Node
-from refq.networks.layers import Concat, MaxPool, ReLU, Subsample
 from refq.networks.points import is_wide
 from refq.networks.weights import Weights
 from refq.plans.plan import Clustered, Coefficients, Plan, TensorPlan
@@ -96,31 +95,40 @@ class RoundedSteps:
     saturated. Formats that depend on the order of values are rounded wherever they are listed.
     """
 
-    def __init__(self, network: Network, plan: Plan, steps: Any, ops: ModuleType) -> None:
-        self.network, self.plan, self.steps, self.ops = network, plan, steps, ops
+    def __init__(self, network: Network, plan: Plan, steps: FloatSteps | FusedFloatSteps) -> None:
+        self.network, self.plan, self.steps = network, plan, steps
         self.waits = not in_order(plan)
-
-    def release(self, tensor: Rounded) -> None:
-        self.steps.release(tensor.tensor)
 
     def image(self, images: np.ndarray) -> Rounded:
         return self._settled(INPUT, Rounded(self.steps.image(images)))
 
+    def restored(self, name: str, tensor: Rounded) -> Rounded:
+        return replace(tensor, tensor=self.steps.restored(name, tensor.tensor))
+
     def __call__(self, node: Node, inputs: Sequence[Rounded]) -> Rounded:
-        x = inputs[0]
+        x, layer = inputs[0], node.layer
         result = Rounded(self.steps(node, [each.tensor for each in inputs]))
-        readers = self.network.consumers[node.name]
-        if self.waits and readers and is_wide(self.network, node):
+        if self.waits and is_wide(self.network, node) and self.network.consumers[node.name]:
             return replace(result, later=self.plan.tensors.get(node.name))
-        if isinstance(node.layer, ReLU) and x.later:
+        if layer.takes_sums and x.later:
             result = self._rounded(result, x.later)
-        elif self.waits and isinstance(node.layer, (ReLU, MaxPool, Concat, Subsample)):
+        elif self.waits and (layer.takes_sums or layer.moves_codes):
             # values pass through these as they are
             same = len({each.stored for each in inputs}) == 1
             result = replace(result, stored=x.stored if same else None)
-        elif isinstance(node.layer, ReLU):
+        elif layer.takes_sums:
             result = replace(result, outside=x.outside)
         return self._settled(node.name, result)
+
+    def release(self, tensor: Rounded) -> None:
+        self.steps.release(tensor.tensor)
+
+    def shown(self, tensor: Rounded) -> Rounded | None:
+        values = self.steps.shown(tensor.tensor)
+        return None if values is None else replace(tensor, tensor=values)
+
+    def output(self, tensor: Rounded) -> np.ndarray:
+        return self.steps.output(tensor.tensor)
 
     def _settled(self, name: str, tensor: Rounded) -> Rounded:
         """A tensor as the plan keeps it: rounded, unless it is so already."""
@@ -128,17 +136,6 @@ class RoundedSteps:
         return tensor if entry in (None, tensor.stored) else self._rounded(tensor, entry)
 
     def _rounded(self, tensor: Rounded, entry: TensorPlan | None) -> Rounded:
-        assert entry is not None and not isinstance(tensor.tensor, PendingFloat)
-        fmt, rounding = entry.format, self.plan.rounding
-        if isinstance(tensor.tensor, Mapped):
-            # its padding is zero, and stays so
-            outside = round_rows(tensor.tensor.pixels, fmt, rounding)
-            return Rounded(tensor.tensor, entry, tensor.outside + outside)
-        if isinstance(fmt, MiniFloat) and fmt.until_zero:
-            # image by image, so that the result does not depend on the batch size
-            parts = [self.ops.round_values(each, fmt, rounding) for each in tensor.tensor]
-            values = np.stack([part for part, _ in parts])
-            outside = sum(count for _, count in parts)
-        else:
-            values, outside = self.ops.round_values(tensor.tensor, fmt, rounding)
+        assert entry is not None
+        values, outside = self.steps.rounded(tensor.tensor, entry.format, self.plan.rounding)
         return Rounded(values, entry, tensor.outside + outside)

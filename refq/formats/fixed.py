@@ -52,6 +52,13 @@ def parse_overflow(name: str) -> Overflow:
         raise unknown("overflow", name, [mode.value for mode in Overflow]) from None
 
 
+def limits(bits: int, signed: bool, overflow: Overflow) -> tuple[int, int]:
+    """The least and the greatest code of so many bits, any number, as an overflow mode has them."""
+    high = (1 << (bits - int(signed))) - 1
+    low = -high if overflow is Overflow.SAT_SYM else -high - 1
+    return low if signed else 0, high
+
+
 @dataclass(frozen=True)
 class FixedPointFormat:
     """Integer codes of `bits` bits; value = code * 2**-frac_bits (contract section 1).
@@ -82,6 +89,10 @@ class FixedPointFormat:
     def max_code(self) -> int:
         return (1 << (self.bits - 1 if self.signed else self.bits)) - 1
 
+    def limits(self, overflow: Overflow) -> tuple[int, int]:
+        """The least and the greatest code that an overflow mode leaves."""
+        return limits(self.bits, self.signed, overflow)
+
     @property
     def int_bits(self) -> int:
         """I of the papers: T - F - 1 signed, T - F unsigned."""
@@ -99,6 +110,11 @@ class FixedPointFormat:
     @property
     def short(self) -> str:
         return f"fxp-{'s' if self.signed else 'u'}{self.bits}/{self.frac_bits}"
+
+
+def within(frac_bits: int) -> int:
+    """Fraction bits kept to what formats hold: values beyond 2**-50 are zero in every use."""
+    return max(-50, min(50, frac_bits))
 
 
 def spelled(bits: int, frac_bits: int, signed: bool) -> str:
@@ -188,6 +204,12 @@ class Accumulator:
             raise FormatError("an accumulator with fraction bits alone", "bits with them")
         if self.rounding is Rounding.STOCHASTIC:
             raise FormatError("an accumulator that rounds at random", "another rounding")
+
+    def limits(self) -> np.ndarray:
+        """The least and the greatest sum that each declared one holds: int64 (2, 1) or (2, O)."""
+        return np.array(
+            [limits(bits, True, self.overflow) for bits in _each(self.bits)], np.int64
+        ).T
 
     def __str__(self) -> str:
         if self.bits is None:

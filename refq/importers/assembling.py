@@ -10,7 +10,6 @@ from refq.errors import WeightsError
 from refq.importers.contents import Contents, Tensor, Unit, refuse
 from refq.networks import Network
 from refq.networks.folding import caffe_moments, fold, matconvnet_moments
-from refq.networks.layers import Dense
 
 NORMALISED = {"gamma", "mean", "moments", "factor"}
 
@@ -29,7 +28,7 @@ def assembled(
     if contents.source in ("keras", "matconvnet"):
         done.append("axes")
     node = network.by_name[layer]
-    if isinstance(node.layer, Dense):
+    if node.layer.flat:
         source = network.shapes[node.inputs[0]]
         # a convolution over the whole image has its axes in order already
         flat = weight.ndim == 2 and len(source) == 3 and source[1:] != (1, 1)

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from refq.errors import RefqError, WeightsError
-from refq.networks.layers import NO_PADS, Pads, Pair, Shape, pool_size
+from refq.networks.layers import NO_PADS, Pads, Pair, Shape
+from refq.networks.layers.windows import pool_size
 
 LARGEST = 1 << 30  # bytes of one array; VGG's fc6 has 411 MB, 822 in double precision
 MOST = 100_000  # arrays or layers of a file; ResNet-152 has about a thousand

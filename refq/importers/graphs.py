@@ -14,19 +14,7 @@ from dataclasses import dataclass
 from refq.importers.contents import Step, Window
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.networks.layers import (
-    LRN,
-    Add,
-    AvgPool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAvgPool,
-    MaxPool,
-    Pair,
-    ReLU,
-    Subsample,
-)
+from refq.networks.layers import LRN, AvgPool, Conv, Pair, Subsample
 
 Labels = dict[tuple[object, ...], int]
 AHEAD = 4  # steps that are looked at behind a layer: its ReLU, and two layers with theirs
@@ -55,49 +43,29 @@ def steps_of(network: Network) -> list[Step]:
     """The network as an ONNX graph would have it; layers named kind=name."""
     steps = []
     for node in network.nodes:
-        name, inputs, window = node.name, node.inputs, None
-        match node.layer:
-            case Conv(kernel=kernel, strides=strides, pads=pads, group=group):
-                kind, window = f"{conv(group)}={name}", Window(kernel, strides, pads)
-            case Dense():
-                kind = f"dense={name}"
-            case MaxPool(kernel=kernel, strides=strides, pads=pads, ceil_mode=ceil):
-                kind, window = "max", Window(kernel, strides, pads, ceil)
-            case AvgPool(kernel=kernel, strides=strides, pads=pads, ceil_mode=ceil) as pool:
-                kind = mean(pool.count_include_pad)
-                window = Window(kernel, strides, pads, ceil)
-            case GlobalAvgPool():
-                kind = "global mean"
-            case LRN(per_window=True) as norm:
-                kind = lrn(norm.size, norm.alpha, norm.beta, norm.bias)
-            case ReLU():
-                kind = "ReLU"
-            case Add():
-                kind = "add"
-            case Concat():
-                kind = "concat"
-            case Subsample(strides=strides, channels=channels):
-                for axis, stride in enumerate(strides):
-                    steps.append(every(f"{name} axis {axis}", inputs, axis, stride))
-                    inputs = (f"{name} axis {axis}",)
-                kind = more_channels(*channels)
-            case _:
-                kind = f"other {type(node.layer).__name__}"
-        steps.append(Step(name, kind, inputs, window))
+        layer, inputs, window = node.layer, node.inputs, None
+        if layer.subsamples:
+            for axis, stride in enumerate(layer.strides):
+                steps.append(every(f"{node.name} axis {axis}", inputs, axis, stride))
+                inputs = (f"{node.name} axis {axis}",)
+        elif layer.windows:
+            window = Window(layer.kernel, layer.strides, layer.pads, layer.ceil_mode)
+        kind = f"{layer.words}={node.name}" if layer.weighted else layer.words
+        steps.append(Step(node.name, kind, inputs, window))
     return [*steps, Step("", "output", (network.output,))]
 
 
 # kinds of steps, in the words that an error uses; "" is a step that changes nothing
 def conv(group: int) -> str:
-    return f"convolution in {group} groups" if group > 1 else "convolution"
+    return Conv(group, (1, 1), group=group).words
 
 
 def mean(padding_counts: bool) -> str:
-    return "mean with padding" if padding_counts else "mean"
+    return AvgPool((1, 1), (1, 1), count_include_pad=padding_counts).words
 
 
 def lrn(size: int, alpha: float, beta: float, bias: float) -> str:
-    return f"LRN over {size}, alpha {alpha:.4g}, beta {beta:.4g}, bias {bias:.4g}"
+    return LRN(size, alpha, beta, bias).words
 
 
 def every(name: str, inputs: tuple[str, ...], axis: int, stride: int) -> Step:
@@ -108,8 +76,7 @@ def every(name: str, inputs: tuple[str, ...], axis: int, stride: int) -> Step:
 
 def more_channels(before: int, after: int) -> str:
     """How many there are follows from the convolution behind them."""
-    sides = [side for side, count in (("before", before), ("behind", after)) if count]
-    return f"channels of zeros {' and '.join(sides)}" if sides else ""
+    return Subsample((1, 1), (before, after)).words
 
 
 def places(steps: Sequence[Step], labels: Labels, size: Pair) -> Places:

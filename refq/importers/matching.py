@@ -14,7 +14,7 @@ from refq.importers import graphs, left_out, naming
 from refq.importers.contents import Contents, refuse
 from refq.importers.naming import Names
 from refq.networks import Network
-from refq.networks.layers import Dense, Pair, Shape
+from refq.networks.layers import Pair, Shape
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _without_weight(contents: Contents, name: str) -> bool:
 def _shape(contents: Contents, network: Network, layer: str, unit: str) -> Shape:
     """Of a weight as refq would have it: convolutions that cover their whole input are dense."""
     weight = contents.units[unit].arrays["weight"]
-    dense = isinstance(network.by_name[layer].layer, Dense)
+    dense = network.by_name[layer].layer.flat
     if dense and len(weight.shape) == 4:
         return weight.shape[0], math.prod(weight.shape[1:])
     return weight.shape

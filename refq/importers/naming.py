@@ -8,7 +8,6 @@ from typing import Any
 
 from refq.importers.contents import Contents
 from refq.networks import Network
-from refq.networks.layers import Add, Concat, Dense
 from refq.networks.resnet import block_names
 
 # for each layer of a network the file's layer, then the normalisations behind it
@@ -28,7 +27,7 @@ def variants(contents: Contents, network: Network) -> Iterator[Names]:
     if contents.source in ("caffe", "keras", "matconvnet"):
         yield _normalised(layers, contents.source == "caffe")
     yield {layer: (layer,) for layer in layers}
-    if not any(isinstance(node.layer, (Add, Concat)) for node in network.nodes):
+    if not any(node.layer.several for node in network.nodes):
         # layers in a row need no names: Keras 3 may have left them out
         found = [name for name, unit in contents.units.items() if "weight" in unit.arrays]
         anonymous = all(re.fullmatch(r"(conv2d|dense)(_\d+)?", name) for name in found)
@@ -94,7 +93,7 @@ def _torch_sequence(network: Network, layers: list[str]) -> Iterator[Names]:
         named: dict[str, tuple[str, ...]] = {}
         index, dense = 0, iter(places)
         for node in network.nodes:
-            if isinstance(node.layer, Dense):
+            if node.layer.flat:
                 named[node.name] = (f"classifier.{next(dense)}",)
             elif node.name in layers:
                 norms = (f"features.{index + 1}",) if normalised else ()

@@ -60,8 +60,7 @@ def limits(
             f"sums of {bound.bit_length() + 1} bits shifted right by {most}",
             "sums within 63 bits and shifts of 0 to 61",
         )
-    high = (np.int64(1) << (bits - 1)) - 1
-    low = -high if accumulator.overflow is Overflow.SAT_SYM else -high - 1
+    low, high = np.broadcast_to(accumulator.limits(), (2, outputs)).copy()
     return Limits(low, high, bits, drop, *rounding_terms(accumulator.rounding, drop))
 
 

@@ -16,7 +16,7 @@ from refq.formats.fixed import Accumulator
 from refq.kernels import gemm
 from refq.kernels.accumulating import keep_sums, limits, rounded_products, saturates_every_mac
 from refq.kernels.saturating import saturating_dtype, saturating_product
-from refq.networks.layers import NO_PADS, Conv, Pads, Pair, output_shape
+from refq.networks.layers import NO_PADS, Conv, Pads, Pair
 
 # values in one block of patches: small enough for the cache, large enough for BLAS
 BLOCK_VALUES = 1 << 20
@@ -75,7 +75,7 @@ def _checked(
     if x.ndim != 4 or w.ndim != 4:
         raise ShapeError(f"conv of {x.shape} with weights {w.shape}", "(N,C,H,W) and (O,I,H,W)")
     layer = Conv(w.shape[0], (w.shape[2], w.shape[3]), strides, pads, group)
-    channels, rows, columns = output_shape(layer, (x.shape[1:],))
+    channels, rows, columns = layer.output_shape([x.shape[1:]])
     if w.shape[1] * group != x.shape[1]:
         raise ShapeError(
             f"{x.shape[1]} channels for weights {w.shape} in {group} groups",

@@ -273,13 +273,11 @@ def quantize(
     out = np.empty(x.shape, fmt.dtype)
     with np.errstate(over="ignore"):
         if rounding is Rounding.TIES_EVEN and overflow is not Overflow.WRAP:
-            least = -fmt.max_code if fmt.signed and overflow is Overflow.SAT_SYM else fmt.min_code
             outside, unusable = _quantize_to_even(
                 x.reshape(-1),
                 out.reshape(-1),
                 2.0**fmt.frac_bits,
-                float(least),
-                float(fmt.max_code),
+                *map(float, fmt.limits(overflow)),
             )
         else:
             outside, unusable = _quantize(

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit, prange
 
 from refq.errors import ShapeError
-from refq.networks.layers import NO_PADS, Conv, Pads, Pair, output_shape
+from refq.networks.layers import NO_PADS, Conv, Pads, Pair
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -70,7 +70,7 @@ def patch_grams(
         raise ShapeError(f"patches of an array of shape {x.shape}", "(N,C,H,W)")
     count, channels, height, width = x.shape
     layer = Conv(channels, kernel_shape, strides, pads, group=channels)
-    rows, columns = output_shape(layer, (x.shape[1:],))[1:]
+    rows, columns = layer.output_shape([x.shape[1:]])[1:]
     taps = kernel_shape[0] * kernel_shape[1]
     out = np.zeros((channels, taps, taps))
     flat = np.ascontiguousarray(x, np.float32).reshape(count, channels, height * width)

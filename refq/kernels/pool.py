@@ -10,7 +10,7 @@ from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 from refq.kernels.fixed import _divide, _limit, _noise, rule_of
 from refq.kernels.windows import ACROSS, DOWN, Window, _seen
-from refq.networks.layers import NO_PADS, AvgPool, MaxPool, Pads, Pair, output_shape
+from refq.networks.layers import NO_PADS, AvgPool, MaxPool, Pads, Pair
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -73,7 +73,7 @@ def _planes(x: np.ndarray, layer: MaxPool | AvgPool) -> tuple[np.ndarray, tuple[
     """x as (N*C, H, W), and the output's full shape."""
     if x.ndim != 4:
         raise ShapeError(f"pooling of shape {x.shape}", "(N,C,H,W)")
-    shape = (x.shape[0], *output_shape(layer, (x.shape[1:],)))
+    shape = (x.shape[0], *layer.output_shape([x.shape[1:]]))
     return np.ascontiguousarray(x).reshape(-1, *x.shape[2:]), shape
 
 

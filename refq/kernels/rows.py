@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from refq.formats.fixed import FixedPointFormat, Rounding
+from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 from refq.kernels.planes import KARATSUBA, RECIPES, WEIGHT_SHIFT, Recipe, radix
 from refq.kernels.tiles import (
     BLOCKS,
@@ -129,7 +129,7 @@ def ending(
     shift: int,
     rounding: Rounding,
     fmt: FixedPointFormat,
-    symmetric: bool,
+    overflow: Overflow,
     encode: tuple[int, int, bool] | None,
     offset: int,
     planes: int,
@@ -145,12 +145,12 @@ def ending(
     added = _rounding(rounding, shift)
     if added is None:
         return None
-    low = -fmt.max_code if symmetric and fmt.signed else fmt.min_code
+    low, high = fmt.limits(overflow)
     bits, drop, nearest = encode or (fmt.bits, 0, False)
     out = np.zeros(ROW + 1, np.int64)
     out[[SCALE, SHIFT, HALF, NEGATIVE, TIES]] = (scale, shift, *added)
     out[FLOOR] = 0 if relu else -(1 << (width - 1))
-    out[[LOW, HIGH, DROP, OFFSET, RADIX]] = (low, fmt.max_code, drop, offset, radix(planes))
+    out[[LOW, HIGH, DROP, OFFSET, RADIX]] = (low, high, drop, offset, radix(planes))
     out[ENC_HALF] = (1 << drop) >> 1 if nearest else 0
     out[TOP] = (1 << bits) - 1
     if table is not None:

@@ -12,18 +12,18 @@ import numpy as np
 from refq.errors import DataError, ShapeError
 from refq.measure.streaming import Collector, Source, collect
 from refq.networks.graph import Network
-from refq.networks.layers import Conv
+from refq.networks.layers import Layer
 
 
-def convolutions(network: Network) -> dict[str, Conv]:
+def convolutions(network: Network) -> dict[str, Layer]:
     """The layers that have energies, in order: dense ones have no 2D filters."""
-    return {node.name: node.layer for node in network.nodes if isinstance(node.layer, Conv)}
+    return {node.name: node.layer for node in network.convolutions}
 
 
 def grams(source: Source) -> Collector:
     """Collects {convolution: float64 (C, kh*kw, kh*kw)}, the Gram matrices of the C channels that
     it reads."""
-    readers: dict[str, dict[str, Conv]] = {}
+    readers: dict[str, dict[str, Layer]] = {}
     for name, layer in convolutions(source.network).items():
         readers.setdefault(source.network.by_name[name].inputs[0], {})[name] = layer
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from refq.engine.forward import Tensor, forward, ready
+from refq.engine.forward import Run, Tensor, forward, ready
 from refq.measure.noise import PointNoise, makers, noise_of
 from refq.measure.ranking import Ranking
 from refq.measure.streaming import Source
 from refq.networks.graph import INPUT, Node
-from refq.networks.layers import WEIGHTED
 from refq.plans.plan import Plan
 
 
@@ -98,10 +97,8 @@ class _Sides:
             if name in self.makers:
                 tensors[name] = tensor
 
-        seen = remember if self.plan else None
-        output = forward(
-            source.network, source.weights, None, images, source.ops, seen, watch=self.watched
-        )
+        run = Run(remember if self.plan else None, self.watched)
+        output = forward(source.network, source.weights, None, images, source.ops, run)
         return output, tensors
 
     def planned(
@@ -115,7 +112,7 @@ class _Sides:
             name = node.name if node else INPUT
             watched = name in self.makers or node is self.last
             if node and watched and isinstance(tensor, Tensor) and tensor.sums is not None:
-                weighted = name if isinstance(node.layer, WEIGHTED) else node.inputs[0]
+                weighted = name if node.layer.weighted else node.inputs[0]
                 batch = SumRange(*tensor.sums, tensor.overflows)
                 sums[weighted] = sums.get(weighted, SumRange()) + batch
             if name in self.makers:
@@ -123,16 +120,9 @@ class _Sides:
                 noise = noise_of(reference.pop(name), tensor)
                 points[point] = points.get(point, PointNoise()) + noise
 
-        output = forward(
-            source.network,
-            self.weights,
-            self.plan,
-            images,
-            source.ops,
-            compare,
-            source.first_image + so_far.images,
-            watch=self.watched,
-        )
+        first = source.first_image + so_far.images
+        run = Run(compare, self.watched, first_image=first)
+        output = forward(source.network, self.weights, self.plan, images, source.ops, run)
         return output, replace(so_far, points=points, sums=sums)
 
 

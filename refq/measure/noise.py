@@ -12,9 +12,7 @@ import numpy as np
 from refq import kernels
 from refq.engine.aligning import of_channels
 from refq.engine.forward import Tensor
-from refq.engine.integer import encoded
 from refq.engine.simulated import Rounded
-from refq.formats.codes import Codebook
 from refq.measure.calibration import quantized
 from refq.measure.streaming import Collector, Source, collect
 from refq.networks.graph import Network
@@ -105,21 +103,13 @@ def noise_of(reference: np.ndarray, tensor: Any) -> PointNoise:
 
 def _counts(tensor: Tensor) -> tuple[np.ndarray | None, int]:
     """(how often each stored code occurs, how often zero does); no counts of very wide codes."""
-    entry = tensor.stored
+    entry, codes = tensor.stored, tensor.codes
+    zero = codes.size - int(np.count_nonzero(codes))
     if entry is None or entry.stored_bits > HISTOGRAM_BITS:
-        return None, tensor.codes.size - int(np.count_nonzero(tensor.codes))
-    if isinstance(entry.code, Codebook):
-        # a value's index is found again by encoding it; equal values count as one
-        index = kernels.codebook_encode(tensor.codes, np.array(entry.code.thresholds, np.int64))
-        counts = kernels.code_histogram(index, 0, 0, 1 << entry.stored_bits)
-        zero = tensor.codes.size - int(np.count_nonzero(tensor.codes))
-        return counts, zero
-    low, drop = (0, entry.code.drop) if entry.code else (entry.fixed.min_code, 0)
-    codes = tensor.codes
+        return None, zero
     if entry.drops:
         codes = np.right_shift(codes, of_channels(np.array(entry.drops), codes))
-    counts = kernels.code_histogram(codes, low, drop, 1 << entry.stored_bits)
-    return counts, int(counts[-low >> drop])
+    return entry.storage.counted(codes, kernels), zero
 
 
 def storage_noise(source: Source, plans: Mapping[str, Plan]) -> dict[str, dict[str, PointNoise]]:
@@ -145,4 +135,4 @@ def _stored(values: np.ndarray, name: str, plan: Plan) -> Tensor:
     """A float tensor as a plan keeps it."""
     entry = plan.tensors[name]
     codes, outside = kernels.quantize(values, entry.fixed, plan.rounding, plan.overflow)
-    return Tensor(encoded(codes, entry, kernels), entry.fixed.frac_bits, entry, outside)
+    return Tensor(entry.storage.kept(codes, kernels), entry.fixed.frac_bits, entry, outside)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refq.engine.forward import forward, ready
+from refq.engine.forward import Run, forward, ready
 from refq.errors import FormatError
 from refq.measure.streaming import Source
 from refq.plans.plan import Plan
@@ -54,7 +54,7 @@ def rank(source: Source, plan: Plan | None) -> Ranking:
     for images, labels in source.stream(plan.scheme if plan else "float"):
         if labels is None:
             raise ValueError("ranking needs labels")
-        first = source.first_image + result.images
-        outputs = forward(source.network, weights, plan, images, source.ops, first_image=first)
+        run = Run(first_image=source.first_image + result.images)
+        outputs = forward(source.network, weights, plan, images, source.ops, run)
         result = result.plus(outputs, labels)
     return result

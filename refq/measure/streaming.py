@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.engine.forward import forward
+from refq.engine.forward import Run, forward
 from refq.networks.graph import INPUT, Network, Node
 from refq.networks.weights import Weights
 
@@ -75,6 +75,7 @@ def collect(source: Source, collectors: Sequence[Collector]) -> None:
                         totals[key] = collector.joined(totals[key], part) if known else part
 
         watched = {name for collector in collectors for name in collector.tensors}
-        forward(source.network, source.weights, None, images, source.ops, add, watch=watched)
+        run = Run(add, watched)
+        forward(source.network, source.weights, None, images, source.ops, run)
         for collector, totals in zip(collectors, grown):
             collector.images, collector.totals = collector.images + len(images), totals

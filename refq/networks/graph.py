@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from refq.errors import ShapeError
-from refq.networks.layers import WEIGHTED, Conv, Layer, Shape, output_shape, weight_shape
+from refq.networks.layers import Layer, Shape
 
 INPUT = "data"
 
@@ -50,9 +50,7 @@ class Network:
                     "a new name and inputs that earlier nodes make",
                 )
             try:
-                shapes[node.name] = output_shape(
-                    node.layer, tuple(shapes[name] for name in node.inputs)
-                )
+                shapes[node.name] = node.layer.output_shape([shapes[name] for name in node.inputs])
             except ShapeError as error:
                 raise ShapeError(f"{self.name}: layer {node.name!r}: {error}") from None
         return shapes
@@ -82,27 +80,26 @@ class Network:
     @cached_property
     def weighted(self) -> tuple[Node, ...]:
         """Convolutions and dense layers, in order."""
-        return tuple(node for node in self.nodes if isinstance(node.layer, WEIGHTED))
+        return tuple(node for node in self.nodes if node.layer.weighted)
+
+    @cached_property
+    def convolutions(self) -> tuple[Node, ...]:
+        """The weighted layers whose weights have rows and columns."""
+        return tuple(node for node in self.weighted if not node.layer.flat)
 
     def weight_shapes(self) -> dict[str, Shape]:
         """Weight shape of each weighted layer; its bias has the first dimension's length."""
         return {
-            node.name: weight_shape(node.layer, tuple(self.shapes[i] for i in node.inputs))
+            node.name: node.layer.weight_shape(self.shapes[node.inputs[0]])
             for node in self.weighted
-            if isinstance(node.layer, WEIGHTED)
         }
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates of each weighted layer for one image (paper B, section 3.1)."""
-        counts = {}
-        for name, shape in self.weight_shapes().items():
-            pixels = (
-                math.prod(self.shapes[name][1:])
-                if isinstance(self.by_name[name].layer, Conv)
-                else 1
-            )
-            counts[name] = math.prod(shape) * pixels
-        return counts
+        return {
+            name: math.prod(shape) * math.prod(self.shapes[name][1:])
+            for name, shape in self.weight_shapes().items()
+        }
 
     def parameter_counts(self) -> dict[str, int]:
         """Weights and biases of each weighted layer."""

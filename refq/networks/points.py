@@ -9,17 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from refq.networks.graph import INPUT, Network, Node
-from refq.networks.layers import (
-    WEIGHTED,
-    Add,
-    Concat,
-    Conv,
-    Dense,
-    MaxPool,
-    ReLU,
-    Softmax,
-    Subsample,
-)
 
 
 @dataclass(frozen=True)
@@ -50,21 +39,18 @@ class Point:
 def is_wide(network: Network, node: Node) -> bool:
     """True where a node's exact sums are not stored: they go straight into a ReLU, or are the
     network's output."""
-    if not isinstance(node.layer, (*WEIGHTED, Add)):
-        return False
     readers = network.consumers[node.name]
-    if not readers:
-        return True
-    return len(readers) == 1 and isinstance(readers[0].layer, ReLU)
+    taken = not readers or (len(readers) == 1 and readers[0].layer.takes_sums)
+    return node.layer.makes_sums and taken
 
 
 def moves_codes(network: Network, node: Node) -> bool:
     """True for layers whose output codes are some of their input codes, or zeros of their own that
     need no code (contract section 2)."""
-    if isinstance(node.layer, ReLU):
+    if node.layer.takes_sums:
         source = network.by_name.get(node.inputs[0])
         return source is None or not is_wide(network, source)
-    return isinstance(node.layer, (MaxPool, Concat, Subsample))
+    return node.layer.moves_codes
 
 
 def carried_drops(
@@ -74,11 +60,8 @@ def carried_drops(
     parts = [drops.get(name, ()) for name in node.inputs]
     if not any(parts):
         return ()
-    if isinstance(node.layer, Subsample):
-        before, after = node.layer.channels
-        return (0,) * before + parts[0] + (0,) * after
     sizes = [network.shapes[name][0] for name in node.inputs]
-    return tuple(d for part, size in zip(parts, sizes) for d in part or (0,) * size)
+    return node.layer.of_channels([part or (0,) * size for part, size in zip(parts, sizes)])
 
 
 def storage_points(network: Network) -> tuple[Point, ...]:
@@ -106,15 +89,10 @@ def storage_points(network: Network) -> tuple[Point, ...]:
 
 
 def _signs(network: Network) -> dict[str, bool]:
-    """Whether each tensor can be negative: sums can, ReLU and softmax end it, others keep it."""
+    """Whether each tensor can be negative."""
     signs = {INPUT: True}
     for node in network.nodes:
-        if isinstance(node.layer, (ReLU, Softmax)):
-            signs[node.name] = False
-        elif isinstance(node.layer, WEIGHTED):
-            signs[node.name] = True
-        else:
-            signs[node.name] = any(signs[name] for name in node.inputs)
+        signs[node.name] = node.layer.signed([signs[name] for name in node.inputs])
     return signs
 
 
@@ -129,13 +107,13 @@ def _point(network: Network, tensors: tuple[str, ...], signs: Mapping[str, bool]
             continue
         makers.append(name)
         # a ReLU stores the sum that it reads
-        source = network.by_name[node.inputs[0]] if node and isinstance(node.layer, ReLU) else node
-        if source is not None and isinstance(source.layer, WEIGHTED):
+        source = network.by_name[node.inputs[0]] if node and node.layer.takes_sums else node
+        if source is not None and source.layer.weighted:
             producers.append(source.name)
     signed = any(signs[name] for name in makers)
     readers.sort(key=list(network.shapes).index)
     name = readers[0] if readers else "output"
-    if readers and isinstance(network.by_name[name].layer, Add):
+    if readers and network.by_name[name].layer.several:
         name = f"{name}.{tensors[-1]}"
     width_of = _weighted_below(network, tensors) or name
     return Point(name, width_of, tensors, tuple(makers), tuple(producers), tuple(readers), signed)
@@ -146,7 +124,7 @@ def _weighted_below(network: Network, tensors: tuple[str, ...]) -> str | None:
     reached = set(tensors)
     for node in network.nodes:
         if reached.intersection(node.inputs):
-            if isinstance(node.layer, (Conv, Dense)):
+            if node.layer.weighted:
                 return node.name
             reached.add(node.name)
     return None

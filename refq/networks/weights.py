@@ -21,7 +21,7 @@ import numpy as np
 from refq import networks
 from refq.errors import OptionError, RefqError, WeightsError
 from refq.networks import Network
-from refq.networks.layers import Add, Shape
+from refq.networks.layers import Shape
 
 TEXT_ATTRIBUTES = ("network", "data_set", "source", "licence", "sha256")
 JSON_ATTRIBUTES = ("parameters", "preprocessing", "training")
@@ -117,7 +117,7 @@ def _shares(network: Network) -> dict[str, int]:
     """By what the variance of a layer that an addition reads is divided: where there is nothing but
     layers with weights, by how many there are; beside a shortcut, by the number of additions."""
     weighted, shares = network.weight_shapes(), {}
-    additions = [node for node in network.nodes if isinstance(node.layer, Add)]
+    additions = [node for node in network.nodes if node.layer.several and node.layer.makes_sums]
     for node in additions:
         own = [name for name in node.inputs if name in weighted]
         alone = len(own) == len(node.inputs)

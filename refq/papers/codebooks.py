@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from refq.formats.codes import Codebook
-from refq.networks.layers import ReLU
 from refq.networks.points import storage_points
 from refq.papers.study import Study
 from refq.schemes import Options, knq
@@ -41,7 +39,7 @@ def fits(study: Study, layer: str, printed: Sequence[int]) -> list[Fit]:
     network, wanted = study.network, np.array(printed, np.float64)
     node = network.by_name[layer]
     point = next(p for p in storage_points(network) if node.inputs[0] in p.tensors)
-    outputs = [n.name for n in network.consumers[layer] if isinstance(n.layer, ReLU)]
+    outputs = [n.name for n in network.consumers[layer] if n.layer.takes_sums]
     tensors = {"input": (node.inputs[0],), "stored": point.makers, "output": tuple(outputs)}
     readings = []
     for tensor, names in tensors.items():
@@ -122,7 +120,7 @@ def _codebooks(
     plan = study.plan("knq", bits_act=5 if printed else 3)
     entries = [(p, plan.tensors[p.makers[0]].code) for p in storage_points(study.network)]
     return [
-        (p.name, code.values) for p, code in entries if isinstance(code, Codebook) and p.readers
+        (p.name, tuple(code.lookup)) for p, code in entries if code and code.lookup and p.readers
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from refq.networks.layers import Conv
 from refq.papers import complexity
 from refq.papers.granularity import PRINTED, hybrid_plan, lost
 from refq.papers.study import Study
@@ -141,7 +140,7 @@ def clusters_table(study: Study) -> Table:
 
 def recovery_table(study: Study) -> Table:
     """What mixing recovers of the points that 4-bit coefficients by layer lose."""
-    convolutions = [n.name for n in study.network.weighted if isinstance(n.layer, Conv)]
+    convolutions = [node.name for node in study.network.convolutions]
     names = [node.name for node in study.network.weighted]
     inner = [name for name in convolutions if name not in (names[0], names[-1])]
     plans: list[tuple[str, Plan]] = [

@@ -8,7 +8,6 @@ from refq.errors import OptionError
 from refq.formats.fixed import Accumulator, FormatGrid, Overflow
 from refq.formats.floats import OF_FLOAT, OF_TENSORS, ROUNDINGS, Affine, AffineGrid
 from refq.networks.graph import INPUT, Network
-from refq.networks.layers import WEIGHTED, Add, ReLU
 from refq.networks.points import carried_drops, moves_codes, storage_points
 from refq.plans.plan import FLOAT, INTEGER, Clustered, LayerPlan, Plan
 
@@ -49,7 +48,7 @@ def check(plan: Plan, network: Network) -> None:
                 f"one entry for each {kind} of {network.name}",
             )
     for node in network.weighted:
-        shape, group = network.weight_shapes()[node.name], getattr(node.layer, "group", 1)
+        shape, group = network.weight_shapes()[node.name], node.layer.group
         _check_layer(plan.layers[node.name], shape, group, node.name)
     for name, entry in plan.tensors.items():
         if entry.drops != _expected_drops(plan, network, name):
@@ -102,7 +101,7 @@ def _expected_drops(plan: Plan, network: Network, name: str) -> tuple[int, ...]:
         known = {source: plan.tensors[source].drops for source in node.inputs}
         return carried_drops(network, node, known)
     drops = plan.tensors[name].drops
-    summed = node is not None and isinstance(node.layer, (*WEIGHTED, Add, ReLU))
+    summed = node is not None and node.layer.of_sums
     return drops if summed and len(drops) in (0, network.shapes[name][0]) else ()
 
 
@@ -153,5 +152,5 @@ def _check_simulation(plan: Plan, network: Network) -> None:
                 f"layer {node.name} with a {entry.accumulator} accumulator in float32",
                 "an exact one",
             )
-        shape, group = network.weight_shapes()[node.name], getattr(node.layer, "group", 1)
+        shape, group = network.weight_shapes()[node.name], node.layer.group
         _check_layer(entry, shape, group, node.name)

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refq.formats.codes import Codebook
 from refq.formats.fixed import FormatGrid
 from refq.formats.floats import Number
 from refq.networks.graph import Network
-from refq.networks.layers import Conv
 from refq.networks.points import Point, storage_points
 from refq.plans.plan import Clustered, Coefficients, Plan
 
@@ -66,18 +64,13 @@ class Memory:
 def memory_of_widths(network: Network, widths: Mapping[str, int]) -> Memory:
     """Memory of all convolution outputs, given the stored bits of every point by its name."""
     counts = network.activation_counts()
+    counts = {node.name: counts[node.name] for node in network.convolutions}
     points, values, by_output = {}, {}, 0
     for point in storage_points(network):
-        stored = sum(
-            counts[name]
-            for name in point.producers
-            if isinstance(network.by_name[name].layer, Conv)
-        )
+        stored = sum(counts.get(name, 0) for name in point.producers)
         points[point.name] = stored * widths[point.name]
         values[point.name] = stored
-        for reader in point.readers:
-            if isinstance(network.by_name[reader].layer, Conv):
-                by_output += counts[reader] * widths[point.name]
+        by_output += sum(counts.get(name, 0) for name in point.readers) * widths[point.name]
     return Memory(points, values, by_output)
 
 
@@ -99,9 +92,7 @@ def codebook_bits(network: Network, plan: Plan | None) -> int:
         return 0
     entries = [plan.kept(point) for point in storage_points(network)]
     return sum(
-        len(entry.code.values) * entry.format.bits
-        for entry in entries
-        if entry and isinstance(entry.code, Codebook)
+        len(entry.code.lookup) * entry.format.bits for entry in entries if entry and entry.code
     )
 
 

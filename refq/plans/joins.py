@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from refq.networks.graph import Network
-from refq.networks.layers import Add, Concat
 from refq.networks.points import is_wide
 from refq.plans.plan import FLOAT, Plan, exact_sum
 
@@ -52,7 +51,7 @@ def joins(network: Network, plan: Plan, missing: str) -> Iterator[Join]:
         return str(entry.format) if entry else missing
 
     for node in network.nodes:
-        if not isinstance(node.layer, (Add, Concat)):
+        if not node.layer.several:
             continue
         shifts: tuple[int, ...] = ()
         if plan.arithmetic != FLOAT:
@@ -60,14 +59,13 @@ def joins(network: Network, plan: Plan, missing: str) -> Iterator[Join]:
             shifts = tuple(max(places) - place for place in places)
         readers = network.consumers[node.name]
         stored = readers[0].name if readers and is_wide(network, node) else node.name
-        kind = "add" if isinstance(node.layer, Add) else "concat"
         formats = tuple(spelled(name) for name in node.inputs)
         result = spelled(stored)
         if stored not in plan.tensors and plan.arithmetic != FLOAT:
             result = f"{exact_sum([plan.tensors[name] for name in node.inputs])[0]} exact bits"
         yield Join(
             name=node.name,
-            kind=kind,
+            kind=node.layer.kind.lower(),
             operands=node.inputs,
             formats=formats,
             shifts=shifts,

@@ -13,7 +13,7 @@ import numpy as np
 
 from refq.errors import FormatError, OptionError, RefqError
 from refq.formats import floats as float_formats
-from refq.formats.codes import Codebook, ShiftCode
+from refq.formats.codes import Plain, StorageCode, of_fields
 from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 from refq.formats.floats import Number
 from refq.networks.points import Point
@@ -34,7 +34,7 @@ class TensorPlan:
     """
 
     format: Number
-    code: ShiftCode | Codebook | None = None
+    code: StorageCode | None = None
     drops: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -48,23 +48,18 @@ class TensorPlan:
             return
         if not isinstance(fmt, FixedPointFormat) or fmt.signed or fmt.bits > 31:
             raise FormatError(f"a storage code on {fmt}", "an unsigned format to 31 bits")
-        if isinstance(code, Codebook):
-            if code.values[0] < 0 or code.values[-1] > fmt.max_code:
-                raise FormatError(
-                    f"a codebook from {code.values[0]} to {code.values[-1]}",
-                    f"0 to {fmt.max_code} of {fmt}",
-                )
-        elif code.bits + code.drop > fmt.bits:
-            raise FormatError(
-                f"{code.bits} bits kept after {code.drop} of {fmt}",
-                "a format with at least so many bits",
-            )
+        code.check(fmt)
 
     @property
     def fixed(self) -> FixedPointFormat:
         """The format, which in a plan of integers is fixed point."""
         assert isinstance(self.format, FixedPointFormat)
         return self.format
+
+    @property
+    def storage(self) -> StorageCode:
+        """How its value codes are kept in a plan of integers: by the code, or as they are."""
+        return self.code or Plain(self.fixed.bits, self.fixed.min_code)
 
     @property
     def stored_bits(self) -> int:
@@ -233,11 +228,9 @@ def _number(stored: Mapping[str, Any]) -> Number:
     return FixedPointFormat(**_whole(stored))
 
 
-def _code(stored: Mapping[str, Any]) -> ShiftCode | Codebook:
-    if "values" not in stored:
-        return ShiftCode(**_whole(stored))
-    values = [_whole({"bits": value})["bits"] for value in stored["values"]]
-    return Codebook(**{**_whole(stored), "values": tuple(values)})
+def _code(stored: Mapping[str, Any]) -> StorageCode:
+    tables = {key: _numbers(value) for key, value in stored.items() if isinstance(value, list)}
+    return of_fields(stored)(**{**_whole(stored), **tables})
 
 
 def _numbers(stored: Any) -> tuple[int, ...]:

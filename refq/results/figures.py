@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from refq.formats.codes import Codebook
 from refq.measure.noise import PointNoise
 from refq.networks.graph import Network
 from refq.networks.points import Point, storage_points
 from refq.plans.cost import MEGABYTE, Memory, stored_bits
-from refq.plans.plan import Plan, TensorPlan
+from refq.plans.plan import Plan
 from refq.results import charts
 
 MOST_BINS = 128
@@ -32,9 +31,9 @@ def figures(
         if counts is None or stored is None or not counts.any():
             continue
         name = f"{point.name}, {stored.stored_bits} bits"
-        codes = stored_codes(stored)
+        codes = np.array(stored.storage.levels, np.int64)
         panels.append({"name": name, **binned(codes * 2.0**-stored.fixed.frac_bits, counts)})
-        if isinstance(stored.code, Codebook):
+        if stored.storage.lookup:
             behind = binned(codes.astype(np.float64), counts, len(codes))
             books.append({"name": name, "values": codes.tolist(), **behind})
     drawn = []
@@ -48,16 +47,6 @@ def figures(
         drawn += _search(network, plan, memory, search)
         drawn += _tuning(network, plan, search)
     return drawn
-
-
-def stored_codes(stored: TensorPlan) -> np.ndarray:
-    """int64 (k,), never descending: the value code of each stored code, in the order of
-    PointNoise.histogram, which is longer where a codebook is shorter than 2**bits."""
-    if isinstance(stored.code, Codebook):
-        return np.array(stored.code.values, np.int64)
-    if stored.code is not None:
-        return np.arange(1 << stored.code.bits) << stored.code.drop
-    return stored.fixed.min_code + np.arange(1 << stored.fixed.bits)
 
 
 def binned(values: np.ndarray, counts: np.ndarray, most: int = MOST_BINS) -> dict[str, list[float]]:

@@ -7,7 +7,6 @@ from operator import itemgetter
 
 from refq.measure.measurement import Measurement
 from refq.networks.graph import Network
-from refq.networks.layers import Add
 from refq.networks.points import Point, storage_points
 from refq.plans.cost import Memory, stored_bits
 from refq.plans.plan import FLOAT, Plan
@@ -69,7 +68,7 @@ def layer_rows(
         for reader in point.readers or (point.name,):
             node = network.by_name.get(reader)
             names = [reader]
-            if node is not None and isinstance(node.layer, Add):
+            if node is not None and node.layer.several:
                 read = dict.fromkeys(name for name in node.inputs if name in point.tensors)
                 names = [f"{reader}.{operand}" for operand in read]
             for name in names:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from refq.formats.codes import Codebook
 from refq.networks.graph import INPUT, Network
 from refq.networks.points import storage_points, stored_counts
 from refq.plans.plan import FLOAT, Plan
@@ -117,8 +116,8 @@ def _codebooks(network: Network, plan: Plan) -> list[str]:
     lines = []
     for point in storage_points(network):
         entry = plan.kept(point)
-        if entry and isinstance(entry.code, Codebook):
-            lines.append(f"  {point.name}: {' '.join(map(str, entry.code.values))}")
+        if entry and entry.code and entry.code.lookup:
+            lines.append(f"  {point.name}: {' '.join(map(str, entry.code.lookup))}")
     return ["", "codebooks, in codes of each input's format", *lines] if lines else []
 
 

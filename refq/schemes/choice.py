@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from refq.errors import OptionError
-from refq.formats.fixed import Accumulator, FixedPointFormat
+from refq.formats.fixed import Accumulator, FixedPointFormat, within
 from refq.networks.graph import INPUT, Network
-from refq.networks.layers import AvgPool, GlobalAvgPool, Softmax
 from refq.networks.points import Point, storage_points
 from refq.networks.weights import Weights
 from refq.plans.plan import LayerPlan, Plan, TensorPlan
@@ -43,11 +42,6 @@ def magnitude_bits(x: np.ndarray) -> int:
 def by_magnitude(x: np.ndarray, bits: int) -> FixedPointFormat:
     """Signed format of so many bits: F = T - I - 1 (paper B, eq. 6)."""
     return FixedPointFormat(bits, within(bits - magnitude_bits(x) - 1))
-
-
-def within(frac_bits: int) -> int:
-    """Fraction bits kept to what formats hold: values beyond 2**-50 are zero in every use."""
-    return max(-50, min(50, frac_bits))
 
 
 def image_format(options: Options, bits: int) -> FixedPointFormat:
@@ -109,15 +103,8 @@ def wide_output(network: Network, point: Point, source: FixedPointFormat) -> Ten
     range of what they are computed from, so that ranking them loses nothing."""
     if not point.is_output:
         return None
-    layer = network.by_name[point.tensors[-1]].layer
-    if isinstance(layer, Softmax):
-        return TensorPlan(FixedPointFormat(OUTPUT_BITS, OUTPUT_BITS - 2))
-    if isinstance(layer, (AvgPool, GlobalAvgPool)):
-        room = OUTPUT_BITS - source.bits
-        return TensorPlan(
-            FixedPointFormat(OUTPUT_BITS, within(source.frac_bits + room), source.signed)
-        )
-    return None
+    wide = network.by_name[point.tensors[-1]].layer.wide_format(source, OUTPUT_BITS)
+    return TensorPlan(wide) if wide else None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.formats.fixed import FixedPointFormat
+from refq.formats.fixed import FixedPointFormat, within
 from refq.networks import Network
 from refq.networks.graph import INPUT
 from refq.networks.points import Point, storage_points, stored_counts
@@ -88,7 +88,7 @@ def fitted(
         distribution = recognise(mean, rms)
     # b unsigned bits are the upper half of a symmetric quantizer of b + 1
     size = (rms or 1.0) * step(distribution, bits if signed else bits + 1)
-    fmt = FixedPointFormat(bits, choice.within(-math.ceil(math.log2(size))), signed)
+    fmt = FixedPointFormat(bits, within(-math.ceil(math.log2(size))), signed)
     return fmt, {"bits": bits, "distribution": distribution, "sigma": rms, "step": size}
 
 

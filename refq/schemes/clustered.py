@@ -13,7 +13,6 @@ from refq.engine.clustered import base_kernels, residuals
 from refq.errors import OptionError
 from refq.networks import Network
 from refq.networks.graph import Node
-from refq.networks.layers import Conv
 from refq.networks.weights import Weights
 from refq.plans.plan import Clustered, Coefficients, Plan
 from refq.schemes import hybrid, kmeans
@@ -71,7 +70,7 @@ def assigned(node: Node, weight: np.ndarray, k: int, seed: int) -> tuple[int, ..
     The kernels of a group share none with another's, so that k becomes a multiple of the groups;
     fewer where fewer kernels are distinct.
     """
-    group = node.layer.group if isinstance(node.layer, Conv) else 1
+    group = node.layer.group
     each = -(-k // group)
     kernels = weight.reshape(group, len(weight) // group, -1)
     while True:

@@ -13,7 +13,6 @@ import numpy as np
 from refq.errors import OptionError
 from refq.networks import Network
 from refq.networks.graph import Node
-from refq.networks.layers import Conv
 from refq.networks.weights import Weights
 from refq.plans.plan import Coefficients, Plan
 from refq.schemes import hybrid
@@ -45,7 +44,7 @@ def plan(
     def chosen(node: Node, weight: np.ndarray, bits: int) -> Coefficients:
         few = min(bits, own.low_bits.get(node.name, own.bits_low))
         mask = low[node.name]
-        if not isinstance(node.layer, Conv):
+        if node.layer.flat:
             return formats(weight, few if mask.all() else bits, "4D", options)
         if not mask.any():
             return formats(weight, bits, "2D", options)

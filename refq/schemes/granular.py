@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from refq.errors import OptionError
-from refq.formats.fixed import FixedPointFormat, FormatGrid
+from refq.formats.fixed import FixedPointFormat, FormatGrid, within
 from refq.formats.floats import Affine, AffineGrid
-from refq.schemes.choice import within
 from refq.schemes.options import Options
 
 # how much finer than its whole layer a kernel, filter or feature map may be: 8-bit coefficients so

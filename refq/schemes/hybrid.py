@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from refq.errors import OptionError
-from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow
+from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, within
 from refq.formats.floats import ROUNDINGS
 from refq.networks import Network
 from refq.networks.graph import INPUT, Node
-from refq.networks.layers import WEIGHTED, Add, ReLU
 from refq.networks.points import Point, carried_drops, moves_codes, storage_points
 from refq.networks.weights import Weights
 from refq.plans.plan import FLOAT, Clustered, Coefficients, LayerPlan, Plan, TensorPlan
@@ -152,7 +151,7 @@ def _data(point: Point, statistics: Statistics, options: Options) -> TensorPlan:
     covered = covering_bits(statistics.joined(point.makers), options.coverage)
     signed = point.signed or not options.hybrid.unsigned
     bits = max(bits, 1 + signed)
-    return TensorPlan(FixedPointFormat(bits, choice.within(bits - covered - int(signed)), signed))
+    return TensorPlan(FixedPointFormat(bits, within(bits - covered - int(signed)), signed))
 
 
 def _map_drops(
@@ -168,8 +167,7 @@ def _map_drops(
         return drops
     for point in points:
         nodes = [network.by_name.get(name) for name in point.makers]
-        kinds = (*WEIGHTED, Add, ReLU)
-        if not point.readers or not all(n and isinstance(n.layer, kinds) for n in nodes):
+        if not point.readers or not all(node and node.layer.of_sums for node in nodes):
             continue
         fmt = chosen[point.name].fixed
         own: dict[str, np.ndarray] = {}
@@ -210,7 +208,7 @@ def _layer(
     if own.simulated:
         return LayerPlan(weight, bias)
     products = source.frac_bits + finest(weight)
-    bias = FixedPointFormat(bias.bits, choice.within(min(bias.frac_bits, products)))
+    bias = FixedPointFormat(bias.bits, within(min(bias.frac_bits, products)))
     accumulator = options.accumulator or ACCUMULATOR
     if node.name in own.accumulator_bits:
         accumulator = replace(accumulator, bits=own.accumulator_bits[node.name])
@@ -220,7 +218,7 @@ def _layer(
         if own.accumulated == "kernel":
             needed = covering_exponents(statistics.maps[node.name], 1.0)
         room = np.minimum(int(np.max(accumulator.bits)) - 2 - needed, products)
-        places = tuple(choice.within(int(place)) for place in room)
+        places = tuple(within(int(place)) for place in room)
         frac_bits = places if own.accumulated == "kernel" else places[0]
         accumulator = replace(accumulator, frac_bits=frac_bits)
     return LayerPlan(weight, bias, accumulator)

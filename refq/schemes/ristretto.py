@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from refq.errors import OptionError
-from refq.formats.fixed import FixedPointFormat, Rounding
+from refq.formats.fixed import FixedPointFormat, Rounding, within
 from refq.formats.floats import MiniFloat, Number, PowerOfTwo
 from refq.networks import Network
 from refq.networks.graph import Node
-from refq.networks.layers import Dense, ReLU
 from refq.networks.weights import Weights
 from refq.plans.plan import FLOAT, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
@@ -89,7 +88,7 @@ def plan_of(
 
     for node in network.weighted:
         name, own = node.name, peaks[node.name]
-        part = "fc" if isinstance(node.layer, Dense) else "conv"
+        part = "fc" if node.layer.flat else "conv"
         width = bits.get(part, bits.get("all", FLOAT_BITS))
         weight: Number | None = None
         bias: Number | None = None
@@ -139,7 +138,7 @@ def halving(
         assert statistics is not None  # wanted asked for them
         used = _exponent_bits(_peaks(network, statistics, node) for node in network.weighted)
         return ("all",), tuple(width for width in widths if width - 1 - used > 0)
-    dense = [node for node in network.weighted if isinstance(node.layer, Dense)]
+    dense = len(network.weighted) > len(network.convolutions)
     return ("conv", "fc", "data") if dense else ("conv", "data"), widths
 
 
@@ -147,7 +146,7 @@ def _seen(network: Network, node: Node) -> str:
     """The tensor in which Ristretto finds a layer's output after a pass: a ReLU that alone reads it
     has overwritten it in place."""
     readers = network.consumers[node.name]
-    if len(readers) == 1 and isinstance(readers[0].layer, ReLU):
+    if len(readers) == 1 and readers[0].layer.takes_sums:
         return readers[0].name
     return node.name
 
@@ -162,7 +161,7 @@ def _peaks(network: Network, statistics: Statistics, node: Node) -> Peaks:
 def _fixed(bits: int, peak: float, sign: int) -> FixedPointFormat:
     """il = ceil(log2 peak) + sign integer bits, all others fraction bits."""
     integer_bits = choice.magnitude_bits(np.array([peak])) + sign
-    return FixedPointFormat(bits, choice.within(bits - integer_bits))
+    return FixedPointFormat(bits, within(bits - integer_bits))
 
 
 def _minifloat(bits: int, exponent_bits: int, cpu: bool) -> MiniFloat:

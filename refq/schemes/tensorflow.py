@@ -12,7 +12,6 @@ from refq.formats.fixed import Rounding
 from refq.formats.floats import Affine, Buckets, Number
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.networks.layers import LRN, WEIGHTED, Add, AvgPool, Concat, MaxPool, ReLU, Subsample
 from refq.networks.weights import Weights
 from refq.plans.plan import FLOAT, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
@@ -21,6 +20,9 @@ from refq.schemes.statistics import Statistics, Wanted
 
 DEFAULT_BITS = 8
 EIGHTBIT = "eightbit"
+# layers whose ranges are measured where they are quantized, and those that inherit their inputs'
+MEASURED = ("Conv", "Dense", "Add", "LRN")
+INHERITED = ("ReLU", "MaxPool", "AvgPool", "Concat", "Subsample")
 
 
 def wanted(network: Network, options: Options) -> Wanted:
@@ -28,8 +30,7 @@ def wanted(network: Network, options: Options) -> Wanted:
     quantized layers; nothing for weights alone."""
     if options.mode != EIGHTBIT:
         return Wanted()
-    ranged = (*WEIGHTED, Add, LRN)
-    sums = {node.name for node in network.nodes if isinstance(node.layer, ranged)}
+    sums = {node.name for node in network.nodes if node.layer.kind in MEASURED}
     return Wanted(histograms=True, also={INPUT, *sums})
 
 
@@ -91,9 +92,9 @@ def _tensors(network: Network, statistics: Statistics, bits: int) -> dict[str, T
     """
     ranges: dict[str, tuple[float, float]] = {INPUT: statistics.extremes[INPUT]}
     for node in network.nodes:
-        if node.name in statistics.extremes and isinstance(node.layer, (*WEIGHTED, Add, LRN)):
+        if node.name in statistics.extremes and node.layer.kind in MEASURED:
             ranges[node.name] = statistics.extremes[node.name]
-        elif isinstance(node.layer, (ReLU, MaxPool, AvgPool, Concat, Subsample)):
+        elif node.layer.kind in INHERITED:
             sources = [ranges[name] for name in node.inputs if name in ranges]
             if len(sources) == len(node.inputs):
                 ranges[node.name] = min(s[0] for s in sources), max(s[1] for s in sources)

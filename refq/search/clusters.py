@@ -10,7 +10,6 @@ import numpy as np
 from refq.engine.clustered import quantized_values
 from refq.errors import OptionError
 from refq.networks.graph import Network
-from refq.networks.layers import Conv
 from refq.networks.weights import Weights
 from refq.plans.cost import mac_complexity
 from refq.plans.plan import Coefficients, Plan
@@ -36,7 +35,7 @@ class Ladder:
             if options.clusters.get(node.name, options.every_layer) == 0:
                 self.rungs[node.name] = (0,)
                 continue
-            group = node.layer.group if isinstance(node.layer, Conv) else 1
+            group = node.layer.group
             outputs = network.weight_shapes()[node.name][0]
             most = max(group, outputs // 2)
             self.rungs[node.name] = tuple(

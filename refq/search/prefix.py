@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from refq.engine.forward import Cut, Tensor
-from refq.formats.codes import ShiftCode
 from refq.networks.graph import INPUT, Network
 from refq.networks.points import is_wide
 from refq.plans.plan import Plan, TensorPlan
@@ -39,11 +38,11 @@ class Narrow:
 
 def narrow(tensor: Tensor) -> Narrow:
     """A Tensor as it is kept; Narrow.tensor gives its codes back."""
-    entry, drop, codes = tensor.stored, 0, tensor.codes
+    entry, codes = tensor.stored, tensor.codes
     if entry is None:
         return Narrow(codes, 0, tensor.frac_bits, None)
-    if isinstance(entry.code, ShiftCode):
-        drop = entry.code.drop
+    drop = entry.storage.shift or 0
+    if drop:
         codes = codes >> drop
     # a signed format's least code needs as many bits as all others
     widest = entry.fixed.min_code if entry.fixed.signed else entry.fixed.max_code

@@ -9,7 +9,7 @@ import numpy as np
 
 from refq.data import Dataset, batches
 from refq.data.preprocessing import Preprocessing
-from refq.engine.forward import Cut, IntegerWeights, forward, quantize_weights
+from refq.engine.forward import IntegerWeights, Run, forward, quantize_weights
 from refq.measure.ranking import Ranking, rank
 from refq.measure.streaming import Batches, Source
 from refq.plans.plan import Plan
@@ -148,18 +148,18 @@ class NetworkSubject:
         since = cut.at if cut else None
         places = 0, self.prefixes.parting(candidate.path, near)
 
-        def keep(cut: Cut) -> None:
-            self.prefixes.keep(block, candidate.path, cut, near)
-
+        run = Run(
+            first_image=first,
+            cuts={at for at in places if self.prefixes.worth(at, since)},
+            keep=lambda cut: self.prefixes.keep(block, candidate.path, cut, near),
+        )
         outputs = forward(
             self.task.network,
             candidate.integer,
             candidate.plan,
             cut or self._images(block, first),
             self.task.ops,
-            first_image=first,
-            keep=keep,
-            cuts={at for at in places if self.prefixes.worth(at, since)},
+            run,
         )
         return outputs, self.blocks[block] * self.prefixes.share[since or 0]
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refq import networks, oracle, schemes
+from refq import kernels, networks, oracle, schemes
 from refq.engine.coefficients import quantize_weights
-from refq.engine.forward import forward
+from refq.engine.forward import Run, forward
 from refq.errors import FormatError
 from refq.evaluate import main
 from refq.formats.codes import Codebook, ShiftCode
@@ -121,7 +121,7 @@ def test_simulations_agree(name: str, scheme: str) -> None:
     # a float32 sum may round to the next step; a step's noise is some percent of the output
     room = 0.05 * np.abs(wanted).max()
     for fused in (False, True):
-        got = forward(network, weights, plan, images, fused=fused)
+        got = forward(network, weights, plan, images, run=Run(fused=fused))
         assert np.abs(got - wanted).max() < room
     assert np.abs(wanted - exact).max() > 0
 
@@ -131,7 +131,7 @@ def test_float_is_the_oracles(name: str) -> None:
     network, weights, images = small(name)
     wanted = forward(network, weights, None, images, ops=oracle)
     for fused in (False, True):
-        got = forward(network, weights, None, images, fused=fused)
+        got = forward(network, weights, None, images, run=Run(fused=fused))
         assert np.abs(got - wanted).max() < 3e-6 * np.abs(wanted).max()
 
 
@@ -164,9 +164,9 @@ def test_what_an_option_a_shortcut_keeps() -> None:
         [[0, 0], [0, 0]], [[0, 27], [108, 135]], [[216, 243], [324, 351]], [[432, 459], [540, 567]],
         [[0, 0], [0, 0]], [[0, 0], [0, 0]],
     ]  # fmt: skip
-    for how in ({}, {"fused": False}, {"ops": oracle}):
+    for how in ((kernels, Run()), (kernels, Run(fused=False)), (oracle, Run())):
         for under in (None, plan):
-            got = forward(network, weights, under, images, **how)
+            got = forward(network, weights, under, images, *how)
             assert got[0].tolist() == wanted
     assert_all_ways_agree(network, weights, plan, images)
 
@@ -195,15 +195,11 @@ def test_zeros_of_a_shortcut_need_no_code() -> None:
     code = plan.tensors["shortcut"].code
     assert isinstance(code, Codebook) and 0 not in code.values
     seen: dict[str, Any] = {}
-    for how in ({"fused": False}, {"ops": oracle}):
-        forward(
-            network,
-            weights,
-            plan,
-            images,
-            **how,
-            observe=lambda node, tensor: seen.update({node.name if node else "data": tensor}),
-        )
+    run = Run(
+        lambda node, tensor: seen.update({node.name if node else "data": tensor}), fused=False
+    )
+    for ops in (kernels, oracle):
+        forward(network, weights, plan, images, ops, run)
         values = seen["shortcut"].values()
         assert not values[:, [0, 4, 5]].any() and (values[:, 1:4] == 9).all()
     assert_all_ways_agree(network, weights, plan, images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from refq import kernels, networks, oracle, schemes
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
-from refq.engine.forward import forward, quantize_weights
+from refq.engine.forward import Run, forward, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.measure.calibration import gather
@@ -138,7 +139,8 @@ def test_batch_size_changes_nothing(rounding: Rounding) -> None:
     integer = quantize_weights(network, weights, plan)
     whole = forward(network, integer, plan, images)
     parts = [
-        forward(network, integer, plan, images[i : i + 2], first_image=i) for i in range(0, 5, 2)
+        forward(network, integer, plan, images[i : i + 2], run=Run(first_image=i))
+        for i in range(0, 5, 2)
     ]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     # buffers are reused: a second run, other images in between, gives the same
@@ -169,20 +171,16 @@ def test_float_kernels_equal_float_oracle(name: str, sizes: dict[str, Any]) -> N
     weights = random_weights(network, 5)
     images = np.random.default_rng(6).normal(0, 50, (2, *network.input_shape)).astype(np.float32)
 
-    def tensors(**how: Any) -> dict[str, np.ndarray]:
+    def tensors(ops: ModuleType, fused: bool = True) -> dict[str, np.ndarray]:
         seen: dict[str, np.ndarray] = {}
-        result = forward(
-            network,
-            weights,
-            None,
-            images,
-            observe=lambda node, array: seen.update({node.name if node else "data": array}),
-            **how,
+        run = Run(
+            lambda node, array: seen.update({node.name if node else "data": array}), fused=fused
         )
+        result = forward(network, weights, None, images, ops, run)
         return {**seen, "result": result}
 
-    wanted = tensors(ops=oracle)
-    for got in (tensors(ops=kernels), tensors(ops=kernels), tensors(ops=kernels, fused=False)):
+    wanted = tensors(oracle)
+    for got in (tensors(kernels), tensors(kernels), tensors(kernels, fused=False)):
         for key, array in got.items():
             scale = np.abs(wanted[key]).max()
             np.testing.assert_allclose(array, wanted[key], rtol=1e-4, atol=1e-5 * scale)
@@ -267,4 +265,4 @@ def test_weights_of_32_unsigned_bits() -> None:
     plan = replace(plan, layers={"fc": layer})
     image = np.full((1, 1, 1, 1), 2, np.float32)
     for fused in (False, True):
-        assert forward(network, weights, plan, image, fused=fused).tolist() == [[6e9]]
+        assert forward(network, weights, plan, image, run=Run(fused=fused)).tolist() == [[6e9]]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from refq import kernels, networks, oracle, schemes
-from refq.engine.forward import forward, ready
+from refq.engine.forward import Run, forward, ready
 from refq.engine.simulated import Rounded, RoundedWeights, rounded_weights
 from refq.errors import FormatError, OptionError, RefqError
 from refq.evaluate import main
@@ -101,14 +102,16 @@ def ristretto(device: str = "gpu", numbers: str = "fixed", **options: Any) -> Pl
     return made
 
 
-def seen(plan: Plan, weights: Weights, images: np.ndarray, **how: Any) -> dict[str, Rounded]:
+def seen(
+    plan: Plan, weights: Weights, images: np.ndarray, ops: ModuleType = kernels, fused: bool = True
+) -> dict[str, Rounded]:
     """Every tensor that a run shows, and the output under "result"."""
     network, tensors = case()[0], {}
 
     def note(node: Node | None, tensor: Any) -> None:
         tensors[node.name if node else "data"] = replace(tensor, tensor=tensor.tensor.copy())
 
-    result = forward(network, weights, plan, images, observe=note, **how)
+    result = forward(network, weights, plan, images, ops, Run(note, fused=fused))
     return {**tensors, "result": Rounded(result)}
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from refq import export, kernels, oracle
 from refq.cli import console
+from refq.engine.forward import Run
 from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.hardware.files import file_format, file_formats
 from refq.hardware.files.array import Array
@@ -464,13 +465,14 @@ def test_fused_kernels_that_are_wrong_write_nothing(
 ) -> None:
     own: Any = writing.forward
 
-    def off(*args: Any, observe: Any, note: Any = None, **how: Any) -> Any:
+    def off(*args: Any, run: Run) -> Any:
         def show(node: Any, tensor: Any) -> None:
-            if note is None and node is not None and node.name == "pool1":
+            if run.note is None and node is not None and node.name == "pool1":
                 tensor = dataclasses.replace(tensor, codes=tensor.codes + 1)
-            observe(node, tensor)
+            assert run.observe is not None
+            run.observe(node, tensor)
 
-        return own(*args, **how, observe=show, note=note)
+        return own(*args, run=dataclasses.replace(run, observe=show))
 
     monkeypatch.setattr(writing, "forward", off)
     out = tmp_path / "set"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from refq import schemes
-from refq.engine.forward import forward, quantize_weights
+from refq.engine.forward import Run, forward, quantize_weights
 from refq.errors import RefqError
 from refq.formats.codes import Codebook, ShiftCode
 from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
@@ -250,7 +250,7 @@ def test_sums_are_the_engines(scheme: str, options: dict[str, Any], tmp_path: Pa
     def observe(node: Node | None, tensor: Any) -> None:
         seen[node.name if node else "data"] = tensor
 
-    forward(network, ready, plan, images[:1], observe=observe, fused=False)
+    forward(network, ready, plan, images[:1], run=Run(observe, fused=False))
     names = json.loads((tmp_path / "layers.json").read_text())["mac"]["layers"]
     sums = signed(words(tmp_path, "mac_outputs"), 11)
     codes = iter(signed(words(tmp_path, "requantize"), 10))

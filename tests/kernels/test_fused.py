@@ -12,7 +12,7 @@ from refq import oracle
 from refq.errors import OptionError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 from refq.kernels import fused, maps, planes, rows, tiles, walk
-from refq.networks.layers import NO_PADS, Conv, Pads, output_shape
+from refq.networks.layers import NO_PADS, Conv, Pads
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,12 @@ def run(
     assert width != 32 or kernel.largest + (1 << shift) < 2**31
     width = width or (32 if kernel.largest + (1 << shift) < 2**31 else 64)
     conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
-    target_layout = layout_of((len(x), *output_shape(conv, (x.shape[1:],))), (1, 1, 0, 2))
+    target_layout = layout_of((len(x), *conv.output_shape([x.shape[1:]])), (1, 1, 0, 2))
     target = maps.new_map(target_layout, fmt.bits, fmt.frac_bits, -fmt.min_code)
     planes = len(target.planes)
-    ending = rows.ending(0, relu, shift, rounding, fmt, False, None, target.offset, planes, width)
+    ending = rows.ending(
+        0, relu, shift, rounding, fmt, Overflow.SAT, None, target.offset, planes, width
+    )
     assert ending is not None
     seen = fused.convolve(source, kernel, target, ending)
     sums = np.zeros(target_layout.size, np.int64)
@@ -267,7 +269,7 @@ def test_microkernels_read_inside_their_map(shape: Shape) -> None:
     conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
     source = maps.Layout(shape.images, shape.channels, shape.height, shape.width, shape.pads)
     inputs = (shape.channels, shape.height, shape.width)
-    target = layout_of((shape.images, *output_shape(conv, (inputs,))), NO_PADS)
+    target = layout_of((shape.images, *conv.output_shape([inputs])), NO_PADS)
     where = walk.pixels(source, target, shape.strides, shape.pads)
     weights = np.ones((shape.outputs, shape.channels // shape.group, *shape.kernel), np.int32)
     kernel = fused.prepare(
@@ -351,7 +353,7 @@ def test_every_ending_in_some_channels(backend: str, case: Case) -> None:
         shift,
         Rounding.TIES_EVEN,
         fmt,
-        symmetric,
+        overflow,
         encode,
         target.offset,
         len(target.planes),

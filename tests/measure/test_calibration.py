@@ -11,7 +11,6 @@ import pytest
 
 from refq import kernels, networks, schemes
 from refq.engine.forward import forward
-from refq.engine.integer import encoded
 from refq.formats.fixed import Rounding
 from refq.measure.calibration import code_counts, gather, quantized
 from refq.measure.energy import filter_energies
@@ -231,7 +230,7 @@ def test_storage_noise_is_of_storage_alone() -> None:
                 for name in point.makers:
                     entry, values = plan.tensors[name], kept.totals[name][batch]
                     codes, _ = kernels.quantize(values, entry.format)
-                    codes = encoded(codes, entry, kernels)
+                    codes = entry.storage.kept(codes, kernels)
                     own = kernels.energies(values, codes, entry.format.frac_bits)
                     signal, noise = signal + own[0], noise + own[1]
             assert (found[label][point.name].signal, found[label][point.name].noise) == (

@@ -24,9 +24,8 @@ from refq.networks.layers import (
     ReLU,
     Softmax,
     Subsample,
-    output_shape,
-    pool_size,
 )
+from refq.networks.layers.windows import pool_size
 
 BUILT = {name: build(name) for name in networks.known()}
 MILLION = 10**6
@@ -256,11 +255,11 @@ def test_pool_size_is_caffes() -> None:
 
 
 def test_asymmetric_windows() -> None:
-    assert output_shape(Conv(5, (3, 4), (2, 3), (1, 0, 2, 5)), ((7, 11, 13),)) == (5, 6, 5)
-    assert output_shape(AvgPool((2, 5), (3, 1), (0, 2, 1, 3)), ((7, 11, 13),)) == (7, 4, 14)
-    assert output_shape(GlobalAvgPool(), ((7, 11, 13),)) == (7,)
-    assert output_shape(Subsample((2, 3), (1, 4)), ((7, 11, 12),)) == (12, 6, 4)
-    assert output_shape(Concat(), ((7, 3, 4), (2, 3, 4), (1, 3, 4))) == (10, 3, 4)
+    assert Conv(5, (3, 4), (2, 3), (1, 0, 2, 5)).output_shape(((7, 11, 13),)) == (5, 6, 5)
+    assert AvgPool((2, 5), (3, 1), (0, 2, 1, 3)).output_shape(((7, 11, 13),)) == (7, 4, 14)
+    assert GlobalAvgPool().output_shape(((7, 11, 13),)) == (7,)
+    assert Subsample((2, 3), (1, 4)).output_shape(((7, 11, 12),)) == (12, 6, 4)
+    assert Concat().output_shape(((7, 3, 4), (2, 3, 4), (1, 3, 4))) == (10, 3, 4)
 
 
 IMAGE = (6, 9, 11)
@@ -297,7 +296,7 @@ IMAGE = (6, 9, 11)
 )
 def test_layers_that_do_not_fit(layer: Layer, inputs: list[Any], text: str) -> None:
     with pytest.raises(ShapeError, match=re.escape(text)):
-        output_shape(layer, tuple(inputs))
+        layer.output_shape(inputs)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from refq import kernels, oracle, schemes
 from refq.data import batches, open_dataset
 from refq.data import preprocessing as preparing
 from refq.engine import aligning, clustered, coefficients, integer, simulated
-from refq.engine.forward import forward
+from refq.engine.forward import Run, forward
 from refq.errors import FormatError, OptionError
 from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 from refq.formats.floats import Affine, AffineGrid
@@ -633,7 +633,7 @@ def test_simulations_round_what_they_say(options: dict[str, Any]) -> None:
     assert set(plan.tensors) == (set() if options.get("float_data") else read)
     quick = forward(network, weights, plan, images)
     np.testing.assert_allclose(
-        quick, forward(network, weights, plan, images, fused=False), rtol=0.05
+        quick, forward(network, weights, plan, images, run=Run(fused=False)), rtol=0.05
     )
     slow = forward(network, weights, plan, images, ops=oracle)
     np.testing.assert_allclose(quick, slow, rtol=0.05, atol=0.02 * np.abs(slow).max())

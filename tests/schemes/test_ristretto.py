@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from refq import kernels, networks, oracle, schemes
-from refq.engine.forward import forward
+from refq.engine.forward import Run, forward
 from refq.engine.simulated import Rounded
 from refq.evaluate import main
 from refq.formats.fixed import FixedPointFormat, Rounding
@@ -134,7 +134,7 @@ def test_on_the_cpu_every_input_is_trimmed_up_to_its_first_zero() -> None:
                 np.testing.assert_array_equal(flat[:first], whole[:first])
                 untrimmed += int((whole != flat).sum())
 
-    forward(network, weights, plan, images, observe=look)
+    forward(network, weights, plan, images, run=Run(look))
     assert untrimmed > 1000
 
 

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from refq import networks, oracle, schemes
+from refq import kernels, networks, oracle, schemes
 from refq.cli.console import BAD_INPUT, INTERRUPTED
 from refq.data import Dataset, batches
 from refq.data import preprocessing as preparing
-from refq.engine.forward import Cut, forward, quantize_weights
+from refq.engine.forward import Cut, Run, forward, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.evaluate import main
 from refq.formats.fixed import FixedPointFormat, Rounding
@@ -416,49 +416,44 @@ def enq_plans(
     return plan_for
 
 
-WAYS: list[tuple[str, dict[str, Any]]] = [
-    ("squeezenet1_0", {}),
-    ("vgg16", {}),
-    ("alexnet", {}),
-    ("squeezenet1_0", {"fused": False}),
-    ("alexnet", {"fused": False}),
-    ("alexnet", {"ops": oracle}),
-    ("resnet20", {}),
-    ("googlenet", {}),
-    ("resnet20", {"fused": False}),
+WAYS = [
+    ("squeezenet1_0", "fused"),
+    ("vgg16", "fused"),
+    ("alexnet", "fused"),
+    ("squeezenet1_0", "plain"),
+    ("alexnet", "plain"),
+    ("alexnet", "oracle"),
+    ("resnet20", "fused"),
+    ("googlenet", "fused"),
+    ("resnet20", "plain"),
 ]
 
 
-@pytest.mark.parametrize(("name", "way"), WAYS, ids=str)
-def test_going_on_from_any_cut_gives_the_same(name: str, way: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("name", "way"), WAYS)
+def test_going_on_from_any_cut_gives_the_same(name: str, way: str) -> None:
     network, weights, _ = case(name, 2)
-    stochastic = Rounding.STOCHASTIC if way == {"fused": False} else Rounding.TIES_EVEN
+    stochastic = Rounding.STOCHASTIC if way == "plain" else Rounding.TIES_EVEN
     plan = enq_plans(network, weights, rounding=stochastic, seed=3)({})
-    count = 1 if way.get("ops") else 3
+    count, ops = (1, oracle) if way == "oracle" else (3, kernels)
+    run = Run(first_image=5, fused=way == "fused")
     images = np.random.default_rng(4).integers(-128, 128, (count, 3, 40, 40)).astype(np.float32)
     integer, cuts = quantize_weights(network, weights, plan), set(clean_cuts(network))
     kept: list[Cut] = []
-    wanted = forward(
-        network, integer, plan, images, first_image=5, cuts=cuts, keep=kept.append, **way
-    )
-    plain = forward(network, integer, plan, images, first_image=5, **way)
+    keeping = dataclasses.replace(run, cuts=cuts, keep=kept.append)
+    wanted = forward(network, integer, plan, images, ops, keeping)
+    plain = forward(network, integer, plan, images, ops, run)
     np.testing.assert_array_equal(wanted, plain)
     assert {cut.at for cut in kept} == cuts and len(cuts) > 12
-    for cut in kept[:: 6 if way.get("ops") else 1]:
+    for cut in kept[:: 6 if way == "oracle" else 1]:
         small = Cut(cut.at, {name: narrow(each).tensor() for name, each in cut.tensors.items()})
         for name, tensor in cut.tensors.items():
             np.testing.assert_array_equal(small.tensors[name].codes, tensor.codes)
             assert narrow(tensor).codes.itemsize <= 2
         seen: list[str] = []
-        got = forward(
-            network,
-            integer,
-            plan,
-            small,
-            first_image=5,
-            observe=lambda node, _, seen=seen: seen.append(node.name if node else "data"),  # type: ignore[misc]
-            **way,
+        watching = dataclasses.replace(
+            run, observe=lambda node, _, seen=seen: seen.append(node.name if node else "data")
         )
+        got = forward(network, integer, plan, small, ops, watching)
         np.testing.assert_array_equal(got, wanted)
         assert all(network.by_name[each] in network.nodes[cut.at :] for each in seen if cut.at)
 
@@ -468,7 +463,7 @@ def test_cuts_that_do_not_fit() -> None:
     plan = enq_plans(network, weights)({})
     kept: list[Cut] = []
     images = np.zeros((1, 3, 40, 40), np.float32)
-    forward(network, weights, plan, images, cuts={3}, keep=kept.append)
+    forward(network, weights, plan, images, run=Run(cuts={3}, keep=kept.append))
     with pytest.raises(ShapeError, match="a cut at 3 without pool1"):
         forward(network, weights, plan, Cut(3, {}))
     with pytest.raises(ShapeError, match="without a plan or images"):
@@ -476,7 +471,7 @@ def test_cuts_that_do_not_fit() -> None:
     # between a sum and its ReLU there is nothing to keep
     number = [node.name for node in network.nodes].index("relu_conv1")
     with pytest.raises(OptionError, match="a cut between a sum and its ReLU"):
-        forward(network, weights, plan, images, cuts={number}, keep=kept.append)
+        forward(network, weights, plan, images, run=Run(cuts={number}, keep=kept.append))
     assert clean_cuts(network)[number] == number - 1
 
 
@@ -498,7 +493,7 @@ def test_layers_that_stay_the_same_are_shared() -> None:
     images = np.random.default_rng(5).integers(-128, 128, (2, 3, 40, 40)).astype(np.float32)
     for plan, integer in ((first, one), (second, two), (first, one)):
         # panels made for other ranges of codes, in the same workspace, change nothing
-        wanted = forward(network, weights, plan, images, fused=False)
+        wanted = forward(network, weights, plan, images, run=Run(fused=False))
         np.testing.assert_array_equal(forward(network, integer, plan, images), wanted)
         fresh = quantize_weights(network, weights, plan)
         forward(network, fresh, plan, images)
@@ -546,7 +541,8 @@ def test_cached_prefixes_change_no_output(name: str, budget: int) -> None:
             tried = tuple(int(rng.integers(1, top + 1)) for top in space.top)
         for block, (batch, labels) in enumerate(images.batches()):
             got, cost = subject._outputs(tried, block)
-            wanted = forward(network, weights, plan_for(tried), batch, first_image=10 * block)
+            there = Run(first_image=10 * block)
+            wanted = forward(network, weights, plan_for(tried), batch, run=there)
             np.testing.assert_array_equal(got, wanted)
             right = int((wanted.argmax(axis=1) == labels).sum())
             assert subject.hits(tried, block)[0] == right

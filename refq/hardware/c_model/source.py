@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
 
-from refq.hardware.c_model.tables import KINDS, STAGES, Entry, Layer, Model
+from refq.hardware.c_model.tables import KINDS, STAGES, STORAGE, Entry, Layer, Model
 
 HEAD = """\
 /* The network of this folder's vectors, written by refq. plan.h says what each entry means. */
@@ -16,7 +16,6 @@ HEAD = """\
 
 #include <stddef.h>
 """
-STORAGE = {"shift": "ENQ", "codebook": "KNQ"}
 PLAIN = set((string.ascii_letters + string.digits + " ._/-,:").encode())
 # exponentials of distances 2^0 to 2^62
 EXPONENTIALS = 63

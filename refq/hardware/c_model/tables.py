@@ -16,7 +16,9 @@ MAC_ORDER = ["bias", "input channel", "kernel row", "kernel column"]
 STAGES = ("accumulator", "base_sum", "residual_sum", "sum", "rounded", "code", "value")
 COEFFICIENTS = ("weight", "weight_shift")
 CLUSTERS = ("base", "base_shift", "residual", "residual_shift", "labels", "base_raise")
-STORAGE = ("shift", "codebook", "thresholds")
+# the storage codes that the C model has, as plan.h names them, and their arrays
+STORAGE = {"shift": "ENQ", "codebook": "KNQ"}
+CODE_STAGES = ("shift", "codebook", "thresholds")
 WEIGHTED = ("Conv", "Dense")
 WIDE = (*WEIGHTED, "Add")
 KINDS = {
@@ -108,14 +110,17 @@ def _check_form(manifest: Entry) -> None:
 
 def _layer(entry: Entry, arrays: Mapping[str, Entry], before: Sequence[Layer]) -> Layer:
     name, kind, stored = entry["name"], entry["type"], entry["stored"]
+    if stored and stored["code"] and stored["code"]["kind"] not in STORAGE:
+        kinds = ", ".join(STORAGE)
+        raise OptionError(f"layer {name} stored by a {stored['code']['kind']}", f"one of {kinds}")
     numbers = {layer.name: number for number, layer in enumerate(before)}
     reads = "sum" if stored is None else "value" if stored["code"] else "code"
     _need(name, [reads], arrays)
     # of layers that it does not cover a set holds what others read and how it is stored, no more
-    outside = set(arrays) <= {reads, "code", "value", *STORAGE}
+    outside = set(arrays) <= {reads, "code", "value", *CODE_STAGES}
     missing = [source for source in entry["inputs"] if source not in numbers]
     if kind == "Input" or (outside and (missing or kind in WIDE)):
-        held = {stage: arrays[stage] for stage in (reads, *STORAGE) if stage in arrays}
+        held = {stage: arrays[stage] for stage in (reads, *CODE_STAGES) if stage in arrays}
         return Layer(entry, True, (), held, reads, len(before), False)
     if missing:
         raise OptionError(f"a golden set without {missing[0]}, which {name} reads", "it", _REMEDY)
@@ -141,7 +146,7 @@ def _coder(sources: Sequence[Layer], before: Sequence[Layer]) -> int:
     whose codes are moved, as they have one format. Raises OptionError where the set has none."""
     for source in sources:
         coder = before[source.coded_by]
-        if "shift" in coder.arrays or "codebook" in coder.arrays:
+        if any(stage in coder.arrays for stage in CODE_STAGES):
             return source.coded_by
     name = before[sources[0].coded_by].name
     raise OptionError(f"a golden set without the storage code of {name}", "it", _REMEDY)

@@ -7,10 +7,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from refq.formats.codes import Codebook, ShiftCode
+from refq import kernels
+from refq.formats.codes import ShiftCode, StorageCode
 from refq.formats.fixed import Overflow, Rounding
 from refq.hardware.diagnosis.case import Case, Guess
 from refq.hardware.diagnosis.naming import overflow_name, rounding_name
@@ -22,9 +24,7 @@ from refq.hardware.diagnosis.pipeline import (
     Codes,
     Pipeline,
     Requantization,
-    StorageCode,
     decoded,
-    encoded,
 )
 
 SHIFTS = (0, -1, 1, -2, 2, -3, 3)
@@ -127,8 +127,12 @@ def _described(how: Requantization, usual: Requantization) -> tuple[str, str]:
 def assignments(case: Case) -> Iterator[Guess]:
     """Storage codes by the other rule, with another drop, or without their upper end."""
     line = Pipeline(case)
-    code, rounded = line.code, line.stage(ROUNDED) or _rounded_again(line)
+    code: Any = line.code
+    rounded = line.stage(ROUNDED) or _rounded_again(line)
     if code is None or line.role not in (CODE, VALUE) or rounded is None:
+        return
+    # the guesses are about the kinds of code that there are units for
+    if not code.shifted and not code.lookup:
         return
     if not _agrees(case, _ended(line, rounded, code)):
         return
@@ -136,7 +140,7 @@ def assignments(case: Case) -> Iterator[Guess]:
     text = f"assignment: {rules[not code.nearest]} instead of {rules[code.nearest]}"
     other = replace(code, nearest=not code.nearest)
     yield Guess("assignment", text, _ended(line, rounded, other))
-    if isinstance(code, Codebook):
+    if code.lookup:
         text = "comparators: above a threshold instead of at it or above"
         yield Guess("comparison", text, lambda places: line.end(rounded(places) - 1, code))
         return
@@ -162,7 +166,7 @@ def _dropping(code: ShiftCode, more: int) -> ShiftCode:
 def _unlimited(code: ShiftCode, rounded: Codes, kept: int) -> Codes:
     """ENQ's index without its upper end, of the bits that are kept."""
     endless = replace(code, bits=MOST_CODE_BITS)
-    return lambda places: encoded(rounded(places), endless) & kept
+    return lambda places: endless.encode(rounded(places), kernels) & kept
 
 
 def _rounded_again(line: Pipeline) -> Codes | None:
@@ -176,10 +180,11 @@ def _rounded_again(line: Pipeline) -> Codes | None:
 def decodings(case: Case) -> Iterator[Guess]:
     """Values that come from the right indices by the wrong rule."""
     line = Pipeline(case)
-    code, index = line.code, line.stage(CODE)
+    code: Any = line.code
+    index = line.stage(CODE)
     if code is None or line.role != VALUE or index is None:
         return
-    if isinstance(code, ShiftCode):
+    if code.shifted:
         for more in (-1, 1, -2, 2):
             text = f"decoding: shifted left by {code.drop + more} instead of {code.drop}"
             yield Guess("decoding", text, _decoded(index, _dropping(code, more), 0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refq import kernels
-from refq.formats.codes import Codebook, ShiftCode
+from refq.formats.codes import StorageCode
 from refq.formats.fixed import Overflow, Rounding
 from refq.hardware.diagnosis.case import Case
 from refq.hardware.diagnosis.rescaling import MOST_BITS, rescaled
@@ -16,7 +16,6 @@ from refq.plans.plan import TensorPlan
 
 # int64 values at places of a file
 Codes = Callable[[np.ndarray], np.ndarray]
-StorageCode = ShiftCode | Codebook
 SUM, ROUNDED, CODE, VALUE = "sum", "rounded", "code", "value"
 ROLES = (SUM, ROUNDED, CODE, VALUE)
 
@@ -126,7 +125,7 @@ class Pipeline:
         """From value codes to what the case's array holds, stored by that code."""
         if self.role == ROUNDED or code is None:
             return rounded
-        index = encoded(rounded, code)
+        index = code.encode(rounded, kernels)
         return index if self.role == CODE else decoded(index, code)
 
     def whole(self, sums: Codes, how: Requantization) -> Codes:
@@ -158,19 +157,11 @@ class Pipeline:
         return rescaled(total, left, bits, True, declared.rounding, declared.overflow)
 
 
-def encoded(codes: np.ndarray, code: StorageCode) -> np.ndarray:
-    """Value codes as the indices that are stored (paper A, section III-A; contract section 2)."""
-    if isinstance(code, ShiftCode):
-        return kernels.shift_encode(codes, code.bits, code.drop, code.nearest)
-    return kernels.codebook_encode(codes, np.array(code.thresholds, np.int64))
-
-
 def decoded(index: np.ndarray, code: StorageCode) -> np.ndarray:
-    """Stored indices as the values that readers compute with."""
-    if isinstance(code, ShiftCode):
-        return kernels.shift_decode(index, code.drop)
-    index = np.clip(index, 0, len(code.values) - 1)
-    return kernels.codebook_decode(index, np.array(code.values, np.int32))
+    """Stored indices as the values that readers compute with; the nearest that a table has."""
+    if code.lookup:
+        index = np.clip(index, 0, len(code.lookup) - 1)
+    return code.decode(index, kernels)
 
 
 def _layer(name: str) -> str:

@@ -9,10 +9,8 @@ import numpy as np
 
 from refq.engine.aligning import magnitudes
 from refq.engine.coefficients import IntegerLayer, IntegerWeights
-from refq.formats.codes import ShiftCode
 from refq.formats.fixed import spelled
 from refq.networks.graph import Network
-from refq.networks.layers import WEIGHTED, Add
 from refq.networks.points import moves_codes
 from refq.plans.plan import Plan, TensorPlan, exact_sum
 
@@ -96,18 +94,18 @@ def tensors(
     """Arrays of what one layer makes, or of the image, in order of computation."""
     node = network.by_name.get(name)
     shape = (images, *network.shapes[name])
-    if node is not None and isinstance(node.layer, WEIGHTED):
+    if node is not None and node.layer.weighted:
         data = plan.tensors[node.inputs[0]].fixed
         largest = max(-data.min_code, data.max_code)
         for stage, reach, frac_bits, limit in _sums(weights.layers[name], largest):
             bits = limit or max(1, *reach).bit_length() + 1
             maps = (images, len(reach), *shape[2:])
             yield GoldenArray(name, stage, TENSOR, maps, bits, True, compact(frac_bits))
-    elif node is not None and isinstance(node.layer, Add):
+    elif node is not None and node.layer.makes_sums:
         wide, place = exact_sum([plan.tensors[each] for each in node.inputs])
         yield GoldenArray(name, "sum", TENSOR, shape, wide, True, place)
     if name in plan.tensors:
-        readers = [each for each in network.consumers[name] if isinstance(each.layer, WEIGHTED)]
+        readers = [each for each in network.consumers[name] if each.layer.weighted]
         read = tuple(f"{each.name}.operand" for each in readers)
         rounds = node is None or not moves_codes(network, node)
         yield from _stored(name, plan.tensors[name], rounds, shape, read)
@@ -160,7 +158,7 @@ def _stored(
     if rounds:
         yield GoldenArray(name, "rounded", TENSOR, shape, *values)
     # ENQ's index is a value of its own; KNQ's chooses one
-    frac_bits = fmt.frac_bits - code.drop if isinstance(code, ShiftCode) else None
+    frac_bits = None if code.shift is None else fmt.frac_bits - code.shift
     yield GoldenArray(name, "code", TENSOR, shape, code.bits, False, frac_bits)
     yield GoldenArray(name, "value", TENSOR, shape, *values, read)
 

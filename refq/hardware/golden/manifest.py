@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from refq.errors import DataError, OptionError, RefqError
-from refq.formats.codes import Codebook
 from refq.hardware.files.files import sha256
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing
@@ -126,11 +125,7 @@ def layers_of(network: Network) -> dict[str, Layer]:
     shapes = network.shapes
     nodes = {
         node.name: Layer(
-            node.name,
-            type(node.layer).__name__,
-            node.inputs,
-            dataclasses.asdict(node.layer),
-            shapes[node.name],
+            node.name, node.layer.kind, node.inputs, node.layer.attributes, shapes[node.name]
         )
         for node in network.nodes
     }
@@ -144,11 +139,7 @@ def files_of(folder: Path) -> dict[str, File]:
 
 def _stored(kept: TensorPlan) -> dict[str, Any]:
     """A stored tensor's format and code, codebooks left to their own arrays."""
-    code: dict[str, Any] | None = None
-    if isinstance(kept.code, Codebook):
-        code = {"kind": "codebook", "bits": kept.code.bits, "nearest": kept.code.nearest}
-    elif kept.code is not None:
-        code = {"kind": "shift", **dataclasses.asdict(kept.code)}
+    code = kept.code.described() if kept.code else None
     return {**dataclasses.asdict(kept.fixed), "code": code, "drops": list(kept.drops)}
 
 

@@ -12,11 +12,10 @@ from refq import kernels
 from refq.engine.aligning import coded
 from refq.engine.clustered import base_kernels, residuals
 from refq.engine.coefficients import IntegerLayer, IntegerWeights, data_frac_bits, filter_counts
-from refq.formats.codes import Codebook, ShiftCode
+from refq.formats import codes as storage_codes
 from refq.formats.fixed import FixedPointFormat, FormatGrid
 from refq.hardware.golden.arrays import PARAMETER, GoldenArray, compact
 from refq.networks.graph import Network, Node
-from refq.networks.layers import WEIGHTED, Add, ReLU
 from refq.networks.points import is_wide, moves_codes
 from refq.networks.weights import Weights
 from refq.plans.plan import Clustered, Plan
@@ -35,9 +34,7 @@ PARAMETERS = (
     "accumulator_drop",
     "operand_shift",
     "requantize_shift",
-    "shift",
-    "codebook",
-    "thresholds",
+    *(stage for kind in storage_codes.known() for stage in kind.stages),
 )
 
 
@@ -55,9 +52,9 @@ def parameters(
 ) -> Iterator[Parameter]:
     """What one layer, or the image, is computed with. coded: the weights under the plan."""
     node = network.by_name.get(name)
-    if node is not None and isinstance(node.layer, WEIGHTED):
+    if node is not None and node.layer.weighted:
         yield from _coefficients(node, network, weights, coded.layers[name], plan)
-    if node is not None and isinstance(node.layer, Add):
+    elif node is not None and node.layer.makes_sums:
         fractions = np.array([plan.tensors[each].fixed.frac_bits for each in node.inputs])
         yield _numbers(name, "operand_shift", fractions.max() - fractions)
     kept = plan.tensors.get(name)
@@ -71,19 +68,18 @@ def parameters(
 
 
 def storage(name: str, plan: Plan) -> Iterator[Parameter]:
-    """The numbers of a stored tensor's code: ENQ's shift, KNQ's codebook and thresholds."""
+    """The numbers of a stored tensor's code, such as ENQ's shift, KNQ's codebook and thresholds."""
     kept = plan.tensors.get(name)
-    match kept.code if kept else None:
-        case ShiftCode() as code:
-            yield _numbers(name, "shift", np.array([code.drop]))
-        case Codebook() as code:
-            assert kept is not None
-            bits, frac_bits = kept.fixed.bits, kept.fixed.frac_bits
-            for stage, values in (("codebook", code.values), ("thresholds", code.thresholds)):
-                if values:
-                    shape = (len(values),)
-                    array = GoldenArray(name, stage, PARAMETER, shape, bits, False, frac_bits)
-                    yield Parameter(array, partial(np.array, values, np.int64))
+    if kept is None:
+        return
+    for stage, numbers in kept.storage.numbers.items():
+        yield _numbers(name, stage, np.array(numbers))
+    bits, frac_bits = kept.fixed.bits, kept.fixed.frac_bits
+    for stage, values in kept.storage.tables.items():
+        if values:
+            shape = (len(values),)
+            array = GoldenArray(name, stage, PARAMETER, shape, bits, False, frac_bits)
+            yield Parameter(array, partial(np.array, values, np.int64))
 
 
 def _summed_frac_bits(
@@ -92,12 +88,12 @@ def _summed_frac_bits(
     """int64 (C,) or (1,): fraction bits of the sums that a layer rounds; None where it rounds
     something else."""
     source = network.by_name.get(node.inputs[0])
-    if isinstance(node.layer, ReLU) and source is not None and is_wide(network, source):
+    if node.layer.takes_sums and source is not None and is_wide(network, source):
         node = source
-    if isinstance(node.layer, WEIGHTED):
+    if node.layer.weighted:
         layer = coded.layers[node.name]
         return layer.summed_frac_bits - layer.drop
-    if isinstance(node.layer, Add):
+    if node.layer.makes_sums:
         return np.array([max(plan.tensors[each].fixed.frac_bits for each in node.inputs)])
     return None
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from refq.errors import OptionError, unknown
 from refq.networks.graph import INPUT, Network
-from refq.networks.layers import ReLU
 from refq.networks.points import is_wide
 
 
@@ -24,7 +23,7 @@ def span(network: Network, text: str | None) -> tuple[str, ...]:
         node = network.by_name.get(name)
         if node is not None and is_wide(network, node):
             chosen.update(each.name for each in network.consumers[name])
-            assert all(isinstance(each.layer, ReLU) for each in network.consumers[name])
+            assert all(each.layer.takes_sums for each in network.consumers[name])
     return tuple(name for name in order if name in chosen)
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from refq import kernels
 from refq.engine.aligning import of_channels
 from refq.engine.coefficients import IntegerWeights
-from refq.engine.forward import Tensor, forward
-from refq.engine.integer import IntegerSteps, index
+from refq.engine.forward import Run, Tensor, forward
+from refq.engine.integer import IntegerSteps
 from refq.errors import OptionError
 from refq.hardware.golden import manifest, sampling
 from refq.hardware.golden.agreement import DisagreementError, Made
@@ -174,10 +174,6 @@ def write(
     return made, writer.seconds
 
 
-class _EnoughError(Exception):
-    """The last wanted layer is done; those after it are not computed."""
-
-
 def _one_image(
     subject: Subject,
     image: np.ndarray,
@@ -211,24 +207,18 @@ def _one_image(
             readers[each] -= 1
             if not readers[each]:
                 del held[each]
-        if name == last:
-            raise _EnoughError
 
     def compare(node: Node | None, tensor: Tensor) -> None:
         name = node.name if node else INPUT
-        if name not in sums:
-            # sums are never made here, so the last wanted layer may not have been seen
-            raise _EnoughError
         if _checksum(tensor) != sums[name]:
             raise DisagreementError(f"{name} by fused kernels")
 
-    how: dict[str, Any] = {"first_image": number}
-    with contextlib.suppress(_EnoughError):
-        forward(network, subject.coded, plan, image, observe=observe, fused=False, note=note, **how)
+    run = Run(observe, note=note, until=last, fused=False, first_image=number)
+    forward(network, subject.coded, plan, image, run=run)
     if sample:
         # the fast path makes no sums to look at, but every tensor that it keeps is the same
-        with contextlib.suppress(_EnoughError):
-            forward(network, subject.coded, plan, image, observe=compare, **how)
+        run = Run(compare, until=last, first_image=number)
+        forward(network, subject.coded, plan, image, run=run)
 
 
 def _checksum(tensor: Tensor) -> int:
@@ -250,7 +240,7 @@ def _codes(
         return tensor.codes
     codes = stages.get("rounded", tensor.codes)
     if array.stage == "code" and entry.code:
-        return index(codes, entry, kernels)
+        return entry.code.encode(codes, kernels)
     if entry.drops:
         return np.right_shift(codes, of_channels(np.array(entry.drops, codes.dtype), codes))
     return codes

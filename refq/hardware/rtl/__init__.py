@@ -14,7 +14,6 @@ import numpy as np
 
 from refq.engine.coefficients import IntegerWeights
 from refq.errors import FormatError, OptionError
-from refq.formats.codes import Codebook
 from refq.formats.fixed import Accumulator, Overflow, Rounding
 from refq.hardware.files.words import hex_lines
 from refq.hardware.rtl import benches, samples, tables, vectors
@@ -193,9 +192,9 @@ def _row(row: Row) -> dict[str, Any]:
         "tensors": list(row.tensors),
         "value_bits": row.value_bits,
         "code_bits": row.code.bits,
-        "nearest": row.code.nearest,
+        "nearest": row.code.described()["nearest"],
     }
-    if isinstance(row.code, Codebook):
-        own = {"values": list(row.code.values), "thresholds": list(row.code.thresholds)}
-        return {**common, **own}
-    return {**common, "shift": row.code.drop}
+    if row.code.shifted:
+        return {**common, "shift": row.code.shift}
+    thresholds = list(row.code.tables["thresholds"])
+    return {**common, "values": list(row.code.levels), "thresholds": thresholds}

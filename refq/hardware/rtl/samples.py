@@ -11,12 +11,11 @@ import numpy as np
 
 from refq.engine.aligning import shifted_left
 from refq.engine.coefficients import IntegerLayer, IntegerWeights
-from refq.engine.forward import forward
+from refq.engine.forward import Run, forward
 from refq.engine.integer import Tensor
 from refq.errors import FormatError
 from refq.formats.fixed import Accumulator, FixedPointFormat
 from refq.networks.graph import INPUT, Network, Node
-from refq.networks.layers import Conv, ReLU
 from refq.networks.points import is_wide
 from refq.plans.plan import Plan
 
@@ -83,7 +82,7 @@ def sampled(
             if reader.name in weights.layers and reader.name in chosen:
                 found[reader.name] = _dots(network, reader, weights, plan, tensor)
 
-    forward(network, weights, plan, images[:1], observe=observe, fused=False)
+    forward(network, weights, plan, images[:1], run=Run(observe, fused=False))
     return [dot for node in network.weighted for dot in found.get(node.name, ())]
 
 
@@ -130,7 +129,7 @@ def _operands(
 ) -> np.ndarray:
     """What one output reads, int64 (K,): input channel, kernel row, kernel column."""
     layer = node.layer
-    if not isinstance(layer, Conv):
+    if layer.flat:
         return image.reshape(-1).astype(np.int64)
     channel, row, column = place
     top, left, bottom, right = layer.pads
@@ -157,7 +156,7 @@ def _stored(
     relu = False
     if is_wide(network, node):
         readers = network.consumers[node.name]
-        if not readers or not isinstance(readers[0].layer, ReLU):
+        if not readers:
             return None
         node, relu = readers[0], True
     entry = plan.tensors[node.name]

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from refq.errors import FormatError
-from refq.formats.codes import Codebook, ShiftCode
+from refq.formats.codes import StorageCode
 from refq.networks.graph import Network
 from refq.networks.points import storage_points
 from refq.plans.plan import Plan
@@ -29,7 +29,7 @@ class Row:
     layer: str
     tensors: tuple[str, ...]
     value_bits: int
-    code: ShiftCode | Codebook
+    code: StorageCode
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,12 @@ def units(rows: Iterable[Row]) -> tuple[Unit, ...]:
                 f"layer {row.layer}: codes of {row.value_bits}-bit values",
                 f"values of up to {MOST_VALUE_BITS} bits, all of which a bench tries",
             )
-    by_shift = tuple(row for row in known if isinstance(row.code, ShiftCode))
-    by_book = tuple(row for row in known if isinstance(row.code, Codebook))
+        if not row.code.shifted and "thresholds" not in row.code.tables:
+            raise FormatError(
+                f"layer {row.layer}: codes of kind {row.code.kind}", "shift or codebook, for a unit"
+            )
+    by_shift = tuple(row for row in known if row.code.shifted)
+    by_book = tuple(row for row in known if not row.code.shifted)
     found: tuple[Unit, ...] = ()
     if by_shift:
         found += shift_units(by_shift)
@@ -102,22 +106,22 @@ def units(rows: Iterable[Row]) -> tuple[Unit, ...]:
 
 def shift_units(rows: tuple[Row, ...]) -> tuple[Unit, Unit]:
     """QE and CE, sized by the widest layer."""
-    codes = [row.code for row in rows if isinstance(row.code, ShiftCode)]
+    codes = [row.code.shifted for row in rows if row.code.shifted]
     # where nothing is dropped, both rules are the same
-    rules = {code.nearest for code in codes if code.drop} or {False}
+    rules = {nearest for _, drop, nearest in codes if drop} or {False}
     if len(rules) > 1:
         raise FormatError("layers assigned by floor and others by nearest", "one rule for one QE")
     common = _sizes(rows)
-    amount_bits = max(1, max(code.drop for code in codes).bit_length())
+    amount_bits = max(1, max(drop for _, drop, _ in codes).bit_length())
     shifts: Parameters = {
         "SHIFT_BITS": amount_bits,
-        "SHIFTS": Table(amount_bits, tuple(code.drop for code in codes)),
+        "SHIFTS": Table(amount_bits, tuple(drop for _, drop, _ in codes)),
     }
     nearest = rules.pop()
     rules_of_qe: Parameters = {
         "NEAREST": int(nearest),
         "SATURATE": int(nearest or any(_is_cut(row) for row in rows)),
-        "LIMITS": Table(common["CODE_BITS"], tuple((1 << code.bits) - 1 for code in codes)),
+        "LIMITS": Table(common["CODE_BITS"], tuple((1 << bits) - 1 for bits, _, _ in codes)),
     }
     return (
         Unit("qe", "value", "code", {**common, **shifts, **rules_of_qe}, rows),
@@ -129,7 +133,7 @@ def codebook_units(rows: tuple[Row, ...]) -> tuple[Unit, Unit]:
     """QK and CK, sized by the longest codebook."""
     common = _sizes(rows)
     values = 1 << common["CODE_BITS"]
-    short = any(len(row.code.values) < values for row in rows if isinstance(row.code, Codebook))
+    short = any(len(row.code.levels) < values for row in rows)
     wide = common["VALUE_BITS"] + int(short)
     if len(rows) * values * wide > MOST_TABLE_BITS:
         raise FormatError(
@@ -140,11 +144,10 @@ def codebook_units(rows: tuple[Row, ...]) -> tuple[Unit, Unit]:
     thresholds: list[int] = []
     entries: list[int] = []
     for row in rows:
-        assert isinstance(row.code, Codebook)
-        own = row.code.thresholds
+        missing = values - len(row.code.levels)
         # what no value reaches stands for thresholds that a shorter codebook has not
-        thresholds += [*own, *(1 << common["VALUE_BITS"],) * (values - 1 - len(own))]
-        entries += [*row.code.values, *(0,) * (values - len(row.code.values))]
+        thresholds += [*row.code.tables["thresholds"], *(1 << common["VALUE_BITS"],) * missing]
+        entries += [*row.code.levels, *(0,) * missing]
     return (
         Unit(
             "qk",
@@ -174,4 +177,4 @@ def _sizes(rows: Sequence[Row]) -> dict[str, int]:
 
 def _is_cut(row: Row) -> bool:
     """True where a layer's code is of fewer bits than the shift leaves."""
-    return isinstance(row.code, ShiftCode) and row.code.bits + row.code.drop < row.value_bits
+    return row.code.levels[-1].bit_length() < row.value_bits

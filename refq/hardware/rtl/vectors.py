@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from refq import oracle
-from refq.formats.codes import Codebook
 from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.hardware.rtl.samples import Dot, Stored
-from refq.hardware.rtl.tables import Row, Unit
+from refq.hardware.rtl.tables import Unit
 
 # the numbers by which the Verilog sources know them
 ROUNDINGS: list[Rounding] = [mode for mode in Rounding if mode is not Rounding.STOCHASTIC]
@@ -20,23 +19,10 @@ OVERFLOWS = list(Overflow)
 
 def unit_outputs(unit: Unit) -> list[np.ndarray]:
     """What a conversion unit gives for every input of every row: an int array for each row."""
-    encodes = unit.given == "value"
-    return [_encoded(row) if encodes else _decoded(row) for row in unit.rows]
-
-
-def _encoded(row: Row) -> np.ndarray:
-    values = np.arange(1 << row.value_bits)
-    if isinstance(row.code, Codebook):
-        return oracle.codebook_encode(values, np.array(row.code.thresholds, np.int64))
-    return oracle.shift_encode(values, row.code.bits, row.code.drop, row.code.nearest)
-
-
-def _decoded(row: Row) -> np.ndarray:
-    if isinstance(row.code, Codebook):
-        # a codebook may hold fewer values than its codes could choose
-        codes = np.arange(len(row.code.values))
-        return oracle.codebook_decode(codes, np.array(row.code.values, np.int64))
-    return oracle.shift_decode(np.arange(1 << row.code.bits), row.code.drop)
+    if unit.given == "value":
+        return [row.code.encode(np.arange(1 << row.value_bits), oracle) for row in unit.rows]
+    # a codebook may hold fewer values than its codes could choose
+    return [row.code.decode(np.arange(len(row.code.levels)), oracle) for row in unit.rows]
 
 
 def summed(dot: Dot) -> tuple[int, int]:

@@ -1,0 +1,75 @@
+"""What a weighted layer multiplies on maps: its codes in panels, and a dense layer's input as one
+pixel (refq.kernels.fused).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import MutableMapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from refq.engine.coefficients import IntegerLayer
+from refq.kernels import aligned, fused
+from refq.kernels.maps import Layout, Map
+from refq.networks.graph import Node
+from refq.networks.layers import NO_PADS
+
+
+def panels(
+    node: Node, own: IntegerLayer, read: Map, span: tuple[int, int], layout: Layout
+) -> fused.Kernel | None:
+    """A layer's panels for a map in this layout whose codes lie in a span, made once for all
+    batches; None where the fused kernels do not have them.
+
+    They are kept with the layer's codes, which plans share, so the key names all that they
+    depend on beside those; kernels for other ranges of the source's codes share the bytes.
+    """
+    grid, layer = (layout.pitch, layout.channels, len(read.planes)), node.layer
+    key = (*grid, *span, read.offset, read.scale)
+    if key not in own.panels:
+        codes = own.codes
+        if layer.flat:
+            shape = read.layout.channels, read.layout.height, read.layout.width
+            codes = codes.reshape(-1, *shape)
+        own.panels[key] = fused.prepare(
+            codes,
+            own.bias,
+            layout,
+            len(read.planes),
+            span,
+            read.offset,
+            read.scale + own.align,
+            layer.strides,
+            layer.pads,
+            layer.group,
+            layer.flat,
+            next((known for at, known in own.panels.items() if at[:3] == grid), None),
+        )
+    found: fused.Kernel | None = own.panels[key]
+    return found
+
+
+def one_pixel(layout: Layout) -> Layout:
+    """A dense layer's view: each image one pixel of all its values."""
+    depth = layout.channels * layout.height * layout.width
+    return Layout(layout.images, depth, 1, 1, NO_PADS)
+
+
+def flattened(source: Map, flat: Layout, workspace: MutableMapping[Any, Any]) -> Map:
+    """A map as one_pixel has it, in memory of its own, which no step relies on between layers."""
+    layout = source.layout
+    grid = (layout.images, layout.rows, layout.pitch, layout.channels)
+    start = layout.first * layout.channels
+    planes = []
+    for index, plane in enumerate(source.planes):
+        key = ("scratch", flat.size, index)
+        if key not in workspace:
+            workspace[key] = aligned.zeros((flat.size,), np.uint8)
+        real = plane[start : start + math.prod(grid)].reshape(grid)
+        real = real[:, : layout.height, : layout.width]
+        workspace[key][: real.size] = real.reshape(-1)
+        planes.append(workspace[key])
+    return replace(source, layout=flat, planes=tuple(planes))

@@ -1,0 +1,38 @@
+"""Addition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from refq.errors import ShapeError
+from refq.networks.layers.layer import IntegerStep, Layer, MapStep, Shape
+
+
+@dataclass(frozen=True)
+class Add(Layer):
+    """Elementwise sum of its inputs."""
+
+    words = "add"
+    several = makes_sums = True
+
+    def shape_of(self, shape: Shape, *more: Shape) -> Shape:
+        if any(other != shape for other in more):
+            raise ShapeError(f"Add of shapes {[shape, *more]}", "equal shapes")
+        return shape
+
+    def computed(self, ops: ModuleType, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        total: np.ndarray = ops.add(inputs)
+        return total
+
+    def integer_step(self, step: IntegerStep) -> Any:
+        # exact left shifts bring the operands to the largest F (contract section 4)
+        most = max(step.frac_bits)
+        return step.exact(step.ops.add(step.inputs, [most - f for f in step.frac_bits]), most)
+
+    def map_step(self, step: MapStep) -> Any:
+        return step.summed()

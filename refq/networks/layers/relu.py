@@ -1,0 +1,33 @@
+"""Rectified linear units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from refq.networks.layers.layer import IntegerStep, Layer, MapStep
+
+
+@dataclass(frozen=True)
+class ReLU(Layer):
+    """max(x, 0)."""
+
+    words = "ReLU"
+    takes_sums = True
+
+    def computed(self, ops: ModuleType, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        rectified: np.ndarray = ops.relu(*inputs)
+        return rectified
+
+    def integer_step(self, step: IntegerStep) -> Any:
+        return step.passed(self.computed(step.ops, step.inputs))
+
+    def map_step(self, step: MapStep) -> Any:
+        return step.rectified()
+
+    def signed(self, inputs: Sequence[bool]) -> bool:
+        return False
