@@ -17,8 +17,8 @@ TOP = Path(__file__).parents[2]
 FLOORS = [
     ["errors", "tables", "papers.published"],
     ["writing", "formats", "results.drawing", "hardware.files"],
-    ["networks", "hardware.c_model"],
-    ["kernels", "oracle", "data", "plans"],
+    ["networks"],
+    ["kernels", "oracle", "data", "plans", "hardware.c_model"],
     ["engine", "importers", "schemes.kmeans"],
     ["schemes", "hardware.golden", "hardware.rtl"],
     ["measure", "hardware.diagnosis"],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import string
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from refq.hardware.c_model.tables import KINDS, STAGES, STORAGE, Entry, Layer, Model
+from refq.hardware.c_model.kinds import KINDS, Entry, three
+from refq.hardware.c_model.tables import STAGES, STORAGE, Layer, Model
 
 HEAD = """\
 /* The network of this folder's vectors, written by refq. plan.h says what each entry means. */
@@ -17,8 +17,6 @@ HEAD = """\
 #include <stddef.h>
 """
 PLAIN = set((string.ascii_letters + string.digits + " ._/-,:").encode())
-# exponentials of distances 2^0 to 2^62
-EXPONENTIALS = 63
 
 
 def text(model: Model) -> str:
@@ -47,8 +45,8 @@ def _layer(model: Model, layer: Layer) -> str:
     entry, stored = layer.entry, layer.entry["stored"]
     fields: dict[str, Any] = {
         "name": quoted(layer.name),
-        "kind": "GIVEN" if layer.given else KINDS[entry["type"]],
-        "shape": _list(_three(entry["shape"])),
+        "kind": "GIVEN" if layer.given else KINDS[entry["type"]].constant,
+        "shape": _list(three(entry["shape"])),
         "reads": _constant(layer.reads),
         "coded_by": layer.coded_by,
         "is_wide": int(stored is None),
@@ -72,51 +70,20 @@ def _layer(model: Model, layer: Layer) -> str:
 
 def _reading(model: Model, layer: Layer) -> dict[str, Any]:
     """Inputs and attributes, windows of dense layers and global pools included."""
-    attributes, kind = layer.entry["attributes"], layer.entry["type"]
     source = model.layers[layer.inputs[0]]
     fields: dict[str, Any] = {
         "inputs": len(layer.inputs),
         "input": _numbers("int", layer.inputs),
-        "group": attributes.get("group", 1),
-        "count_padding": int(attributes.get("count_include_pad", False)),
+        "group": 1,
+        "count_padding": 0,
+        **KINDS[layer.entry["type"]].fields(layer.entry["attributes"], source.entry),
     }
-    rows, columns = _three(source.entry["shape"])[1:]
-    if kind in ("Dense", "GlobalAvgPool"):
-        fields["window"] = _list([rows, columns, 1, 1, 0, 0, 0, 0, 0])
-    elif "kernel" in attributes:
-        sizes = [*attributes["kernel"], *attributes["strides"], *attributes["pads"]]
-        fields["window"] = _list([*sizes, int(attributes.get("ceil_mode", False))])
-    elif kind == "Subsample":
-        fields["window"] = _list([1, 1, *attributes["strides"], 0, 0, 0, 0, 0])
-        fields["zeros_before"] = attributes["channels"][0]
-    if kind == "LRN":
-        fields["normalisation"] = _list(
-            [
-                attributes["size"],
-                float(attributes["alpha"]).hex(),
-                float(attributes["bias"]).hex(),
-                int(4 * attributes["beta"]),
-                int(attributes["per_window"]),
-            ]
-        )
-    if kind == "Softmax":
-        assert source.stored is not None
-        constants = exponentials(source.stored["frac_bits"])
-        fields["exponentials"] = _numbers("int64_t", constants)
+    for name, value in fields.items():
+        if isinstance(value, list):
+            fields[name] = _list(value)
+    if "exponentials" in fields:
+        fields["exponentials"] = f"(const int64_t[]){fields['exponentials']}"
     return fields
-
-
-def exponentials(frac_bits: int) -> list[int]:
-    """round(2^30 exp(-2^(b - F))) for b from 0 on (contract section 4)."""
-    with localcontext() as context:
-        context.prec = 60
-        found = []
-        for b in range(EXPONENTIALS):
-            # beyond 2^6 nothing is left of 30 bits
-            power = Decimal(2) ** min(b - frac_bits, 6)
-            constant = (-power).exp() * 2**30
-            found.append(int(constant.to_integral_value(ROUND_HALF_EVEN)))
-        return found
 
 
 def _accumulator(accumulator: Entry | None) -> dict[str, Any]:
@@ -162,11 +129,6 @@ def _array(array: Entry) -> str:
             _list(shape),
         ]
     )
-
-
-def _three(shape: Sequence[int]) -> list[int]:
-    """Channels, rows, columns; after a dense layer one pixel."""
-    return [*shape, *[1] * (3 - len(shape))]
 
 
 def _struct(fields: Mapping[str, Any], indent: int = 4) -> str:

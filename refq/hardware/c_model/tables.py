@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from refq.errors import OptionError
-
-Entry = Mapping[str, Any]
+from refq.hardware.c_model.kinds import KINDS, MOST_BITS, Entry, too_wide
+from refq.networks import layers
 
 VERSION = 1
 MAC_ORDER = ["bias", "input channel", "kernel row", "kernel column"]
@@ -19,25 +17,6 @@ CLUSTERS = ("base", "base_shift", "residual", "residual_shift", "labels", "base_
 # the storage codes that the C model has, as plan.h names them, and their arrays
 STORAGE = {"shift": "ENQ", "codebook": "KNQ"}
 CODE_STAGES = ("shift", "codebook", "thresholds")
-WEIGHTED = ("Conv", "Dense")
-WIDE = (*WEIGHTED, "Add")
-KINDS = {
-    "Conv": "CONV",
-    "Dense": "DENSE",
-    "MaxPool": "MAX_POOL",
-    "AvgPool": "AVG_POOL",
-    "GlobalAvgPool": "AVG_POOL",
-    "LRN": "LRN",
-    "ReLU": "RELU",
-    "Concat": "CONCAT",
-    "Add": "ADD",
-    "Subsample": "SUBSAMPLE",
-    "Softmax": "SOFTMAX",
-}
-# sums and what is divided stay below 2**62, so that no step of the C model leaves 64 bits
-MOST_BITS = 62
-# a softmax's power has 31 bits before it is shifted by so many
-MOST_SHARE_BITS = 31
 
 
 @dataclass(frozen=True)
@@ -119,25 +98,30 @@ def _layer(entry: Entry, arrays: Mapping[str, Entry], before: Sequence[Layer]) -
     # of layers that it does not cover a set holds what others read and how it is stored, no more
     outside = set(arrays) <= {reads, "code", "value", *CODE_STAGES}
     missing = [source for source in entry["inputs"] if source not in numbers]
-    if kind == "Input" or (outside and (missing or kind in WIDE)):
+    of_type = KINDS.get(kind)
+    if kind == "Input" or (outside and (missing or (of_type and of_type.layer.makes_sums))):
         held = {stage: arrays[stage] for stage in (reads, *CODE_STAGES) if stage in arrays}
         return Layer(entry, True, (), held, reads, len(before), False)
     if missing:
         raise OptionError(f"a golden set without {missing[0]}, which {name} reads", "it", _REMEDY)
-    if kind not in KINDS:
+    if of_type is None:
         raise OptionError(f"layer {name} of type {kind}", f"one of {', '.join(KINDS)}")
     inputs = tuple(numbers[source] for source in entry["inputs"])
     sources = [before[number] for number in inputs]
-    makes_sums = kind in WIDE or (kind == "ReLU" and sources[0].stored is None)
-    rounds_sums = stored is not None and makes_sums
-    _need(name, _parameters(entry, arrays, rounds_sums), arrays)
+    layer = of_type.layer
+    has_sums = layer.makes_sums or (layer.takes_sums and sources[0].stored is None)
+    rounds_sums = stored is not None and has_sums
+    _need(name, _parameters(layer, arrays, rounds_sums), arrays)
     coded_by = len(before)
     if stored and stored["code"]:
-        if kind in ("MaxPool", "Concat", "Subsample") or (kind == "ReLU" and not makes_sums):
+        if layer.moves_codes or (layer.takes_sums and not has_sums):
             coded_by = _coder(sources, before)
         else:
             _need(name, _code(stored["code"], arrays), arrays)
-    _check_widths(entry, sources, arrays)
+    for stage in STAGES[:4]:
+        if stage in arrays and arrays[stage]["bits"] > MOST_BITS + 1:
+            raise too_wide(f"{name}.{stage}", arrays[stage]["bits"])
+    of_type.check(entry, sources[0].entry)
     return Layer(entry, False, inputs, arrays, reads, coded_by, rounds_sums)
 
 
@@ -162,13 +146,15 @@ def _need(layer: str, stages: Sequence[str], arrays: Mapping[str, Entry]) -> Non
             raise OptionError(f"a golden set without {layer}.{stage}", "it", _REMEDY)
 
 
-def _parameters(entry: Entry, arrays: Mapping[str, Entry], rounds_sums: bool) -> list[str]:
+def _parameters(
+    layer: type[layers.Layer], arrays: Mapping[str, Entry], rounds_sums: bool
+) -> list[str]:
     """What a layer cannot be computed without."""
     needed = ["requantize_shift"] if rounds_sums else []
-    if entry["type"] in WEIGHTED:
+    if layer.weighted:
         clustered = any(stage in arrays for stage in CLUSTERS)
         needed += [*(CLUSTERS if clustered else COEFFICIENTS), "bias", "bias_shift"]
-    if entry["type"] == "Add":
+    elif layer.makes_sums:
         needed.append("operand_shift")
     return needed
 
@@ -179,43 +165,3 @@ def _code(code: Entry, arrays: Mapping[str, Entry]) -> list[str]:
     # a codebook of a single value has no thresholds
     one = "codebook" in arrays and arrays["codebook"]["shape"] == [1]
     return ["codebook"] if one else ["codebook", "thresholds"]
-
-
-def _check_widths(entry: Entry, sources: Sequence[Layer], arrays: Mapping[str, Entry]) -> None:
-    """Raises OptionError where numbers could leave 64 bits, or a layer's attributes are beyond the
-    contract."""
-    name, kind, stored = entry["name"], entry["type"], entry["stored"]
-    for stage in STAGES[:4]:
-        if stage in arrays and arrays[stage]["bits"] > MOST_BITS + 1:
-            _too_wide(f"{name}.{stage}", arrays[stage]["bits"])
-    if kind in ("AvgPool", "GlobalAvgPool", "LRN", "Softmax"):
-        read = sources[0].stored
-        assert read is not None
-        assert stored is not None
-        bits = read["bits"] + max(read["drops"], default=0)
-        finer = stored["frac_bits"] - read["frac_bits"]
-        if kind == "LRN":
-            _check_normalisation(name, entry["attributes"], bits)
-        elif kind == "Softmax":
-            if stored["code"] or not 0 <= stored["frac_bits"] <= MOST_SHARE_BITS:
-                raise OptionError(
-                    f"softmax {name} in {stored['frac_bits']} fraction bits",
-                    f"0 to {MOST_SHARE_BITS}, and no storage code",
-                )
-        else:
-            cells = math.prod(entry["attributes"].get("kernel", sources[0].entry["shape"][1:]))
-            if bits + cells.bit_length() + abs(finer) > MOST_BITS:
-                _too_wide(f"the mean {name}", bits + cells.bit_length() + abs(finer))
-
-
-def _check_normalisation(name: str, attributes: Entry, bits: int) -> None:
-    quarters = 4 * attributes["beta"]
-    if quarters != int(quarters) or quarters < 0:
-        raise OptionError(f"LRN {name} with beta {attributes['beta']}", "a multiple of 1/4")
-    wide = 2 * bits + int(attributes["size"]).bit_length()
-    if wide > MOST_BITS:
-        _too_wide(f"the sum of squares of {name}", wide)
-
-
-def _too_wide(what: str, bits: int) -> None:
-    raise OptionError(f"{what} of {bits} bits", f"at most {MOST_BITS} in the C model")

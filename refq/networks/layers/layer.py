@@ -91,7 +91,8 @@ class Layer:
     after channel; subsamples: those of every so many rows and columns. float_maps: it reads maps in
     float32 as well. windows: it has some; kernel, strides, pads, ceil_mode: of them; map_pads:
     those of the zeros that a map has to hold. group: parts of its channels that know nothing of
-    each other.
+    each other. near: an output channel comes from input channels so near to its own, None for
+    any; by_rows: and a row from the same row.
     """
 
     several = images = windows = weighted = flat = False
@@ -101,6 +102,8 @@ class Layer:
     strides: Pair
     pads: Pads = NO_PADS
     group: int = 1
+    near: int | None = None
+    by_rows = False
 
     @property
     def kind(self) -> str:

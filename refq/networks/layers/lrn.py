@@ -28,7 +28,11 @@ class LRN(Layer):
     bias: float = 1.0
     per_window: bool = True
 
-    images = True
+    images = by_rows = True
+
+    @property
+    def near(self) -> int:  # type: ignore[override]
+        return self.size
 
     @property
     def words(self) -> str:

@@ -26,6 +26,7 @@ class Pool(Layer):
     ceil_mode: bool = False
 
     images = windows = True
+    near = 0
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -61,6 +62,7 @@ class Mean(Layer):
     """What means share: they round on their own, and as outputs take all bits that there are."""
 
     images = True
+    near = 0
 
     def wide_format(self, source: FixedPointFormat, bits: int) -> FixedPointFormat:
         return FixedPointFormat(bits, within(source.frac_bits + bits - source.bits), source.signed)
