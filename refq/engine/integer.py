@@ -160,14 +160,15 @@ class IntegerSteps:
         sums, last = self.ops.add_limited(sums, maps, own.accumulator, drop)
         return sums, lost + more + last
 
-    def modes(self, name: str, per_image: int) -> dict[str, Any]:
-        """Rounding, overflow, and the place in the stochastic sequence of a tensor's elements."""
+    def modes(self, name: str, per_image: int, place: int = 0) -> dict[str, Any]:
+        """Rounding, overflow, and where a tensor's elements are in its stochastic sequence: so many
+        an image, from that place on in the first."""
         seed = (zlib.crc32(name.encode()) ^ (self.plan.seed << 32)) % 2**64
         return {
             "rounding": self.plan.rounding,
             "overflow": self.plan.overflow,
             "seed": seed,
-            "offset": self.first_image * per_image,
+            "offset": self.first_image * per_image + place,
         }
 
     def stored(self, name: str, tensor: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from refq import kernels, networks, schemes
-from refq.engine.forward import forward
+from refq.engine.forward import Run, forward
 from refq.formats.fixed import Rounding
 from refq.measure.calibration import code_counts, gather, quantized
 from refq.measure.energy import filter_energies
@@ -139,15 +139,12 @@ def test_statistics_are_those_of_the_tensors() -> None:
     network, weights = case("alexnet")
     batches = Counting(network)
     tensors: dict[str, list[np.ndarray]] = {}
+    run = Run(
+        lambda node, x: tensors.setdefault(node.name if node else INPUT, []).append(x),
+        watch=set(network.shapes),
+    )
     for images in batches.parts:
-        forward(
-            network,
-            weights,
-            None,
-            images,
-            observe=lambda node, x: tensors.setdefault(node.name if node else INPUT, []).append(x),
-            watch=set(network.shapes),
-        )
+        forward(network, weights, None, images, run=run)
     wanted = Wanted(
         histograms=True, maps=True, code_frac_bits=1, rounding=Rounding.TO_POS, also={INPUT}
     )

@@ -13,7 +13,7 @@ from refq.formats.fixed import FixedPointFormat
 from refq.plans.cost import Memory
 from refq.plans.plan import TensorPlan
 from refq.results import charts
-from refq.results.figures import MOST_BINS, binned, megabytes, stored_codes
+from refq.results.figures import MOST_BINS, binned, megabytes
 from refq.tables import Table
 from tests.results.conftest import Results
 
@@ -32,7 +32,7 @@ TENSORS = {
 def test_bins_hold_the_stored_values(kind: str, spread: float) -> None:
     """Against NumPy's histogram of every single value."""
     stored = TENSORS[kind]
-    known = stored_codes(stored) * 2.0**-stored.fixed.frac_bits
+    known = np.array(stored.storage.levels) * 2.0**-stored.fixed.frac_bits
     count = len(known)
     rng = np.random.default_rng(count)
     index = (count // 3 + spread * rng.normal(0, count / 4, 997)).astype(int).clip(0, count - 1)
@@ -52,11 +52,11 @@ def test_bins_hold_the_stored_values(kind: str, spread: float) -> None:
 
 
 def test_value_codes_of_stored_codes() -> None:
-    signed = stored_codes(TENSORS["signed"])
+    signed = np.array(TENSORS["signed"].storage.levels)
     assert (signed[0], signed[-1], len(signed)) == (-256, 255, 512)
-    shifted = stored_codes(TENSORS["shifted"])
+    shifted = np.array(TENSORS["shifted"].storage.levels)
     assert (shifted[1], shifted[-1], len(shifted)) == (64, 31 * 64, 32)
-    assert stored_codes(TENSORS["codebook"]).tolist() == [0, 3, 10, 11, 40, 90, 90]
+    assert TENSORS["codebook"].storage.levels == (0, 3, 10, 11, 40, 90, 90)
 
 
 @pytest.mark.parametrize("name", ["enq.json", "knq.json"])

@@ -29,7 +29,7 @@ from refq.evaluate import main
 from refq.formats.fixed import FixedPointFormat, Rounding
 from refq.measure.calibration import gather
 from refq.measure.streaming import Source
-from refq.networks import Network
+from refq.networks import Network, Node
 from refq.networks.points import storage_points
 from refq.networks.weights import Weights, random_weights
 from refq.plans.cost import activation_memory, mac_complexity
@@ -450,9 +450,11 @@ def test_going_on_from_any_cut_gives_the_same(name: str, way: str) -> None:
             np.testing.assert_array_equal(small.tensors[name].codes, tensor.codes)
             assert narrow(tensor).codes.itemsize <= 2
         seen: list[str] = []
-        watching = dataclasses.replace(
-            run, observe=lambda node, _, seen=seen: seen.append(node.name if node else "data")
-        )
+
+        def note(node: Node | None, tensor: Any, seen: list[str] = seen) -> None:
+            seen.append(node.name if node else "data")
+
+        watching = dataclasses.replace(run, observe=note)
         got = forward(network, integer, plan, small, ops, watching)
         np.testing.assert_array_equal(got, wanted)
         assert all(network.by_name[each] in network.nodes[cut.at :] for each in seen if cut.at)

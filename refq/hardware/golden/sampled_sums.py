@@ -13,7 +13,8 @@ from refq.engine.coefficients import IntegerLayer, IntegerWeights
 from refq.engine.integer import IntegerSteps, Tensor
 from refq.hardware.golden.agreement import CHANNELS, Made, spread
 from refq.networks.graph import Node
-from refq.networks.layers import Conv, Dense, conv_size
+from refq.networks.layers import Conv, Dense, Layer
+from refq.networks.layers.windows import conv_size
 
 SIDE = 2  # pixels at a side of a sample
 
@@ -27,8 +28,9 @@ def check_sums(made: Made) -> None:
         weights = IntegerWeights({node.name: _of_output(layer, o)}, steps.plan)
         for rows, columns in _corners(made.stages["sum"].shape[2:]):
             window, part = x, Node(node.name, Dense(1), node.inputs)
-            if isinstance(node.layer, Conv):
-                window, cut = _window(x, node.layer, o, rows, columns)
+            if not node.layer.flat:
+                group = o * node.layer.group // len(layer.codes)
+                window, cut = _window(x, node.layer, group, rows, columns)
                 part = Node(node.name, cut, node.inputs)
             for stage, wanted in _stages(part, window, weights).items():
                 split = layer.split if stage == "base_sum" else None
@@ -92,11 +94,12 @@ def _corners(shape: Sequence[int]) -> list[tuple[slice, slice]]:
     return [(rows, columns) for rows, columns in found]
 
 
-def _window(x: Tensor, layer: Conv, o: int, rows: slice, columns: slice) -> tuple[Tensor, Conv]:
-    """(what these outputs of one channel read, a convolution that makes them of it)."""
+def _window(
+    x: Tensor, layer: Layer, group: int, rows: slice, columns: slice
+) -> tuple[Tensor, Conv]:
+    """(what these outputs of one channel in a group read, a convolution that makes them of it)."""
     channels = x.codes.shape[1] // layer.group
-    first = o * layer.group // layer.out_channels * channels
-    maps = slice(first, first + channels)
+    maps = slice(group * channels, (group + 1) * channels)
     spans, before, after = [], [], []
     for axis, outputs in enumerate((rows, columns)):
         length, stride, kernel = x.codes.shape[2 + axis], layer.strides[axis], layer.kernel[axis]

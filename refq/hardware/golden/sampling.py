@@ -1,7 +1,8 @@
 """Samples of every layer, computed again by the oracle: what a golden set rests on.
 
 Of sums, outputs at two corners and in the middle; of rounding and storage codes, single elements,
-each from the same numbers as the kernels had; of pools and means, whole feature maps.
+each from the same numbers as the kernels had; of pools and means, whole feature maps; all of what
+other layers make.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,24 +18,12 @@ import numpy as np
 from refq import kernels, oracle
 from refq.engine.aligning import coded, of_channels
 from refq.engine.coefficients import filter_counts
-from refq.engine.integer import Tensor, encoded, window_attributes
+from refq.engine.integer import IntegerStep
+from refq.engine.steps import Tensor
 from refq.formats.fixed import FixedPointFormat, FormatGrid
 from refq.hardware.golden.agreement import CHANNELS, Made, agree, spread
 from refq.hardware.golden.sampled_sums import check_sums
 from refq.networks.graph import Network
-from refq.networks.layers import (
-    LRN,
-    Add,
-    AvgPool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAvgPool,
-    MaxPool,
-    ReLU,
-    Softmax,
-    Subsample,
-)
 from refq.networks.weights import Weights
 from refq.plans.plan import Clustered, Plan
 
@@ -76,108 +65,90 @@ def _of_kernel(fmt: FixedPointFormat | FormatGrid, o: int) -> FixedPointFormat |
 
 def check_layer(made: Made) -> None:
     """Raises DisagreementError where the oracle makes other integers of samples of one image."""
-    x, stages, result = made.inputs[0], made.stages, made.result
-    match made.node.layer:
-        case Conv() | Dense():
-            check_sums(made)
-        case Add():
-            made.agree(".sum", stages["sum"], _added(made.inputs))
-        case MaxPool() | AvgPool() | GlobalAvgPool() as layer:
-            _check_maps(made, layer)
-        case LRN() as layer:
-            _check_normalised(made, layer)
-        case Softmax():
-            wanted = oracle.softmax_integer(x.codes, x.frac_bits, made.kept.fixed)
-            made.agree(".rounded", stages["rounded"], wanted)
-        case Subsample(strides, channels):
-            made.agree(".value", result.codes, oracle.subsample(x.codes, strides, channels))
-        case Concat():
-            wanted = oracle.concat([each.codes for each in made.inputs])
-            made.agree(".value", result.codes, wanted)
-    if result.stored is not None and "rounded" in stages:
-        _check_stored(made)
+    layer, stages = made.node.layer, made.stages
+    # (codes, fraction bits) that are rounded; None where a layer rounds on its own, or not at all
+    exact: tuple[np.ndarray, int] | None = None
+    if layer.weighted:
+        check_sums(made)
+        coded, sums = made.steps.weights.layers[made.node.name], stages["sum"]
+        exact = np.left_shift(sums, of_channels(coded.raised, sums)), coded.frac_bits
+    elif layer.takes_sums:
+        exact = made.inputs[0].codes, made.inputs[0].frac_bits
+    elif layer.near is not None:
+        _check_maps(made, layer.near)
+    else:
+        again = _again(made, made.inputs, 0)
+        if again.stored is None:
+            exact = again.codes, again.frac_bits
+            made.agree(".sum", stages.get("sum", again.codes), again.codes)
+        else:
+            stage = "rounded" if "rounded" in stages else "value"
+            made.agree(f".{stage}", stages.get(stage, made.result.codes), again.codes)
+    if made.result.stored is not None and "rounded" in stages:
+        _check_stored(made, exact)
 
 
-def _check_stored(made: Made) -> None:
+@dataclass(frozen=True)
+class _Again(IntegerStep):
+    """A layer's step of which nothing is rounded or stored afterwards. per_image: elements of its
+    whole output; place: of the step's first one among them."""
+
+    per_image: int
+    place: int
+
+    @property
+    def modes(self) -> dict[str, Any]:
+        return self.steps.modes(self.node.name, self.per_image, self.place)
+
+    def exact(self, codes: np.ndarray, frac_bits: int) -> Tensor:
+        return Tensor(codes, frac_bits)
+
+    def rounded(self, codes: np.ndarray, outside: int) -> Tensor:
+        return self.moved(codes)
+
+
+def _again(made: Made, inputs: Sequence[Tensor], place: int) -> Tensor:
+    """What the oracle makes of a layer's inputs, or of parts of them."""
+    steps, size = dataclasses.replace(made.steps, ops=oracle), made.result.codes[0].size
+    again: Tensor = made.node.layer.integer_step(_Again(steps, made.node, inputs, size, place))
+    return again
+
+
+def _check_stored(made: Made, exact: tuple[np.ndarray, int] | None) -> None:
     """Rounding, overflow and storage of single elements."""
     kept, rounded = made.kept, made.stages["rounded"]
     places = spread(rounded.size, ELEMENTS)
-    source = _rounded_from(made)
-    rounding, overflow, seed, first = made.steps.modes(made.node.name, rounded)
     per_map = math.prod(rounded.shape[2:])
-    for place in places if source else ():
-        assert source is not None
-        codes, frac_bits = source
+    for place in places if exact else ():
+        assert exact is not None
+        codes, frac_bits = exact
         element = codes.reshape(-1)[place : place + 1]
-        if isinstance(made.node.layer, ReLU):
+        if made.node.layer.takes_sums:
             element = oracle.relu(element)
         drop = kept.drops[place // per_map % rounded.shape[1]] if kept.drops else 0
         fmt = dataclasses.replace(kept.fixed, frac_bits=kept.fixed.frac_bits - drop)
-        modes = (rounding, overflow, seed, first + place)
-        wanted, _ = oracle.requantize(element, frac_bits, fmt, *modes)
+        modes = made.steps.modes(made.node.name, rounded[0].size, place)
+        wanted, _ = oracle.requantize(element, frac_bits, fmt, **modes)
         got = rounded.reshape(-1)[place : place + 1]
         made.agree(f".rounded of element {place}", got >> drop, wanted)
-    values = encoded(rounded.reshape(-1)[places], kept, oracle)
+    values = kept.storage.kept(rounded.reshape(-1)[places], oracle)
     made.agree(".value", made.result.codes.reshape(-1)[places], values)
 
 
-def _rounded_from(made: Made) -> tuple[np.ndarray, int] | None:
-    """(codes, fraction bits) that a layer rounds; None where it computes with rounding."""
-    node, steps = made.node, made.steps
-    match node.layer:
-        case ReLU():
-            return made.inputs[0].codes, made.inputs[0].frac_bits
-        case Conv() | Dense():
-            layer, sums = steps.weights.layers[node.name], made.stages["sum"]
-            return np.left_shift(sums, of_channels(layer.raised, sums)), layer.frac_bits
-        case Add():
-            return made.stages["sum"], max(each.frac_bits for each in made.inputs)
-    return None
-
-
-def _check_maps(made: Made, layer: MaxPool | AvgPool | GlobalAvgPool) -> None:
-    """Pools of whole feature maps."""
+def _check_maps(made: Made, near: int) -> None:
+    """Whole feature maps, or a row of each, from the maps so near to them."""
     x, got = made.inputs[0], made.stages.get("rounded", made.result.codes)
-    per_map = got.size // got.shape[1]
-    for c in spread(got.shape[1], 1 if per_map > 4096 else CHANNELS):
-        one = x.codes[:, c : c + 1]
-        if isinstance(layer, MaxPool):
-            wanted = oracle.max_pool(one, **window_attributes(layer))
-        else:
-            modes = _modes(made, c * per_map)
-            mean: Any = oracle.global_avg_pool_integer
-            if isinstance(layer, AvgPool):
-                mean = partial(oracle.avg_pool_integer, **window_attributes(layer))
-            wanted, _ = mean(one, x.frac_bits, made.kept.fixed, **modes)
-        made.agree(f" of map {c}", got[:, c : c + 1], wanted)
-
-
-def _check_normalised(made: Made, layer: LRN) -> None:
-    """One row of a feature map, from the rows of its neighbours."""
-    x, got = made.inputs[0], made.stages["rounded"]
-    _, channels, height, width = got.shape
-    for c in spread(channels, CHANNELS):
-        low, high = max(0, c - layer.size), min(channels, c + layer.size + 1)
-        row = c % height
-        # the row's own place in the stochastic sequence, seen from the first of its neighbours
-        modes = _modes(made, (c * height + row) * width - (c - low) * width)
-        attributes = dataclasses.asdict(layer)
-        neighbours = x.codes[:, low:high, row : row + 1]
-        wanted, _ = oracle.lrn_integer(
-            neighbours, x.frac_bits, made.kept.fixed, **attributes, **modes
-        )
-        wanted = wanted[:, c - low : c - low + 1]
-        made.agree(f" of map {c}", got[:, c : c + 1, row : row + 1], wanted)
-
-
-def _modes(made: Made, place: int) -> dict[str, Any]:
-    """How the oracle rounds, from that element of the image on."""
-    rounding, overflow, seed, first = made.steps.modes(made.node.name, made.stages["rounded"])
-    return {"rounding": rounding, "overflow": overflow, "seed": seed, "offset": first + place}
-
-
-def _added(inputs: Sequence[Tensor]) -> np.ndarray:
-    """The sum of operands at the largest F, in Python's integers."""
-    top = max(each.frac_bits for each in inputs)
-    total = sum(each.codes.astype(object) * 2 ** (top - each.frac_bits) for each in inputs)
-    return np.asarray(total)
+    by_rows = made.node.layer.by_rows
+    channels, per_map = got.shape[1], math.prod(got.shape[2:])
+    for c in spread(channels, 1 if per_map > 4096 and not by_rows else CHANNELS):
+        low, high = max(0, c - near), min(channels, c + near + 1)
+        rows, place = slice(None), low * per_map
+        if by_rows:
+            row, width = c % got.shape[2], got.shape[3]
+            rows = slice(row, row + 1)
+            # where the row is in the whole, less where it is in the part
+            place = (c * got.shape[2] + row) * width - (c - low) * width
+        part = dataclasses.replace(x, codes=x.codes[:, low:high, rows])
+        wanted = _again(made, [part], place).codes[:, c - low : c - low + 1]
+        one = got[:, c : c + 1]
+        made.agree(f" of map {c}", one[:, :, rows] if by_rows else one, wanted)
