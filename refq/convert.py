@@ -8,44 +8,18 @@ docs/convert.md says which formats there are, what is taken from them and how fi
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from refq import writing
 from refq.cli import console
+from refq.cli.command import Command, Group, Option, Request
 from refq.errors import OptionError
 from refq.importers import converting, read
 from refq.importers.preparing import RULES
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0 converted, 2 bad input, 130 interrupted."""
-    return console.run(_convert, parser(), arguments)
-
-
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "refq.convert", allow_abbrev=False, description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("file", type=Path, help="the weight file, of any known format")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the HDF5 file to write")
-    parser.add_argument("--network", help="what it is; without it, names and shapes decide")
-    parser.add_argument(
-        "--parameter",
-        metavar="NAME=VALUE",
-        type=_parameter,
-        action="append",
-        default=[],
-        help="what weights do not tell of the network, as centred=true; may be given again",
-    )
-    parser.add_argument(
-        "--preprocessing", choices=sorted(RULES), help="how images were prepared, if not as usual"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the report as JSON; - is stdout")
-    return parser
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -60,24 +34,55 @@ def _parameter(text: str) -> tuple[str, Any]:
         ) from None
 
 
-def _convert(options: argparse.Namespace) -> int:
-    listed = options.json if options.json != "-" else None
-    writing.check_apart(**{"FILE": str(options.file), "--out": str(options.out), "--json": listed})
-    writing.check_writable(str(options.out), listed)
+FILES = Group("files")
+MEANING = Group("what the file does not say")
+COMMAND = Command(
+    "refq.convert",
+    (__doc__ or "").splitlines()[0],
+    (
+        Option("file FILE", FILES, "the weight file, of any known format", kind=Path),
+        Option("--out OUT", FILES, "the HDF5 file to write", kind=Path, alias="-o", required=True),
+        Option("--network NAME", MEANING, "what it is (default: as names and shapes say)"),
+        Option(
+            "--parameter NAME=VALUE",
+            MEANING,
+            "what weights do not tell of the network, as centred=true; may be given again",
+            kind=_parameter,
+            default=(),
+            again=True,
+        ),
+        Option(
+            "--preprocessing RULE",
+            MEANING,
+            "how images were prepared, if not as usual",
+            choices=sorted(RULES),
+        ),
+        Option("--json FILE", FILES, "the report as JSON; - is stdout"),
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 converted, 2 bad input, 130 interrupted."""
+    return console.run(_convert, COMMAND, arguments)
+
+
+def _convert(asked: Request) -> int:
+    listed = asked.json if asked.json != "-" else None
+    writing.check_apart(**{"FILE": str(asked.file), "--out": str(asked.out), "--json": listed})
+    writing.check_writable(str(asked.out), listed)
+    parameters = dict(asked.parameter)
+    if len(parameters) < len(asked.parameter):
+        raise OptionError(f"--parameter {asked.parameter[-1][0]} again", "each name once")
     conversion = converting.convert(
-        read(options.file),
-        options.file,
-        options.out,
-        options.network,
-        options.preprocessing,
-        dict(options.parameter),
+        read(asked.file), asked.file, asked.out, asked.network, asked.preprocessing, parameters
     )
-    if options.json == "-":
+    if asked.json == "-":
         console.tell(json.dumps(conversion.to_json(), indent=1))
         return 0
     console.tell(conversion.to_text())
-    if options.json:
-        writing.write_json(options.json, conversion.to_json())
+    if asked.json:
+        writing.write_json(asked.json, conversion.to_json())
     return 0
 
 

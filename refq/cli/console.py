@@ -9,22 +9,35 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import NoReturn, Protocol, TypeVar
 
 from refq.errors import OptionError, RefqError
+
+Parsed = TypeVar("Parsed")
+Made = TypeVar("Made", covariant=True)
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose refusals are OptionErrors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(message, remedy="see --help")
+
+
+class Parsing(Protocol[Made]):
+    """Makes what a command works on of its arguments; raises OptionError."""
+
+    def parse_args(self, arguments: Sequence[str] | None, /) -> Made: ...
+
+
 def run(
-    main: Callable[[argparse.Namespace], int],
-    parser: argparse.ArgumentParser,
-    arguments: Sequence[str] | None,
+    main: Callable[[Parsed], int], parser: Parsing[Parsed], arguments: Sequence[str] | None
 ) -> int:
     """Parses and runs; bad input becomes one line on stderr and exit code 2."""
     try:
-        parser.error = _refuse  # type: ignore[method-assign]
         with _terminable():
             status = main(parser.parse_args(arguments))
         tell()
@@ -80,7 +93,3 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _refuse(message: str) -> NoReturn:
-    raise OptionError(message, remedy="see --help")

@@ -1,7 +1,7 @@
 """What the papers report, done again: one file a paper, whose name is its command-line name.
 
-A paper's module defines `tables(study) -> Iterator[Table]`, `figures(study, delta) -> list`, and
-`NETWORKS`, the networks it is about.
+A paper's module defines `tables(study) -> Iterator[Table]`, `figures(study, delta) -> list`,
+`NETWORKS`, the networks it is about, and `READS`, the options of schemes that it reads.
 """
 
 from __future__ import annotations

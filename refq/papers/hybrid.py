@@ -35,6 +35,7 @@ def _studied() -> Iterator[str]:
 
 
 NETWORKS = tuple(_studied())
+READS = ()  # every tensor has its own F
 
 
 def tables(study: Study, delta: float | None) -> Iterator[Table]:

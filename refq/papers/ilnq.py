@@ -21,6 +21,7 @@ from refq.results import charts
 from refq.tables import Cell, Column, Row, Table, less
 
 NETWORKS = ("vgg16", "alexnet")
+READS = ("frac_act",)
 
 
 def tables(study: Study, delta: float | None) -> Iterator[Table]:

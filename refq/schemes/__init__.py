@@ -1,7 +1,8 @@
 """Quantization schemes: one file a scheme, whose name is its command-line name.
 
 A scheme's module defines `plan(network, weights, statistics, options) -> Plan | None` and
-`wanted(network, options) -> Wanted`, what the statistics are to hold. One with widths to search for
+`wanted(network, options) -> Wanted`, what the statistics are to hold; READS names the options that
+it reads, without which it reads none. One with widths to search for
 also says SEARCHED, the range of them, and SEARCH, its strategy by default; one that is tuned
 otherwise names its strategies in SEARCHED; with the strategy `halving` it defines `halving` and
 `plan_of`, as ristretto.py does. A trailing underscore keeps a name from Python's own.

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from refq.errors import OptionError
-from refq.formats.fixed import Accumulator, FixedPointFormat, within
+from refq.formats.fixed import Accumulator, FixedPointFormat, Rounding, within
 from refq.networks.graph import INPUT, Network
 from refq.networks.points import Point, storage_points
 from refq.networks.weights import Weights
 from refq.plans.plan import LayerPlan, Plan, TensorPlan
-from refq.schemes.options import Options
+from refq.schemes.options import Options, When
 from refq.schemes.statistics import Statistics, covering_bits
 
 # bits of the uniform codes where none are asked for (paper A, section IV-A)
@@ -25,6 +25,16 @@ BIAS_FINER = 8
 OUTPUT_BITS = 32
 # bits of weights and biases where none are asked for (contract section 2)
 WEIGHT_BITS = 14
+# what `finish` reads of the options: with layers of a scheme's own, and without
+ROUNDED = (
+    "rounding",
+    "overflow",
+    When("seed", lambda o: o.rounding is Rounding.STOCHASTIC, "--rounding stochastic"),
+)
+FINISHED = (*ROUNDED, "bits_wt", "accumulator")
+# what activations read whose F is the network's
+ONE_F = ("bits_act", "widths", "bits_image", "frac_act")
+COVERED = When("coverage", lambda o: o.frac_act is None, "no --frac-act")
 
 
 def magnitude_bits(x: np.ndarray) -> int:

@@ -29,6 +29,8 @@ from refq.schemes.steps import recognise, step
 DEFAULT_BITS = 8
 SEARCHED = range(2, 13)
 SEARCH = "sensitivity"
+POINTS = ("bits_act", "widths", "bits_image")
+READS = (*choice.FINISHED, *POINTS, "distribution", "allocate", "kappa")
 # the rule itself gives a small layer any number of bits; beyond 16 they change nothing
 MOST_BITS = 16
 

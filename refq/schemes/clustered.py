@@ -18,7 +18,7 @@ from refq.plans.plan import Clustered, Coefficients, Plan
 from refq.schemes import hybrid, kmeans
 from refq.schemes.granular import formats
 from refq.schemes.hybrid import wanted
-from refq.schemes.options import Options
+from refq.schemes.options import Options, When
 from refq.schemes.statistics import Statistics
 
 __all__ = ["plan", "wanted"]
@@ -26,6 +26,15 @@ __all__ = ["plan", "wanted"]
 DEFAULT_BITS = hybrid.DEFAULT_BITS
 SEARCHED = ("clusters",)
 SEARCH = "clusters"
+
+
+def _clustered(options: Options) -> bool:
+    """Whether some layer has base kernels."""
+    return bool(options.hybrid.every_layer or any(options.hybrid.clusters.values()))
+
+
+FEW = tuple(When(field, _clustered, "base kernels") for field in ("bits_low", "low_bits", "seed"))
+READS = (*hybrid.SHARED, "granularity", "clusters", "every_layer", *FEW)
 
 
 def plan(

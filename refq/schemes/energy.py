@@ -17,12 +17,20 @@ from refq.networks.weights import Weights
 from refq.plans.plan import Coefficients, Plan
 from refq.schemes import hybrid
 from refq.schemes.granular import formats
-from refq.schemes.options import Options
+from refq.schemes.options import Options, When
 from refq.schemes.statistics import Statistics, Wanted
 
 DEFAULT_BITS = hybrid.DEFAULT_BITS
 SEARCHED = ("threshold", "bisection")
 SEARCH = "bisection"
+READS = (
+    *hybrid.SHARED,
+    "threshold",
+    "low_share",
+    "experiment",
+    When("bits_low", lambda o: o.hybrid.experiment != "conservative", "filters with few bits"),
+    When("low_bits", lambda o: o.hybrid.experiment != "conservative", "filters with few bits"),
+)
 # percent of the filters with few bits in the layer of most MACs between the first and the last; in
 # the others between all have (paper B, Table 3)
 EXPERIMENTS = {"conservative": None, "moderate": 40.0, "aggressive": 100.0}

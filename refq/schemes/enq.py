@@ -14,12 +14,14 @@ from refq.networks.points import storage_points
 from refq.networks.weights import Weights
 from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice
-from refq.schemes.options import Options
+from refq.schemes.options import Options, When
 from refq.schemes.statistics import Statistics, Wanted, covering_bits
 
 DEFAULT_BITS = 5
 SEARCHED = range(1, 9)
 SEARCH = "sensitivity"
+COVERED = (choice.COVERED, When("coverage", lambda o: o.qm == "layer", "--qm layer"))
+READS = (*choice.FINISHED, *choice.ONE_F, *COVERED, "assign", "qm")
 
 
 def wanted(network: Network, options: Options) -> Wanted:

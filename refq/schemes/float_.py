@@ -7,6 +7,8 @@ from refq.networks.weights import Weights
 from refq.schemes.options import Options
 from refq.schemes.statistics import Statistics, Wanted
 
+READS = ()
+
 
 def wanted(network: Network, options: Options) -> Wanted:
     return Wanted()

@@ -20,7 +20,7 @@ from refq.networks.weights import Weights
 from refq.plans.plan import FLOAT, Clustered, Coefficients, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
 from refq.schemes.granular import FINER, formats
-from refq.schemes.options import Options
+from refq.schemes.options import Options, When
 from refq.schemes.statistics import Statistics, Wanted, covering_bits, covering_exponents
 
 DEFAULT_BITS = 8
@@ -28,6 +28,27 @@ SEARCHED = range(2, 13)
 SEARCH = "sensitivity"
 # the C-model of paper B, section 4
 ACCUMULATOR = Accumulator(32, Overflow.SAT)
+# what `made` reads of the options
+COEFFICIENTS = ("bits_wt", "weight_bits", "bits_bias", "formats")
+DATA = ("bits_act", "widths", "unsigned")
+NO_DATA = "one or the other: --float-data has no such numbers"
+SHARED = (
+    *choice.ROUNDED,
+    *COEFFICIENTS,
+    "accumulated",
+    "accumulator_bits",
+    "data_granularity",
+    "float_data",
+    "only",
+    *(When(field, lambda o: not o.hybrid.float_data, NO_DATA) for field in DATA),
+    When(
+        "coverage",
+        lambda o: not o.hybrid.float_data or o.hybrid.formats == "coverage",
+        "--formats coverage",
+    ),
+    When("accumulator", lambda o: not o.hybrid.simulated, "integers: sums are float32 here"),
+)
+READS = (*SHARED, "granularity")
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,23 @@ from refq.networks.points import storage_points
 from refq.networks.weights import Weights
 from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice, kmeans
-from refq.schemes.options import Options
+from refq.schemes.options import Options, When
 from refq.schemes.statistics import Statistics, Wanted
 
 DEFAULT_BITS = 5
 SEARCHED = range(1, 9)
 SEARCH = "sensitivity"
+RANDOM = ("lloyd-random", "lloyd++")
+READS = (
+    *choice.FINISHED,
+    *choice.ONE_F,
+    choice.COVERED,
+    "assign",
+    "kmeans",
+    "saturate",
+    When("kmeans_iterations", lambda o: o.kmeans != "exact", "one of Lloyd's --kmeans"),
+    When("seed", lambda o: o.kmeans in RANDOM, f"--kmeans {' or '.join(RANDOM)}"),
+)
 
 
 def wanted(network: Network, options: Options) -> Wanted:

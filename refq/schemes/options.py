@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from refq.errors import OptionError
@@ -74,6 +74,10 @@ class Options:
             raise OptionError(f"coverage {self.coverage}", "0.5 to 1.0, such as 0.999")
         if self.kmeans_iterations < 0:
             raise OptionError(f"--kmeans-iterations {self.kmeans_iterations}", "0 or more")
+        if self.frac_act is not None and not -32 <= self.frac_act <= 32:
+            raise OptionError(f"--frac-act {self.frac_act}", "-32 to 32")
+        if not 0 <= self.seed < 2**31:
+            raise OptionError(f"--seed {self.seed}", "0 to 2147483647")
         if not 1.0 <= self.kappa <= 6.02:
             raise OptionError(f"--kappa {self.kappa}", "1 to 6.02 dB a bit")
         for label, given, known in (
@@ -88,3 +92,28 @@ class Options:
         ):
             if given not in known:
                 raise OptionError(f"{label} {given}", f"one of {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class When:
+    """A field of Options, or of HybridOptions, that a scheme reads where holds(options) alone;
+    wanted: what a user has to ask for beside it."""
+
+    field: str
+    holds: Callable[[Options], bool]
+    wanted: str
+
+
+Reads = tuple["str | When", ...]
+
+
+def names(reads: Reads) -> set[str]:
+    """Fields that are read, be it under a condition."""
+    return {each if isinstance(each, str) else each.field for each in reads}
+
+
+def conditions(reads: Reads, field: str) -> tuple[When, ...]:
+    """Of which one has to hold where the field is to be read; none for a field that always is."""
+    if field in reads:
+        return ()
+    return tuple(each for each in reads if isinstance(each, When) and each.field == field)

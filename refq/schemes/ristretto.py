@@ -18,7 +18,7 @@ from refq.networks.graph import Node
 from refq.networks.weights import Weights
 from refq.plans.plan import FLOAT, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
-from refq.schemes.options import Options
+from refq.schemes.options import Options, When
 from refq.schemes.statistics import Statistics, Wanted
 
 DEFAULT_BITS = 8
@@ -29,6 +29,15 @@ LEAST_EXPONENT_BITS = 4
 FLOAT_BITS = 32
 SEARCHED = ("halving",)
 SEARCH = "halving"
+# whose code trims no data
+UNTRIMMED = ("power-of-two", "cpu")
+READS = (
+    "bits_wt",
+    "bits_fc",
+    "numbers",
+    "device",
+    When("bits_act", lambda o: (o.numbers, o.device) != UNTRIMMED, "--device gpu"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,8 @@ def plan(
 ) -> Plan:
     """bits_act bits of layers' inputs and outputs, bits_wt of weights (bits_fc of dense ones)."""
     choice.check_one_width("ristretto", options)
+    if options.bits_fc and not any(isinstance(node.layer, Dense) for node in network.weighted):
+        raise OptionError(f"--bits-fc with {network.name}", "a network with dense layers")
     data = options.bits_act or DEFAULT_BITS
     default = POWER_BITS if options.numbers == "power-of-two" else DEFAULT_BITS
     convolutions = options.bits_wt or default

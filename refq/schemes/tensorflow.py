@@ -15,7 +15,7 @@ from refq.networks.graph import INPUT
 from refq.networks.weights import Weights
 from refq.plans.plan import FLOAT, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
-from refq.schemes.options import Options
+from refq.schemes.options import Options, When
 from refq.schemes.statistics import Statistics, Wanted
 
 DEFAULT_BITS = 8
@@ -23,6 +23,7 @@ EIGHTBIT = "eightbit"
 # layers whose ranges are measured where they are quantized, and those that inherit their inputs'
 MEASURED = ("Conv", "Dense", "Add", "LRN")
 INHERITED = ("ReLU", "MaxPool", "AvgPool", "Concat", "Subsample")
+READS = ("bits_wt", "mode", When("bits_act", lambda o: o.mode == EIGHTBIT, "--mode eightbit"))
 
 
 def wanted(network: Network, options: Options) -> Wanted:

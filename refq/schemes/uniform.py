@@ -16,6 +16,7 @@ from refq.schemes.statistics import Statistics, Wanted
 DEFAULT_BITS = choice.BASE_BITS
 SEARCHED = range(2, 17)
 SEARCH = "network"
+READS = (*choice.FINISHED, *choice.ONE_F, choice.COVERED)
 
 
 def wanted(network: Network, options: Options) -> Wanted:

@@ -16,6 +16,20 @@ from refq.search.task import Settings, Task
 # of searches for widths, and all
 WIDTHS, TUNED = running.STRATEGIES, tuning.STRATEGIES
 STRATEGIES = (*running.STRATEGIES, *tuning.STRATEGIES, "halving")
+# what each reads of Settings, and what of a scheme's options it finds
+SHARED = {"delta", "images", "metric", "strategy", "journal"}
+READS = {
+    **{name: {*SHARED, "widths", "objective", "confidence", "budget", "seed"} for name in WIDTHS},
+    "threshold": {*SHARED, "budget", "step"},
+    "bisection": {*SHARED, "budget", "step"},
+    "clusters": {*SHARED, "budget"},
+    "halving": {*SHARED, "confidence", "seed"},
+}
+FINDS = {
+    "threshold": {"threshold", "low_share", "experiment"},
+    "bisection": {"threshold", "low_share", "experiment"},
+    "halving": {"bits_wt", "bits_fc"},
+}
 
 
 def run(task: Task) -> Found | tuning.Tuned:
@@ -32,4 +46,15 @@ def run(task: Task) -> Found | tuning.Tuned:
     return found
 
 
-__all__ = ["OBJECTIVES", "STRATEGIES", "TUNED", "WIDTHS", "Found", "Settings", "Task", "run"]
+__all__ = [
+    "FINDS",
+    "OBJECTIVES",
+    "READS",
+    "STRATEGIES",
+    "TUNED",
+    "WIDTHS",
+    "Found",
+    "Settings",
+    "Task",
+    "run",
+]

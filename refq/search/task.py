@@ -10,6 +10,7 @@ from typing import Any
 from refq import kernels
 from refq.data import Dataset
 from refq.data.preprocessing import Preprocessing
+from refq.errors import OptionError
 from refq.networks.graph import Network
 from refq.networks.weights import Weights
 from refq.plans.plan import Plan
@@ -39,6 +40,16 @@ class Settings:
     budget: int = 1 << 30
     journal: str | None = None
     step: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.delta <= 100:
+            raise OptionError(f"--delta {self.delta}", "0 to 100 percentage points")
+        if not 0.5 <= self.confidence <= 1:
+            raise OptionError(f"--confidence {self.confidence}", "0.5 to 1")
+        if self.budget < 0:
+            raise OptionError(f"--search-memory {self.budget >> 20}", "0 or more MiB")
+        if not 0 < self.step < 1e6:
+            raise OptionError(f"--step {self.step}", "a positive number of mean energies")
 
 
 @dataclass(frozen=True)

@@ -386,7 +386,7 @@ def test_ctrl_c_reports_what_was_measured(
                 raise KeyboardInterrupt
             yield batch
 
-    monkeypatch.setattr("refq.evaluate.batches", interrupted)
+    monkeypatch.setattr("refq.cli.inputs.batches", interrupted)
     path = tmp_path / "report.json"
     uniform = ["alexnet", "--scheme", "uniform", "--frac-act", "4", "--batch-size", "8"]
     assert main([*uniform, "--json", str(path)]) == console.INTERRUPTED

@@ -23,14 +23,16 @@ FLOORS = [
     ["schemes", "hardware.golden", "hardware.rtl"],
     ["measure", "hardware.diagnosis"],
     ["results", "search"],
-    ["cli", "papers"],
-    ["evaluate", "verify", "report", "convert"],
-    ["reproduce", "export"],
+    ["papers"],
+    ["cli"],
+    ["evaluate", "reproduce", "export", "verify", "report", "convert"],
     ["__main__"],
 ]
+DOORS = FLOORS[-2]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGES = {"numpy", "numba", "scipy", "h5py", "tqdm"}
 PRINTING = {"cli", "export", "__main__"}
+MOST_LINES_OF_A_DOOR = 120
 MODULES = {
     ".".join(path.relative_to(TOP).with_suffix("").parts): path
     for path in sorted((TOP / "refq").rglob("*.py"))
@@ -82,6 +84,15 @@ def test_imports_go_down() -> None:
         if floor.get(room(name), 0) >= floor.get(room(module), len(FLOORS))
     ]
     assert not wrong
+
+
+def test_doors_are_thin() -> None:
+    for name in DOORS:
+        text = MODULES[f"refq.{name}"].read_text("utf-8")
+        assert len(text.splitlines()) <= MOST_LINES_OF_A_DOOR, f"{name} does work of a room"
+        assert "argparse" not in text, f"{name} parses what refq.cli.command parses"
+        others = own_imports(f"refq.{name}") & {f"refq.{door}" for door in DOORS}
+        assert not others, f"{name} imports {others}"
 
 
 def test_imports_are_no_circle() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from refq import kernels, networks, schemes
-from refq.cli.arguments import parse_bits
+from refq.cli.asking import per_layer, stored_inputs
 from refq.errors import FormatError, OptionError
 from refq.evaluate import main
 from refq.formats.fixed import FixedPointFormat
@@ -185,7 +185,8 @@ def test_widths_asked_for_win() -> None:
 def test_the_papers_widths() -> None:
     """Paper A, section IV-A: 13 widths, in 16.8 MB (Table VII); pool5 has 8 bits."""
     network = networks.build("vgg16", {"top": False})
-    _, widths = parse_bits("8, 8, 10, 11, 11, 11, 11, 11, 11, 10, 10, 9, 8", network)
+    listed = "8, 8, 10, 11, 11, 11, 11, 11, 11, 10, 10, 9, 8"
+    _, widths = per_layer("--bits-act", listed, stored_inputs(network), int)
     zeros = {
         node.name: np.zeros(shape, np.float32)
         for node, shape in zip(network.weighted, network.weight_shapes().values(), strict=True)

@@ -151,7 +151,7 @@ def test_clusters_are_found(evaluation: Callable[..., dict[str, Any]]) -> None:
         (("--scheme", "hybrid", "--bits-acc", "99"), "2 to 62 bits"),
         (("--scheme", "hybrid", "--threshold", "1"), "a scheme that reads them"),
         (("--scheme", "uniform", "--granularity", "2D"), "a scheme that reads them"),
-        (("--scheme", "uniform", "--bits-wt", "conv1=4"), "hybrid or energy or clustered"),
+        (("--scheme", "uniform", "--bits-wt", "conv1=4"), "clustered or energy or hybrid"),
         (("--scheme", "clustered", "--clusters", "-1"), "0 or more"),
         (("--scheme", "energy", "--low-share", "120"), "0 to 100 percent"),
         (("--scheme", "energy", "--threshold", "inf"), "0 to 1e+06"),

@@ -1,0 +1,73 @@
+"""An evaluation, from what was asked to what was measured."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from refq import writing
+from refq.cli import reading
+from refq.cli.command import Request
+from refq.cli.inputs import open_inputs, which_inputs
+from refq.cli.planning import choose_plan
+from refq.cli.progress import bar
+from refq.data import digest
+from refq.measure.measurement import measure
+from refq.measure.streaming import Source
+from refq.plans.cost import activation_memory
+from refq.results.evaluation import Evaluation
+
+
+def evaluate(asked: Request) -> Evaluation:
+    """What was measured; plan and outputs are written where that is asked for."""
+    began = time.perf_counter()
+    json_file = None if asked.json == "-" else asked.json
+    writing.check_writable(json_file, asked.save_plan, asked.save_outputs, asked.journal)
+    reading.check(asked)
+    inputs = open_inputs(which_inputs(asked))
+    chosen = choose_plan(asked, inputs)
+    outputs: list[Any] = []
+    with bar(inputs.images, "evaluate") as progress:
+        source = Source(
+            inputs.network,
+            inputs.weights,
+            inputs.test_batches,
+            inputs.ops,
+            progress=lambda what: progress.update,
+            first_image=inputs.start,
+        )
+        keep = outputs.append if asked.save_outputs else lambda outputs: None
+        measurement = measure(source, chosen.plan, keep)
+    if measurement.images == 0:
+        raise KeyboardInterrupt
+    if asked.save_plan and chosen.plan is not None:
+        writing.write_json(asked.save_plan, chosen.plan.to_json())
+    if asked.save_outputs:
+        writing.write_array(asked.save_outputs, outputs)
+    answered = {row.name for row in asked.rows if asked.plan and reading.in_plan(row)}
+    return Evaluation(
+        network=inputs.network,
+        scheme=chosen.scheme,
+        plan=chosen.plan,
+        measurement=measurement,
+        memory=activation_memory(inputs.network, chosen.plan),
+        weights={
+            "source": inputs.source,
+            "sha256": inputs.weights.sha256,
+            "metadata": dict(inputs.weights.metadata),
+        },
+        data={
+            "name": inputs.dataset.name,
+            "first": inputs.start,
+            "sha256": digest(inputs.dataset, inputs.stop),
+            "preprocessing": str(inputs.preprocessing),
+            "calibration": chosen.calibrated,
+        },
+        settings={
+            name: value
+            for name, value in asked.values.items()
+            if value is not None and name not in answered
+        },
+        seconds=time.perf_counter() - began,
+        search=chosen.trace,
+    )

@@ -1,0 +1,145 @@
+"""What a command works on: a network, its weights and images, opened and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from types import ModuleType
+
+from refq import kernels, networks, oracle
+from refq.cli.command import Request
+from refq.data import Dataset, batches, check_labels, open_dataset
+from refq.data import preprocessing as preparing
+from refq.data.preprocessing import Preprocessing
+from refq.errors import DataError, OptionError
+from refq.measure.streaming import Batches
+from refq.networks import Network, bundled
+from refq.networks.weights import Weights, load
+
+# activations of a batch: large enough for both cores, small enough for memory
+BATCH_VALUES = 1 << 26
+DEFAULT_CALIBRATION = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Which:
+    """Which network, weights and images; None for what is usual."""
+
+    network: str
+    weights: str | None = None
+    data: str | None = None
+    input_size: int | None = None
+    images: int | None = None
+    skip: int = 0
+    calibrate: int | None = None
+    batch_size: int | None = None
+    ops: str = "kernels"
+
+
+def which_inputs(asked: Request, **others: str) -> Which:
+    """What the command line wants, as far as the command has options for it."""
+    known = {each.name for each in dataclasses.fields(Which)}
+    told = {name: value for name, value in asked.values.items() if name in known}
+    return Which(**{**told, **others})
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What an evaluation works on."""
+
+    network: Network
+    weights: Weights
+    source: str
+    preprocessing: Preprocessing
+    dataset: Dataset
+    calibration: Dataset
+    start: int
+    stop: int
+    calibration_images: int
+    batch_size: int
+    ops: ModuleType
+
+    @property
+    def images(self) -> int:
+        """How many are evaluated."""
+        return self.stop - self.start
+
+    def test_batches(self) -> Batches:
+        return batches(self.dataset, self.preprocessing, self.batch_size, self.start, self.stop)
+
+    def calibration_batches(self) -> Batches:
+        return batches(
+            self.calibration, self.preprocessing, self.batch_size, 0, self.calibration_images
+        )
+
+
+def open_inputs(which: Which) -> Inputs:
+    """Loads weights and data and checks that they belong together."""
+    name = which.network
+    if name not in networks.known():
+        networks.build(name)  # answers with the known names
+    size = {} if which.input_size is None else {"input_size": which.input_size}
+    source = str(_bundled_weights(name)) if which.weights is None else which.weights
+    network, weights = load(source, name, size)
+    spec = _default_data(which.weights) if which.data is None else which.data
+    dataset = open_dataset(spec, network.input_shape)
+    calibration = open_dataset(spec, network.input_shape, "calibration")
+    if network.has_classifier:
+        for split in (dataset, calibration):
+            check_labels(split, network.shapes[network.output][0])
+    start, stop = _range(which, len(dataset))
+    count = which.calibrate
+    if count is None:
+        count = len(calibration) if spec == "bundled" else DEFAULT_CALIBRATION
+    if count < 1:
+        raise OptionError(f"--calibrate {count}", "1 or more images")
+    return Inputs(
+        network=network,
+        weights=weights,
+        source="bundled" if which.weights is None else source,
+        preprocessing=preparing.for_network(weights.metadata, network.input_shape),
+        dataset=dataset,
+        calibration=calibration,
+        start=start,
+        stop=stop,
+        calibration_images=min(count, len(calibration)),
+        batch_size=_batch_size(which.batch_size, network),
+        ops=oracle if which.ops == "oracle" else kernels,
+    )
+
+
+def _bundled_weights(name: str) -> Path:
+    try:
+        return bundled.path(f"{name}.h5")
+    except DataError:
+        raise OptionError(
+            f"no bundled weights for {name}", "--weights FILE or --weights random:SEED"
+        ) from None
+
+
+def _default_data(weights: str | None) -> str:
+    if weights is None:
+        return "bundled"
+    if weights.startswith("random:"):
+        return "random:8"
+    raise OptionError("--weights without --data", "--data FOLDER, a packed file or random:N")
+
+
+def _range(which: Which, count: int) -> tuple[int, int]:
+    if which.skip < 0 or which.skip >= count:
+        raise OptionError(f"--skip {which.skip}", f"0 to {count - 1}")
+    left = count - which.skip
+    images = left if which.images is None else which.images
+    if not 1 <= images <= left:
+        raise OptionError(f"--images {images}", f"1 to {left} of this data")
+    return which.skip, which.skip + images
+
+
+def _batch_size(asked: int | None, network: Network) -> int:
+    if asked is not None:
+        if not 1 <= asked <= 65536:
+            raise OptionError(f"--batch-size {asked}", "1 to 65536")
+        return asked
+    values = sum(math.prod(shape) for shape in network.shapes.values())
+    return max(1, min(128, BATCH_VALUES // values))
