@@ -59,7 +59,7 @@ def plan(
 ) -> Plan:
     """bits_act bits of layers' inputs and outputs, bits_wt of weights (bits_fc of dense ones)."""
     choice.check_one_width("ristretto", options)
-    if options.bits_fc and not any(isinstance(node.layer, Dense) for node in network.weighted):
+    if options.bits_fc and len(network.weighted) == len(network.convolutions):
         raise OptionError(f"--bits-fc with {network.name}", "a network with dense layers")
     data = options.bits_act or DEFAULT_BITS
     default = POWER_BITS if options.numbers == "power-of-two" else DEFAULT_BITS

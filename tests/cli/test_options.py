@@ -104,7 +104,8 @@ def planned(scheme: ModuleType, options: Options, known: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("name", schemes.known())
 def test_a_scheme_reads_what_it_declares(name: str) -> None:
     scheme = schemes.find(name)
-    declared, known, seen = names(scheme.READS), {}, set()
+    declared, seen = names(scheme.READS), set()
+    known: dict[str, Any] = {}
     assert declared <= ALTERED.keys()
     for base in BASES:
         with contextlib.suppress(OptionError):  # a base that is nothing for this scheme
@@ -223,32 +224,27 @@ def test_what_says_nothing_beside_others_is_refused(
 
 def test_other_commands_leave_nothing_unread(refusal: Refusal, tmp_path: Path) -> None:
     enq = ("alexnet", "--scheme", "enq", "--out", tmp_path / "set")
-    for arguments, told in (
-        (("--format", "npy", "--byte-order", "little"), "--byte-order with npy"),
-        (("--format", "mem", "--lane-order", "low-first"), "--lane-order with one lane"),
-        (("--tile", "16"), "--tile with layout NCHW; expected --layout tiled"),
-        (("--qm", "layer", "--kappa", "5"), "--kappa with scheme enq"),
-    ):
-        assert told in refusal(export.main, *enq, *arguments)
     verilog = ("alexnet", "--scheme", "enq", "--rtl", tmp_path / "rtl")
-    for arguments, told in (
-        (("--lanes", "1"), "--lanes without --out"),
-        (("--stages", "code"), "--stages without --out"),
-        (("--images", "1"), "--images with --rtl alone"),
-        (("--json", "-"), "--json without --out"),
-    ):
-        assert told in refusal(export.main, *verilog, *arguments)
     few = ("--network", "alexnet", "--weights", "random:0", "--data", "random:2")
-    for arguments, told in (
-        (("ilnq", "--no-search", "--metric", "top1"), "--metric with --no-search"),
-        (("hybrid", "--frac-act", "0"), "--frac-act with hybrid; expected a paper that reads"),
-        (("ilnq", *few, "--delta", "2"), "--delta without labels"),
-    ):
-        assert told in refusal(reproduce.main, *arguments)
+    cases: list[tuple[Callable[..., int], tuple[object, ...], str, str]] = [
+        (export.main, enq, "--format npy --byte-order little", "--byte-order with npy"),
+        (export.main, enq, "--format mem --lane-order low-first", "--lane-order with one lane"),
+        (export.main, enq, "--tile 16", "--tile with layout NCHW; expected --layout tiled"),
+        (export.main, enq, "--qm layer --kappa 5", "--kappa with scheme enq"),
+        (export.main, verilog, "--lanes 1", "--lanes without --out"),
+        (export.main, verilog, "--stages code", "--stages without --out"),
+        (export.main, verilog, "--images 1", "--images with --rtl alone"),
+        (export.main, verilog, "--json -", "--json without --out"),
+        (reproduce.main, ("ilnq",), "--no-search --metric top1", "--metric with --no-search"),
+        (reproduce.main, ("hybrid",), "--frac-act 0", "expected a paper that reads them"),
+        (reproduce.main, ("ilnq", *few), "--delta 2", "--delta without labels"),
+        (verify.main, ("golden", "dut"), "--all --json -", "--all with --json -"),
+    ]
+    for main, arguments, more, told in cases:
+        assert told in refusal(main, *arguments, *more.split())
     twice = ("--parameter", "top=true", "--parameter", "top=false")
     told = refusal(convert.main, tmp_path / "w", "-o", tmp_path / "x", *twice)
     assert "--parameter top again; expected each name once" in told
-    assert "--all with --json -" in refusal(verify.main, "golden", "dut", "--all", "--json", "-")
     assert not list(tmp_path.iterdir())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import struct
@@ -361,8 +360,7 @@ def test_real_caffe_file(tmp_path: Path) -> None:
 
 def test_options_are_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "convert.md").read_text("utf-8")
-    actions: list[argparse.Action] = convert.parser()._actions
-    known = {name for each in actions for name in each.option_strings if name[:2] == "--"}
-    assert set(re.findall(r"^\| `(--[a-z]+)", page, re.MULTILINE)) == known - {"--help"}
+    known = {row.spelled for row in convert.COMMAND.rows if not row.placed}
+    assert set(re.findall(r"^\| `(--[a-z]+)", page, re.MULTILINE)) == known
     with pytest.raises(RefqError, match="of no known format"):
         read(Path(__file__))

@@ -17,7 +17,7 @@ import pytest
 from refq import writing
 from refq.cli import console
 from refq.errors import OptionError
-from refq.report import main, parser
+from refq.report import COMMAND, main
 from refq.results import charts, drawing, sections
 from tests.results.conftest import Results
 from tests.results.pictures import histogram_panels, needs_matplotlib
@@ -192,4 +192,4 @@ assert matplotlib.rcParams["axes.spines.top"] is True
 
 def test_out_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["a.json"]) == console.BAD_INPUT and "--out" in capsys.readouterr().err
-    assert parser().prog == "refq.report"
+    assert COMMAND.name == "refq.report"
