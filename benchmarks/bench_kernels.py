@@ -25,9 +25,10 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.peers import machine
 from refq import kernels
-from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
-from refq.kernels import aligned, floats, fused, maps, rows, tiles
-from refq.networks.layers import NO_PADS, Pads
+from refq.formats.fixed import Accumulator, FixedPointFormat, Rounding
+from refq.kernels import aligned, backends, float_maps, floats, fused, maps, panels
+from refq.kernels.endings import Ending
+from refq.networks.layers import NO_PADS, Conv, Pads
 
 # label -> channels, size, outputs, window, stride, padding
 CONVOLUTIONS = {
@@ -71,36 +72,14 @@ def integer_convolutions(images: int, only: str) -> Iterator[Case]:
                 plane[:] = rng.integers(0, 1 << min(bits, 7), plane.size)
             low = -(1 << (weight_bits - 1))
             weights = rng.integers(low, -low, (outputs, channels, window, window), np.int32)
-            kernel = fused.prepare(
-                weights,
-                np.zeros(outputs, np.int64),
-                layout,
-                len(source.planes),
-                (0, (1 << bits) - 1),
-                0,
-                np.zeros(outputs, np.int64),
-                (stride, stride),
-                pads,
-                1,
-            )
+            none = np.zeros(outputs, np.int64)
+            operand = panels.Operand(layout, len(source.planes), 0, (1 << bits) - 1)
+            layer = Conv(outputs, (window, window), (stride, stride), pads)
+            kernel = panels.prepare(weights, none, none, operand, layer)
             assert kernel is not None
-            shift = bits + weight_bits
-            width = 32 if kernel.largest + (1 << shift) < 2**31 else 64
-            ending = rows.ending(
-                0,
-                True,
-                shift,
-                Rounding.TIES_EVEN,
-                FixedPointFormat(bits, 0, False),
-                Overflow.SAT,
-                None,
-                0,
-                len(target.planes),
-                width,
-            )
-            assert ending is not None
+            ending = Ending(True, bits + weight_bits, Rounding.TIES_EVEN, 0, (1 << bits) - 1)
             operations = 2 * images * outputs * side * side * channels * window * window
-            for backend in tiles.supported():
+            for backend in backends.supported():
                 yield Case(
                     name,
                     backend,
@@ -122,12 +101,11 @@ def float_convolutions(images: int, only: str) -> Iterator[Case]:
             maps.Layout(images, outputs, side, side, NO_PADS),
         ]
         source, target = (
-            floats.FloatMap(each, aligned.zeros((each.size,), np.float32)) for each in layouts
+            float_maps.FloatMap(each, aligned.zeros((each.size,), np.float32)) for each in layouts
         )
         weights = rng.normal(size=(outputs, channels, window, window)).astype(np.float32)
-        kernel = floats.prepare(
-            weights, np.zeros(outputs, np.float32), layouts[0], (stride, stride), pads, 1
-        )
+        layer = Conv(outputs, (window, window), (stride, stride), pads)
+        kernel = floats.prepare(weights, np.zeros(outputs, np.float32), layouts[0], layer)
         operations = 2 * images * outputs * side * side * channels * window * window
         yield Case(name, "", operations, partial(floats.convolve, source, kernel, target, 0, True))
 
@@ -177,7 +155,7 @@ def measure(cases: Sequence[Case], rounds: int) -> list[dict[str, Any]]:
     for turn in tqdm(range(rounds + 1), disable=None, leave=False):
         for case, times in zip(cases, taken):
             if case.backend:
-                os.environ[tiles.VARIABLE] = case.backend
+                os.environ[backends.VARIABLE] = case.backend
             began = time.perf_counter()
             case.run()
             if turn:  # the first one compiles
@@ -210,13 +188,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cases = [case for case in cases if given.only in case.name]
     if not cases:
         parser.error(f"no kernel has {given.only!r} in its name")
-    forced = os.environ.get(tiles.VARIABLE)
+    forced = os.environ.get(backends.VARIABLE)
     try:
         results = measure(cases, given.rounds)
     finally:
-        os.environ.pop(tiles.VARIABLE, None)
+        os.environ.pop(backends.VARIABLE, None)
         if forced:
-            os.environ[tiles.VARIABLE] = forced
+            os.environ[backends.VARIABLE] = forced
     print(machine.line())
     print(f"{'kernel':<78}{'backend':>9}{'ms':>10}{'GOP/s':>9}")
     for row in results:

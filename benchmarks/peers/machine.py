@@ -12,7 +12,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 
-from refq.kernels import tiles
+from refq.kernels import backends
 
 FEATURES = ("amx-int8", "amx-bf16", "avx512vnni", "avx512bf16", "avx512f", "avx2", "neon")
 
@@ -24,7 +24,7 @@ def machine() -> dict[str, Any]:
         "model": _model(),
         "cpu": llvm.get_host_cpu_name(),
         "features": [name for name in FEATURES if features.get(name)],
-        "backend": tiles.backend(),
+        "backend": backends.chosen(),
         "processors": os.cpu_count(),
         "threads": numba.get_num_threads(),
     }

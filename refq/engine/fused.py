@@ -24,9 +24,11 @@ from refq.engine.on_maps import Mapped, MapSteps
 from refq.engine.panels import flattened, one_pixel, panels
 from refq.engine.steps import Tensor
 from refq.formats.fixed import Accumulator
-from refq.kernels import adding, fused, maps, rows
+from refq.kernels import adding, fused, maps
 from refq.kernels.accumulating import saturates_every_mac
+from refq.kernels.endings import Ending
 from refq.kernels.maps import Layout, Map
+from refq.kernels.panels import Kernel
 from refq.kernels.planes import activation_planes
 from refq.networks.graph import Node
 from refq.networks.layers import NO_PADS
@@ -109,8 +111,6 @@ class FusedSteps(MapSteps):
         drop = frac_bits - entry.fixed.frac_bits
         if max(bits, drop + 1) > adding.LONGEST or not storable(plan, entry, np.array(drop)):
             return None
-        low, high = entry.fixed.limits(plan.overflow)
-        rule = entry.storage.shifted, stored_values(entry)
         target = self.target(result.name)
         outside = adding.add_maps(
             (sources[0].map, sources[1].map),
@@ -118,7 +118,7 @@ class FusedSteps(MapSteps):
             target.map,
             target.place.first,
             target.shape[1],
-            adding.Ending(relu, drop, plan.rounding, low, high, *rule),
+            self._ending(entry, drop, relu),
         )
         return replace(target, outside=outside)
 
@@ -142,31 +142,19 @@ class FusedSteps(MapSteps):
         if entry is None:
             made = self._sums(node, read, kernel, own)
             return made if safe or _held(own.accumulator, *(made.sums or (0, 0))) else None
-        scales = own.align + read.scale
-        # in 32 bits where sums, codes and what rounding adds to them stay below 2**31
-        most = max(kernel.largest + (1 << int(dropped.max())), 2 * entry.fixed.max_code)
-        target = self.target(result.name)
-        ending = rows.ending(
-            int(scales[0]),
-            result is not node,
-            int(dropped[0]),
-            plan.rounding,
-            entry.fixed,
-            plan.overflow,
-            entry.storage.shifted,
-            target.map.offset,
-            len(target.map.planes),
-            32 if most < 2**31 else 64,
-            stored_values(entry),
-        )
-        assert ending is not None  # what is storable has one
-        if np.ptp(scales) or np.ptp(dropped):
-            ending = rows.by_channel(ending, kernel.bias, scales, dropped, plan.rounding)
+        target, ending = self.target(result.name), self._ending(entry, dropped, result is not node)
         seen = fused.convolve(read, kernel, target.map, ending, target.place.first)
         if not safe and not _held(own.accumulator, seen.low, seen.high):
             self.plain.weights.workspace["overflows", node.name] = True
             return None
         return replace(target, outside=seen.outside, sums=(seen.low, seen.high))
+
+    def _ending(self, entry: TensorPlan, drop: int | np.ndarray, relu: bool) -> Ending:
+        """What becomes of sums with so many more fraction bits, in all channels or in each."""
+        plan = self.plain.plan
+        low, high = entry.fixed.limits(plan.overflow)
+        code = entry.storage.shifted, stored_values(entry)
+        return Ending(relu, drop, plan.rounding, low, high, *code)
 
     def _limited(self, node: Node, source: Stored) -> tuple[bool, bool]:
         """(no sum can leave the layer's accumulator, it must be modelled MAC by MAC or is known to
@@ -192,18 +180,10 @@ class FusedSteps(MapSteps):
         overflows = ("overflows", node.name) in self.plain.weights.workspace
         return safe, not safe and (modelled or overflows)
 
-    def _sums(self, node: Node, source: Map, kernel: fused.Kernel, own: IntegerLayer) -> Tensor:
+    def _sums(self, node: Node, source: Map, kernel: Kernel, own: IntegerLayer) -> Tensor:
         """Exact sums, as a plain tensor."""
-        layout = self.memory.layout(node.name, NO_PADS)
-        out = np.zeros(layout.size, np.int64)
-        fused.convolve(
-            source, kernel, (layout, out), rows.exact_sums(source.scale + int(own.align[0]))
-        )
-        count = layout.images * layout.height * layout.width
-        first = layout.first * layout.channels
-        flat = out[first : first + count * layout.channels]
-        codes = flat.reshape(layout.images, layout.height, layout.width, -1).transpose(0, 3, 1, 2)
-        codes = np.ascontiguousarray(codes).reshape(self.memory.shape(node.name))
+        sums = fused.exact_sums(source, kernel, self.memory.layout(node.name, NO_PADS))
+        codes = sums.reshape(self.memory.shape(node.name))
         return Tensor(codes, own.frac_bits, sums=(int(codes.min()), int(codes.max())))
 
 

@@ -17,8 +17,8 @@ from refq.engine.memory import Place
 from refq.engine.on_maps import Mapped, MapSteps
 from refq.formats.fixed import Rounding
 from refq.formats.floats import Number
-from refq.kernels import aligned, floats
-from refq.kernels.floats import FloatMap
+from refq.kernels import aligned, float_maps, floats
+from refq.kernels.float_maps import FloatMap
 from refq.kernels.maps import STRIDE, Layout
 from refq.kernels.rounded import round_rows
 from refq.networks.graph import Node
@@ -31,7 +31,7 @@ class MappedFloat(Mapped):
     @cached_property
     def plain(self) -> np.ndarray:
         """float32 (N, C, H, W)."""
-        return floats.unpack(self.map, self.place.channels).reshape(self.shape)
+        return float_maps.unpack(self.map, self.place.channels).reshape(self.shape)
 
     def rounded(self, fmt: Number, rounding: Rounding) -> int:
         """Rounds its values where they lie; returns how many saturated."""
@@ -45,7 +45,7 @@ class MappedFloat(Mapped):
 class FusedFloatSteps(MapSteps):
     """Steps on maps of float32."""
 
-    kernels = floats
+    kernels = float_maps
     plain: FloatSteps
 
     def covers(self, node: Node) -> bool:
@@ -58,12 +58,7 @@ class FusedFloatSteps(MapSteps):
         key = (node.name, layout.pitch, layout.channels)
         if key not in weights.workspace:
             weights.workspace[key] = floats.prepare(
-                weights.weight[node.name],
-                weights.bias[node.name],
-                layout,
-                layer.strides,
-                layer.pads,
-                layer.group,
+                weights.weight[node.name], weights.bias[node.name], layout, layer
             )
         target = self.target(result.name)
         floats.convolve(
@@ -75,7 +70,7 @@ class FusedFloatSteps(MapSteps):
         if tensor.ndim != 4 or not any(r.layer.float_maps for r in self.network.consumers[name]):
             return tensor
         target = self.target(name)
-        floats.pack(tensor, target.map, target.place.first)
+        float_maps.pack(tensor, target.map, target.place.first)
         return target
 
     def placed(self, name: str, place: Place) -> MappedFloat:

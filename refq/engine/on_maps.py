@@ -47,7 +47,7 @@ class Mapped:
 class MapSteps:
     """Steps on maps that `memory` lends; `plain` computes what these maps' kernels do not.
 
-    kernels: refq.kernels.maps or refq.kernels.floats. unfused: layers whose sums are made, not
+    kernels: refq.kernels.maps or float_maps. unfused: layers whose sums are made, not
     their ReLUs' values alone.
     """
 

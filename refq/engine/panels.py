@@ -1,5 +1,5 @@
 """What a weighted layer multiplies on maps: its codes in panels, and a dense layer's input as one
-pixel (refq.kernels.fused).
+pixel (refq.kernels.panels).
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from refq.engine.coefficients import IntegerLayer
-from refq.kernels import aligned, fused
+from refq.kernels import aligned
 from refq.kernels.maps import Layout, Map
+from refq.kernels.panels import Kernel, Operand, prepare
 from refq.networks.graph import Node
 from refq.networks.layers import NO_PADS
 
 
 def panels(
     node: Node, own: IntegerLayer, read: Map, span: tuple[int, int], layout: Layout
-) -> fused.Kernel | None:
+) -> Kernel | None:
     """A layer's panels for a map in this layout whose codes lie in a span, made once for all
     batches; None where the fused kernels do not have them.
 
@@ -34,21 +35,11 @@ def panels(
         if layer.flat:
             shape = read.layout.channels, read.layout.height, read.layout.width
             codes = codes.reshape(-1, *shape)
-        own.panels[key] = fused.prepare(
-            codes,
-            own.bias,
-            layout,
-            len(read.planes),
-            span,
-            read.offset,
-            read.scale + own.align,
-            layer.strides,
-            layer.pads,
-            layer.group,
-            layer.flat,
-            next((known for at, known in own.panels.items() if at[:3] == grid), None),
-        )
-    found: fused.Kernel | None = own.panels[key]
+        operand = Operand(layout, len(read.planes), *span, read.offset)
+        like = next((known for at, known in own.panels.items() if at[:3] == grid), None)
+        scale = read.scale + own.align
+        own.panels[key] = prepare(codes, own.bias, scale, operand, layer, like)
+    found: Kernel | None = own.panels[key]
     return found
 
 

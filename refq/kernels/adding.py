@@ -2,117 +2,81 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
-from refq.formats.fixed import Rounding
 from refq.kernels.accumulating import _shifted, rounding_terms
-from refq.kernels.maps import Map, _put
+from refq.kernels.endings import Ending
+from refq.kernels.maps import Map, _at, _put
 
 LONGEST = 62  # bits of a sum; rounding it stays within 63
 
 
-@dataclass(frozen=True)
-class Ending:
-    """What becomes of a sum. drop: fraction bits that it loses, by that rounding; low, high: codes
-    that the format has; shifted: ENQ's (bits, drop, nearest); table: what KNQ stores of each code,
-    int32 (high + 1,)."""
+class Steps(NamedTuple):
+    """An Ending for compiled code: drop to negative as in accumulating.Limits, index_half to top as
+    in Ending.index."""
 
     relu: bool
     drop: int
-    rounding: Rounding
+    always: int
+    even: int
+    negative: int
     low: int
     high: int
-    shifted: tuple[int, int, bool] | None = None
-    table: np.ndarray | None = None
+    index_half: int
+    index_drop: int
+    top: int
+    table: np.ndarray
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _place(where, image, row):
-    """Where a row's first byte lies; where: pitch, rows, first, channels, first channel."""
-    return (where[2] + (image * where[1] + row) * where[0]) * where[3] + where[4]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _gather(line, low, high, at, count, radix, offset, left):
-    """Adds codes of a map, `left` bits further left, to int64 sums."""
-    a = low[at : at + count]
-    if high.size:
-        b = high[at : at + count]
-        for k in range(count):
-            line[k] += (np.int64(a[k]) + (np.int64(b[k]) << radix) - offset) << left
+def _gather(line, source, at):
+    """Adds a map's codes, `scale` bits further left, to int64 sums."""
+    a = source.low[at : at + line.size]
+    if source.high.size:
+        b = source.high[at : at + line.size]
+        for k in range(line.size):
+            code = np.int64(a[k]) + (np.int64(b[k]) << source.radix)
+            line[k] += (code - source.offset) << source.scale
     else:
-        for k in range(count):
-            line[k] += (np.int64(a[k]) - offset) << left
+        for k in range(line.size):
+            line[k] += (np.int64(a[k]) - source.offset) << source.scale
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _add(
-    low_a,
-    high_a,
-    where_a,
-    code_a,
-    low_b,
-    high_b,
-    where_b,
-    code_b,
-    low,
-    high,
-    both,
-    where,
-    radix,
-    offset,
-    images,
-    height,
-    width,
-    channels,
-    relu,
-    terms,
-    bounds,
-    index,
-    table,
-):
+def _add(one, two, target, channels, steps):
     outside = 0
+    low, high, both = target.low, target.high, target.both
     # rows in one piece where their pixels lie side by side in all three maps
-    whole = where_a[3] == channels and where_b[3] == channels and where[3] == channels
-    count = channels * width if whole else channels
-    drop, always, even, negative = terms
-    least, most = bounds
-    half, index_drop, largest = index
-    for task in prange(images * height):
-        n, y = task // height, task % height
+    whole = one.channels == channels and two.channels == channels and target.channels == channels
+    count = channels * target.width if whole else channels
+    for task in prange(target.images * target.height):
+        n, y = task // target.height, task % target.height
         line = np.empty(count, np.int64)
-        for x in range(1 if whole else width):
+        for x in range(1 if whole else target.width):
             line[:] = 0
-            at = _place(where_a, n, y) + x * where_a[3]
-            _gather(line, low_a, high_a, at, count, code_a[0], code_a[1], code_a[2])
-            at = _place(where_b, n, y) + x * where_b[3]
-            _gather(line, low_b, high_b, at, count, code_b[0], code_b[1], code_b[2])
-            if relu:
+            _gather(line, one, _at(one, n, y) + x * one.channels)
+            _gather(line, two, _at(two, n, y) + x * two.channels)
+            if steps.relu:
                 for k in range(count):
                     line[k] = max(line[k], 0)
             for k in range(count):
-                value = _shifted(line[k], drop, always, even, negative)
-                kept = min(max(value, least), most)
+                value = _shifted(line[k], steps.drop, steps.always, steps.even, steps.negative)
+                kept = min(max(value, steps.low), steps.high)
                 outside += kept != value
                 line[k] = kept
-            if largest:
+            if steps.top:
                 for k in range(count):
-                    line[k] = min((line[k] + half) >> index_drop, largest)
-            elif table.size:
+                    line[k] = min((line[k] + steps.index_half) >> steps.index_drop, steps.top)
+            elif steps.table.size:
                 for k in range(count):
-                    line[k] = table[line[k]]
-            at = _place(where, n, y) + x * where[3]
+                    line[k] = steps.table[line[k]]
+            at = _at(target, n, y) + x * target.channels
             for k in range(count):
-                _put(line[k] + offset, at + k, low, high, both, radix)
+                _put(line[k] + target.offset, at + k, low, high, both, target.radix)
     return outside
-
-
-def _where(own: Map, first: int) -> tuple[int, ...]:
-    layout = own.layout
-    return layout.pitch, layout.rows, layout.first, layout.channels, first
 
 
 def add_maps(
@@ -129,33 +93,12 @@ def add_maps(
     each operand's value codes go to the largest F. No sum may leave LONGEST bits.
     """
     one, two = (
-        (*own.three()[:2], _where(own, 0), (own.radix, own.offset, own.scale + shift))
-        for own, shift in zip(sources, shifts)
+        source.view()._replace(scale=source.scale + shift) for source, shift in zip(sources, shifts)
     )
-    layout = target.layout
-    always, even, negative = (
-        int(each) for each in rounding_terms(ending.rounding, np.array(ending.drop))
+    terms = (int(term) for term in rounding_terms(ending.rounding, np.array(ending.drop)))
+    bounds = ending.low, ending.high
+    steps = Steps._make(
+        (ending.relu, int(ending.drop), *terms, *bounds, *ending.index, ending.values)
     )
-    half, index_drop, largest = 0, 0, 0
-    if ending.shifted:
-        bits, index_drop, nearest = ending.shifted
-        half, largest = (1 << index_drop) >> 1 if nearest else 0, (1 << bits) - 1
-    table = np.empty(0, np.int32) if ending.table is None else ending.table
-    outside: int = _add(
-        *one,
-        *two,
-        *target.three(),
-        _where(target, first),
-        target.radix,
-        target.offset,
-        layout.images,
-        layout.height,
-        layout.width,
-        channels,
-        ending.relu,
-        (ending.drop, always, even, negative),
-        (ending.low, ending.high),
-        (half, index_drop, largest),
-        table,
-    )
+    outside: int = _add(one, two, target.view(first), channels, steps)
     return outside

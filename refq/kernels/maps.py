@@ -8,17 +8,21 @@ column of the next, and likewise for the rows of successive images.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
 from refq.kernels import aligned
 from refq.kernels.planes import activation_planes, radix
-from refq.networks.layers import Pads
+from refq.kernels.windows import ACROSS, DOWN, Window, _seen
+from refq.networks.layers import Pads, Pair
 
 # what a microkernel may read beyond the last pixel: 16 pixels at the widest stride, and a step
 STRIDE = 7
 SLACK = 4096
+# a plane that a map has not
+NONE = np.empty(0, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,39 @@ class Layout:
         """All pixels, padding included."""
         return self.first + self.images * self.rows * self.pitch + self.first
 
+    def place(self, channel: int) -> tuple[int, ...]:
+        """Where a channel lies, as the fields of a view that begin with its pitch."""
+        grid = self.pitch, self.rows, self.first, self.channels, channel
+        return (*grid, self.images, self.height, self.width)
+
     @property
     def size(self) -> int:
         """Array length: all pixels, and what a microkernel may read beyond them."""
         return (self.pixels + 16 * (STRIDE + 1)) * self.channels + SLACK
+
+
+class View(NamedTuple):
+    """A map from some channel on, for compiled code: Map's planes, absent ones empty, how codes are
+    stored in them, and Layout's numbers.
+
+    A kernel takes the arrays that it writes out of a named tuple before its parallel loop: Numba
+    drops stores that it cannot follow to an argument.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    both: np.ndarray
+    radix: int
+    offset: int
+    scale: int
+    pitch: int
+    rows: int
+    first: int
+    channels: int
+    channel: int
+    images: int
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -77,11 +110,11 @@ class Map:
         """Bits of the low plane."""
         return radix(len(self.planes))
 
-    def three(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Three planes, absent ones empty."""
-        none = np.empty(0, np.uint8)
-        low, high, both = (*self.planes, none, none)[:3]
-        return low, high, both
+    def view(self, channel: int = 0) -> View:
+        """What compiled code sees, from this channel on."""
+        planes = (*self.planes, NONE, NONE)[:3]
+        stored = self.radix, self.offset, self.scale
+        return View._make((*planes, *stored, *self.layout.place(channel)))
 
 
 def new_map(layout: Layout, bits: int, frac_bits: int, offset: int = 0, scale: int = 0) -> Map:
@@ -97,6 +130,12 @@ def new_map(layout: Layout, bits: int, frac_bits: int, offset: int = 0, scale: i
 
 
 @njit(cache=True, nogil=True, inline="always")
+def _at(view, image, row):
+    """Where a row's first value lies in the arrays of a map."""
+    return (view.first + (image * view.rows + row) * view.pitch) * view.channels + view.channel
+
+
+@njit(cache=True, nogil=True, inline="always")
 def _put(code, at, low, high, both, radix):
     if high.size:
         lower, upper = code & ((1 << radix) - 1), code >> radix
@@ -108,47 +147,39 @@ def _put(code, at, low, high, both, radix):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _pack(codes, low, high, both, radix, offset, pitch, rows, first, channels, first_channel):
+def _pack(codes, target):
     images, count, height, width = codes.shape
+    low, high, both = target.low, target.high, target.both
     for task in prange(images * height):
         n, y = task // height, task % height
-        at = (first + (n * rows + y) * pitch) * channels + first_channel
+        at = _at(target, n, y)
         for c in range(count):
             line = codes[n, c, y]
             for x in range(width):
-                _put(line[x] + offset, at + x * channels + c, low, high, both, radix)
+                place = at + x * target.channels + c
+                _put(line[x] + target.offset, place, low, high, both, target.radix)
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _unpack(low, high, radix, offset, scale, pitch, rows, first, channels, first_channel, out):
+def _unpack(source, out):
     images, count, height, width = out.shape
     for task in prange(images * height):
         n, y = task // height, task % height
-        at = (first + (n * rows + y) * pitch) * channels + first_channel
+        at = _at(source, n, y)
         for c in range(count):
             line = out[n, c, y]
             for x in range(width):
-                code = np.int32(low[at + x * channels + c])
-                if high.size:
-                    code += np.int32(high[at + x * channels + c]) << radix
-                line[x] = (code - offset) << scale
+                place = at + x * source.channels + c
+                code = np.int32(source.low[place])
+                if source.high.size:
+                    code += np.int32(source.high[place]) << source.radix
+                line[x] = (code - source.offset) << source.scale
 
 
 def pack(codes: np.ndarray, target: Map, channel: int = 0) -> None:
     """Writes int32 codes (N,C,H,W) into channels of a map, from `channel` on; its scale is not
     applied."""
-    layout = target.layout
-    _pack(
-        codes,
-        *target.three(),
-        target.radix,
-        target.offset,
-        layout.pitch,
-        layout.rows,
-        layout.first,
-        layout.channels,
-        channel,
-    )
+    _pack(codes, target.view(channel))
 
 
 def unpack(source: Map, channels: slice | None = None) -> np.ndarray:
@@ -156,117 +187,51 @@ def unpack(source: Map, channels: slice | None = None) -> np.ndarray:
     layout = source.layout
     start, stop, _ = (channels or slice(None)).indices(layout.channels)
     out = np.empty((layout.images, stop - start, layout.height, layout.width), np.int32)
-    low, high, _ = source.three()
-    _unpack(
-        low,
-        high,
-        source.radix,
-        source.offset,
-        source.scale,
-        layout.pitch,
-        layout.rows,
-        layout.first,
-        layout.channels,
-        start,
-        out,
-    )
+    _unpack(source.view(start), out)
     return out
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _max_pool(
-    low,
-    high,
-    radix,
-    pitch,
-    rows,
-    first,
-    channels,
-    height,
-    width,
-    out_low,
-    out_high,
-    out_both,
-    out_pitch,
-    out_rows,
-    out_first,
-    out_channels,
-    out_channel,
-    images,
-    out_height,
-    out_width,
-    kernel,
-    strides,
-    pads,
-):
-    for task in prange(images * out_height):
-        n, r = task // out_height, task % out_height
+def _max_pool(source, target, window):
+    channels, radix = source.channels, source.radix
+    low, high, both = target.low, target.high, target.both
+    for task in prange(target.images * target.height):
+        n, r = task // target.height, task % target.height
         narrow, wide = np.empty(channels, np.uint8), np.empty(channels, np.uint16)
-        top = max(0, r * strides[0] - pads[0])
-        bottom = min(height, r * strides[0] - pads[0] + kernel[0])
-        for c in range(out_width):
-            left = max(0, c * strides[1] - pads[1])
-            right = min(width, c * strides[1] - pads[1] + kernel[1])
+        top, bottom, _ = _seen(window, DOWN, r, source.height)
+        for c in range(target.width):
+            left, right, _ = _seen(window, ACROSS, c, source.width)
             narrow[:], wide[:] = 0, 0
             for y in range(top, bottom):
                 for x in range(left, right):
-                    at = (first + (n * rows + y) * pitch + x) * channels
-                    a = low[at : at + channels]
-                    if high.size:
-                        b = high[at : at + channels]
+                    at = _at(source, n, y) + x * channels
+                    a = source.low[at : at + channels]
+                    if source.high.size:
+                        b = source.high[at : at + channels]
                         for k in range(channels):
                             code = np.uint16(a[k]) + np.uint16(np.uint16(b[k]) << np.uint16(radix))
                             wide[k] = max(wide[k], code)
                     else:
                         for k in range(channels):
                             narrow[k] = max(narrow[k], a[k])
-            to = (out_first + (n * out_rows + r) * out_pitch + c) * out_channels + out_channel
-            if high.size:
+            to = _at(target, n, r) + c * target.channels
+            if source.high.size:
                 mask = np.uint16((1 << radix) - 1)
                 for k in range(channels):
-                    out_low[to + k] = np.uint8(wide[k] & mask)
-                    out_high[to + k] = np.uint8(wide[k] >> np.uint16(radix))
-                if out_both.size:
+                    low[to + k] = np.uint8(wide[k] & mask)
+                    high[to + k] = np.uint8(wide[k] >> np.uint16(radix))
+                if both.size:
                     for k in range(channels):
-                        out_both[to + k] = out_low[to + k] + out_high[to + k]
+                        both[to + k] = low[to + k] + high[to + k]
             else:
-                out_low[to : to + channels] = narrow
+                low[to : to + channels] = narrow
 
 
 def max_pool(
-    source: Map,
-    target: Map,
-    channel: int,
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    pads: Pads,
+    source: Map, target: Map, channel: int, kernel: Pair, strides: Pair, pads: Pads
 ) -> None:
     """Maximum over windows, from one map into channels of another of the same formats.
 
     Unsigned codes order as their values do, so no code is decoded.
     """
-    a, b = source.layout, target.layout
-    low, high, _ = source.three()
-    _max_pool(
-        low,
-        high,
-        source.radix,
-        a.pitch,
-        a.rows,
-        a.first,
-        a.channels,
-        a.height,
-        a.width,
-        *target.three(),
-        b.pitch,
-        b.rows,
-        b.first,
-        b.channels,
-        channel,
-        a.images,
-        b.height,
-        b.width,
-        kernel,
-        strides,
-        pads,
-    )
+    _max_pool(source.view(), target.view(channel), Window(*kernel, *strides, *pads))

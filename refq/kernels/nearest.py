@@ -15,10 +15,10 @@ ROWS = 16
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _assign(x, weights, across, nearest, clusters):
-    """across: centroids (d, k), so that the lanes of a vector are centroids; nearest: labels and
-    distances; clusters: sums and masses of every part."""
-    (labels, distances), (sums, masses) = nearest, clusters
+def _assign(samples, across, labels, distances, sums, masses):
+    """samples: x and weights; across: centroids (d, k), so that the lanes of a vector are
+    centroids."""
+    x, weights = samples
     count, k = x.shape[0], across.shape[1]
     each = (count + PARTS - 1) // PARTS
     for part in prange(PARTS):
@@ -91,7 +91,7 @@ def assign(
     labels, distances = np.empty(len(x), np.int32), np.empty(len(x))
     sums, masses = np.zeros((PARTS, k, d)), np.zeros((PARTS, k))
     across = np.ascontiguousarray(centroids.T)
-    _assign(x, weights, across, (labels, distances), (sums, masses))
+    _assign((x, weights), across, labels, distances, sums, masses)
     return labels, distances, sums.sum(axis=0), masses.sum(axis=0)
 
 

@@ -68,7 +68,7 @@ class Prefixes(NamedTuple):
 @njit(cache=True, nogil=True)
 def _prefixes(high, low, weights, before):
     """Fills in the prefixes; x = high + low."""
-    counts, sums, squares = before
+    counts, sums, squares = before.counts, before.sums, before.squares
     for i in range(weights.size):
         w = weights[i]
         counts[i + 1] = counts[i] + w

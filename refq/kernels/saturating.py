@@ -14,7 +14,7 @@ from numba.core import config
 from numba.extending import intrinsic
 
 from refq.kernels.accumulating import Limits, _shifted, _terms
-from refq.kernels.tiles import I32, I64, _Writer
+from refq.kernels.writer import I32, I64, Writer
 
 LANES = 16
 # a block of sums in vector registers: channels by vectors of pixels
@@ -42,7 +42,7 @@ def _block(typing_context, depth, w, x, out, bounds):
     """
 
     def generate(context, builder, signature, arguments):
-        w, b = _Writer(builder), builder
+        w, b = Writer(builder), builder
         depth = arguments[0]
         (weights, w_stride), (x, x_stride), (out, out_stride), (start, low, high) = (
             [b.extract_value(each, n) for n in range(kind.count)]

@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from refq.kernels.tiles import I64
+from refq.kernels.writer import I64
 
 
 @intrinsic

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from refq.kernels.tiles import ROWS
 from refq.networks.layers import Pads, Pair
 
 
-@dataclass(frozen=True)
-class Pixels:
+class Pixels(NamedTuple):
     """Groups of output pixels: element offset of each group's first window, and each pixel's
     number in the output (-1: none), int64 (groups,) and int32 (groups, size); how many pixels of
     each group lie before and at its last real one, int64 (groups,); elements from one pixel of a

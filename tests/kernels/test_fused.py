@@ -11,7 +11,8 @@ import pytest
 from refq import oracle
 from refq.errors import OptionError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
-from refq.kernels import fused, maps, planes, rows, tiles, walk
+from refq.kernels import backends, fused, maps, panels, planes, tiles, walk
+from refq.kernels.endings import Ending
 from refq.networks.layers import NO_PADS, Conv, Pads
 
 
@@ -26,6 +27,10 @@ class Shape:
     strides: tuple[int, int] = (1, 1)
     pads: Pads = NO_PADS
     group: int = 1
+
+    @property
+    def conv(self) -> Conv:
+        return Conv(self.outputs, self.kernel, self.strides, self.pads, self.group)
 
 
 # tails of every block: pixels (16, 32), channels (16, 32), steps (64 bytes), few-channel images
@@ -64,11 +69,22 @@ WIDTHS = [
 OUT = FixedPointFormat(12, -9, signed=False)
 
 
-@pytest.fixture(params=list(tiles.TOKENS))
+@dataclass(frozen=True)
+class End:
+    """How sums end; width: bits to combine them in, as many as they need where None."""
+
+    fmt: FixedPointFormat = OUT
+    shift: int = 9
+    rounding: Rounding = Rounding.TIES_EVEN
+    relu: bool = True
+    width: int | None = None
+
+
+@pytest.fixture(params=list(backends.TOKENS))
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param not in tiles.supported():
+    if request.param not in backends.supported():
         pytest.skip(f"this CPU has no {request.param}")
-    monkeypatch.setenv(tiles.VARIABLE, request.param)
+    monkeypatch.setenv(backends.VARIABLE, request.param)
     return str(request.param)
 
 
@@ -92,47 +108,24 @@ def run(
     w: np.ndarray,
     b: np.ndarray,
     shape: Shape,
-    fmt: FixedPointFormat = OUT,
-    shift: int = 9,
-    rounding: Rounding = Rounding.TIES_EVEN,
-    relu: bool = True,
-    width: int | None = None,
+    end: End = End(),
 ) -> tuple[np.ndarray, fused.Result, np.ndarray]:
     """(codes, what was seen, exact sums) of the fused convolution."""
     layout = layout_of(x.shape, shape.pads)
     bits = max(span[1] - span[0], 1).bit_length()
     source = maps.new_map(layout, bits, 0, -span[0])
     maps.pack(x, source)
-    kernel = fused.prepare(
-        w,
-        b,
-        layout,
-        len(source.planes),
-        span,
-        -span[0],
-        np.zeros_like(b),
-        shape.strides,
-        shape.pads,
-        shape.group,
-    )
+    operand = panels.Operand(layout, len(source.planes), *span, -span[0])
+    kernel = panels.prepare(w, b, np.zeros_like(b), operand, shape.conv)
     assert kernel is not None
-    assert width != 32 or kernel.largest + (1 << shift) < 2**31
-    width = width or (32 if kernel.largest + (1 << shift) < 2**31 else 64)
-    conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
-    target_layout = layout_of((len(x), *conv.output_shape([x.shape[1:]])), (1, 1, 0, 2))
-    target = maps.new_map(target_layout, fmt.bits, fmt.frac_bits, -fmt.min_code)
-    planes = len(target.planes)
-    ending = rows.ending(
-        0, relu, shift, rounding, fmt, Overflow.SAT, None, target.offset, planes, width
-    )
-    assert ending is not None
-    seen = fused.convolve(source, kernel, target, ending)
-    sums = np.zeros(target_layout.size, np.int64)
-    fused.convolve(source, kernel, (target_layout, sums), rows.exact_sums(0))
-    t = target_layout
-    grid = sums[t.first * t.channels :][: t.images * t.rows * t.pitch * t.channels]
-    grid = grid.reshape(t.images, t.rows, t.pitch, t.channels)[:, : t.height, : t.width]
-    return maps.unpack(target), seen, grid.transpose(0, 3, 1, 2)
+    assert end.width != 32 or kernel.largest + (1 << end.shift) < 2**31
+    size = shape.conv.output_shape([x.shape[1:]])
+    target_layout = layout_of((len(x), *size), (1, 1, 0, 2))
+    low, high = end.fmt.min_code, end.fmt.max_code
+    target = maps.new_map(target_layout, end.fmt.bits, end.fmt.frac_bits, -low)
+    ending = Ending(end.relu, end.shift, end.rounding, low, high)
+    seen = fused.convolve(source, kernel, target, ending, bits=end.width)
+    return maps.unpack(target), seen, fused.exact_sums(source, kernel, target_layout)
 
 
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
@@ -168,7 +161,7 @@ def test_every_rounding(backend: str, rounding: Rounding, width: int, relu: bool
         sums, _ = oracle.conv_integer(x, w, b)
         values = oracle.relu(sums) if relu else sums
         wanted, outside = oracle.requantize(values, 0, fmt, rounding)
-        got, seen, _ = run(x, span, w, b, shape, fmt, shift, rounding, relu, width)
+        got, seen, _ = run(x, span, w, b, shape, End(fmt, shift, rounding, relu, width))
         np.testing.assert_array_equal(got, wanted)
         assert seen.outside == outside
 
@@ -182,7 +175,7 @@ def test_extremes_at_the_deepest_layer(backend: str, sign: int) -> None:
     w[1] = np.arange(depth).reshape(-1, 1, 1) % 16384 - 8192
     b = np.array([1, -1, 0])
     shape = Shape(2, depth, 1, 1, 3, (1, 1))
-    _, seen, exact = run(x, (0, 4095), w, b, shape, FixedPointFormat(16, -30, False), 30)
+    _, seen, exact = run(x, (0, 4095), w, b, shape, End(FixedPointFormat(16, -30, False), 30))
     wanted = (x[:, :, 0, 0].astype(object) @ w[:, :, 0, 0].T.astype(object)) + b
     np.testing.assert_array_equal(exact[:, :, 0, 0], wanted.astype(np.int64))
     assert (seen.low, seen.high) == (wanted.min(), wanted.max())
@@ -220,11 +213,11 @@ def test_three_products_as_far_as_bytes_allow() -> None:
 
 
 def test_weights_of_more_than_three_planes_are_left_to_others() -> None:
-    layout = maps.Layout(1, 4, 5, 6, NO_PADS)
+    operand = panels.Operand(maps.Layout(1, 4, 5, 6, NO_PADS), 1, 0, 255)
     none = np.zeros(3, np.int64)
-    arguments = (none, layout, 1, (0, 255), 0, none, (1, 1), NO_PADS, 1)
-    assert fused.prepare(np.full((3, 4, 1, 1), 1 << 20), *arguments) is not None
-    assert fused.prepare(np.full((3, 4, 1, 1), 1 << 21), *arguments) is None
+    arguments = (none, none, operand, Conv(3, (1, 1)))
+    assert panels.prepare(np.full((3, 4, 1, 1), 1 << 20), *arguments) is not None
+    assert panels.prepare(np.full((3, 4, 1, 1), 1 << 21), *arguments) is None
 
 
 def test_maps_keep_codes_and_padding() -> None:
@@ -259,43 +252,31 @@ def test_max_pool_on_maps(bits: int) -> None:
 
 
 def test_unknown_backend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(tiles.VARIABLE, "gpu")
+    monkeypatch.setenv(backends.VARIABLE, "gpu")
     with pytest.raises(OptionError, match="unknown backend in REFQ_BACKEND 'gpu'; expected one of"):
-        tiles.backend()
+        backends.chosen()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_microkernels_read_inside_their_map(shape: Shape) -> None:
-    conv = Conv(shape.outputs, shape.kernel, shape.strides, shape.pads, shape.group)
     source = maps.Layout(shape.images, shape.channels, shape.height, shape.width, shape.pads)
     inputs = (shape.channels, shape.height, shape.width)
-    target = layout_of((shape.images, *conv.output_shape([inputs])), NO_PADS)
+    target = layout_of((shape.images, *shape.conv.output_shape([inputs])), NO_PADS)
     where = walk.pixels(source, target, shape.strides, shape.pads)
     weights = np.ones((shape.outputs, shape.channels // shape.group, *shape.kernel), np.int32)
-    kernel = fused.prepare(
-        weights,
-        np.zeros(shape.outputs, np.int64),
-        source,
-        1,
-        (0, 255),
-        0,
-        np.zeros(shape.outputs, np.int64),
-        shape.strides,
-        shape.pads,
-        shape.group,
-    )
+    none = np.zeros(shape.outputs, np.int64)
+    kernel = panels.prepare(weights, none, none, panels.Operand(source, 1, 0, 255), shape.conv)
     assert kernel is not None and where.starts.min() >= 0
     last = int(where.starts.max() + 15 * where.stride + kernel.offsets.max())
     assert last + tiles.STEP <= source.size
 
 
 def test_sums_beyond_64_bits_are_left_to_the_definition() -> None:
-    layout = maps.Layout(1, 4, 5, 6, NO_PADS)
-    weights, bias = np.full((3, 4, 1, 1), 8191), np.zeros(3, np.int64)
-    arguments = (weights, bias, layout, 3, (0, 4095), 0)
+    operand = panels.Operand(maps.Layout(1, 4, 5, 6, NO_PADS), 3, 0, 4095)
+    weights, bias, layer = np.full((3, 4, 1, 1), 8191), np.zeros(3, np.int64), Conv(3, (1, 1))
     some, one = np.full(3, 20), np.array([20, 45, 20])
-    assert fused.prepare(*arguments, some, (1, 1), NO_PADS, 1) is not None
-    assert fused.prepare(*arguments, one, (1, 1), NO_PADS, 1) is None
+    assert panels.prepare(weights, bias, some, operand, layer) is not None
+    assert panels.prepare(weights, bias, one, operand, layer) is None
 
 
 # bits and sign of the output, symmetric saturation, (bits, drop, nearest) of a shift code or the
@@ -339,29 +320,15 @@ def test_every_ending_in_some_channels(backend: str, case: Case) -> None:
         wanted = oracle.shift_decode(oracle.shift_encode(wanted, *encode), drop)
     source = maps.new_map(layout_of(x.shape, NO_PADS), 5, 0, 0, scale)
     maps.pack(x, source)
-    kernel = fused.prepare(
-        w, b, source.layout, 1, span, 0, np.full_like(b, scale), (1, 1), NO_PADS, 1
-    )
+    operand = panels.Operand(source.layout, 1, *span)
+    kernel = panels.prepare(w, b, np.full_like(b, scale), operand, Conv(19, (3, 2)))
     assert kernel is not None
     layout = layout_of((2, 30, *wanted.shape[2:]), (1, 0, 0, 1))
     target = maps.new_map(layout, stored_bits, 0, -fmt.min_code, drop)
     for plane in target.planes:
         plane[:] = 77
-    ending = rows.ending(
-        scale,
-        False,
-        shift,
-        Rounding.TIES_EVEN,
-        fmt,
-        overflow,
-        encode,
-        target.offset,
-        len(target.planes),
-        width,
-        table,
-    )
-    assert ending is not None
-    seen = fused.convolve(source, kernel, target, ending, first)
+    ending = Ending(False, shift, Rounding.TIES_EVEN, *fmt.limits(overflow), encode, table)
+    seen = fused.convolve(source, kernel, target, ending, first, width)
     np.testing.assert_array_equal(maps.unpack(target, slice(first, first + 19)), wanted)
     assert (seen.outside, seen.low, seen.high) == (outside, sums.min(), sums.max())
     for plane in target.planes:

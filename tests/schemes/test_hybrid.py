@@ -18,7 +18,7 @@ from refq.engine.forward import Run, forward
 from refq.errors import FormatError, OptionError
 from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 from refq.formats.floats import Affine, AffineGrid
-from refq.kernels import tiles
+from refq.kernels import backends
 from refq.measure.calibration import gather
 from refq.measure.energy import filter_energies
 from refq.measure.streaming import Source
@@ -131,13 +131,13 @@ def test_all_ways_agree(scheme: str, options: dict[str, Any]) -> None:
     assert_all_ways_agree(network, weights, plan, images)
 
 
-@pytest.mark.parametrize("name", list(tiles.TOKENS))
+@pytest.mark.parametrize("name", list(backends.TOKENS))
 @pytest.mark.parametrize("activations", [8, 12, 16])
 def test_every_backend(monkeypatch: pytest.MonkeyPatch, name: str, activations: int) -> None:
     """Shifts by channel, in 32 bits and in 64, on one, three and two planes of activations."""
-    if name not in tiles.supported():
+    if name not in backends.supported():
         pytest.skip(f"this CPU has no {name}")
-    monkeypatch.setenv(tiles.VARIABLE, name)
+    monkeypatch.setenv(backends.VARIABLE, name)
     network = branched()
     weights, images = uneven(network, 3), pixels(network, 2, 4)
     plan = made(

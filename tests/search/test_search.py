@@ -478,7 +478,7 @@ def test_cuts_that_do_not_fit() -> None:
 
 
 def astuple(kernel: Any) -> tuple[Any, ...]:
-    """Arrays and numbers of a fused.Kernel; its recipe compares as one."""
+    """Arrays and numbers of a panels.Kernel; its recipe compares as one."""
     fields = {field.name: getattr(kernel, field.name) for field in dataclasses.fields(kernel)}
     fields["recipe"] = str(fields["recipe"])
     return tuple(fields.values())
