@@ -1,36 +1,32 @@
 """Caffe's .caffemodel: a NetParameter, its layers in either form, V1 `layers` or V2 `layer`.
 
-Field numbers are those of caffe.proto. The prototxt is another file, and not needed.
+Here are names and arrays; caffe_graph.py says what the layers compute. The prototxt is another
+file, and not needed.
 """
 
 from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from refq.importers import wire
+from refq.importers import caffe_graph, wire
+from refq.importers import caffe_schema as schema
+from refq.importers.caffe_graph import Layer
 from refq.importers.contents import (
     MOST,
     Contents,
     Tensor,
-    Unit,
     checked_shape,
     float32,
     forget,
     mapped,
     refuse,
 )
-from refq.networks.layers import Shape
 
 FORM = "Caffe caffemodel"
-V1_LAYERS, V2_LAYERS = 2, 100
-# numbers of name, type, blobs and batch_norm_param in a layer of either form
-V1_NUMBERS, V2_NUMBERS = (4, 5, 6, -1), (1, 2, 7, 139)
-EPS = 1e-5  # of BatchNormParameter
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -40,57 +36,48 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path) -> Contents:
     data = mapped(path)
-    units: dict[str, Unit] = {}
-    order: list[str] = []
+    layers: list[Layer] = []
+    net: dict[str, list[wire.Field]] = {}
     for field in wire.fields(data, 0, len(data)):
-        if field.number in (V1_LAYERS, V2_LAYERS) and field.kind == wire.BYTES:
-            if len(order) >= MOST:
+        part = schema.NET.get(field.number)
+        if part is None:
+            raise refuse(f"field {field.number} of the network, which refq does not know")
+        if part in ("layer", "layers") and field.kind == wire.BYTES:
+            if len(layers) >= MOST:
                 raise refuse(f"a network of more than {MOST} layers")
-            numbers = V1_NUMBERS if field.number == V1_LAYERS else V2_NUMBERS
-            name, blobs, eps = _layer(data, field, numbers)
-            order.append(name)
-            if blobs:
-                if name in units:
-                    raise refuse(f"two layers with weights named {name}")
-                units[name] = unit(name, blobs, eps)
-    if not order:
+            layers.append(_layer(data, field, part == "layers"))
+        elif part.startswith("input"):
+            net.setdefault(part, []).append(field)
+    if not layers:
         raise refuse(f"{path} has no layers", "a caffemodel")
-    return Contents("caffe", FORM, units, tuple(order))
+    if any(layer.bottoms for layer in layers):
+        return caffe_graph.contents(data, FORM, layers, net)
+    return caffe_graph.bare(data, FORM, layers)
 
 
-def unit(name: str, blobs: Sequence[Tensor], eps: float = EPS) -> Unit:
-    """A layer by its blobs: BatchNorm has three one-dimensional ones, the last a single number;
-    Scale has one or two; others have a weight with more dimensions, and a bias."""
-    blobs = [Tensor.reshaped(blob, plain_shape(blob.shape)) for blob in blobs]
-    flat = len(blobs[0].shape) == 1
-    if flat and len(blobs) == 3 and blobs[2].shape == (1,):
-        return Unit(name, dict(zip(("mean", "variance", "factor"), blobs)), eps)
-    if len(blobs) > 2:
-        raise refuse(f"{name}: a layer of {len(blobs)} arrays", "a weight and a bias")
-    return Unit(name, dict(zip(("gamma", "beta") if flat else ("weight", "bias"), blobs)))
-
-
-def plain_shape(shape: Shape) -> Shape:
-    """Old blobs always have four dimensions: (1, 1, 1, O) for biases, (1, 1, O, K) dense."""
-    if len(shape) == 4 and shape[:3] == (1, 1, 1):
-        return shape[3:]
-    return shape[2:] if len(shape) == 4 and shape[:2] == (1, 1) else shape
-
-
-def _layer(
-    data: mmap.mmap, layer: wire.Field, numbers: tuple[int, int, int, int]
-) -> tuple[str, list[Tensor], float]:
-    name, blobs, eps = "", [], EPS
-    for field in wire.fields(data, layer.begin, layer.end):
-        if field.number == numbers[0]:
-            name = wire.text(data, field)
-        elif field.number == numbers[2] and field.kind == wire.BYTES:
-            blobs.append(_blob(data, field))
-        elif field.number == numbers[3] and field.kind == wire.BYTES:
-            for part in wire.fields(data, field.begin, field.end):
-                if part.number == 3:
-                    eps = wire.one_float(data, part)
-    return name, blobs, eps
+def _layer(data: mmap.mmap, part: wire.Field, v1: bool) -> Layer:
+    layer, known = Layer(), schema.V1_LAYER if v1 else schema.V2_LAYER
+    for field in wire.fields(data, part.begin, part.end):
+        name = known.get(field.number)
+        if name is None:
+            layer.unknown = field.number
+        elif name == "name":
+            layer.name = wire.text(data, field)
+        elif name == "type":
+            number = f"V1 type {field.value}"
+            layer.type = schema.V1_TYPES.get(field.value, number) if v1 else wire.text(data, field)
+        elif name == "bottom":
+            layer.bottoms.append(wire.text(data, field))
+        elif name == "top":
+            layer.tops.append(wire.text(data, field))
+        elif name == "phase":
+            layer.phase = field.value
+        elif field.kind == wire.BYTES:
+            if name == "blobs":
+                layer.blobs.append(_blob(data, field))
+            else:
+                layer.parameters.setdefault(name, []).append(field)
+    return layer
 
 
 def _blob(data: mmap.mmap, blob: wire.Field) -> Tensor:

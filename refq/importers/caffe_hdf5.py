@@ -6,7 +6,7 @@ from pathlib import Path
 
 import h5py
 
-from refq.importers import caffe, hdf5
+from refq.importers import caffe_graph, hdf5
 from refq.importers.contents import Contents, Tensor, Unit, refuse
 
 FORM = "Caffe caffemodel.h5"
@@ -31,5 +31,5 @@ def read(path: Path) -> Contents:
     for layer, blobs in layers.items():
         if sorted(blobs) != list(range(len(blobs))):
             raise refuse(f"{layer}: arrays numbered {sorted(blobs)}", "0, 1, ...")
-        units[layer] = caffe.unit(layer, [blobs[number] for number in sorted(blobs)])
+        units[layer] = caffe_graph.unit(layer, [blobs[number] for number in sorted(blobs)])
     return Contents("caffe", FORM, units, tuple(units), by_name=True)

@@ -82,7 +82,8 @@ class Unit:
 class Window:
     """What a convolution or pooling layer slides over an image; ONNX's attributes.
 
-    auto: SAME_UPPER or SAME_LOWER, where the pads depend on the image; else empty.
+    auto: SAME_UPPER or SAME_LOWER, where the pads depend on the image; else empty. dilations: how
+    far apart the cells of the kernel lie.
     """
 
     kernel: Pair
@@ -90,12 +91,14 @@ class Window:
     pads: Pads = NO_PADS
     ceil_mode: bool = False
     auto: str = ""
+    dilations: Pair = (1, 1)
 
     def over(self, size: Pair) -> tuple[Pair, Pair]:
         """((rows, columns) before the image, how many windows down and right)."""
         before, count = [], []
         for axis, length in enumerate(size):
-            kernel, stride = self.kernel[axis], self.strides[axis]
+            kernel = (self.kernel[axis] - 1) * self.dilations[axis] + 1
+            stride = self.strides[axis]
             first, after = self.pads[axis], self.pads[axis + 2]
             if self.auto:
                 whole = max(0, (-(-length // stride) - 1) * stride + kernel - length)
@@ -120,7 +123,8 @@ class Step:
 class Contents:
     """A file. source: whose names and layouts these are (caffe, torch, keras, matconvnet, onnx);
     form: of what kind the file is, in words; order: all layers, also those without arrays.
-    ignored: arrays that are no layer's. graph: where the file has one. mean: RGB, where stated.
+    ignored: arrays that are no layer's. graph: where the file has one. mean: RGB, where stated, and
+    scale: what images without it are multiplied by.
     size: rows and columns of the image, where stated. by_name: units stand in the order of their
     names, which says nothing. notes: what a reader has to tell of the file."""
 
@@ -132,6 +136,7 @@ class Contents:
     graph: tuple[Step, ...] = ()
     producer: str = ""
     mean: tuple[float, float, float] | None = None
+    scale: float = 1.0
     size: Pair | None = None
     by_name: bool = False
     notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Which layer of a network each layer of an ONNX graph is, by what it reads and who reads it.
+"""Which layer of a network each layer of a file's graph is, by what it reads and who reads it.
 
 Exporters rename and reorder layers, so neither names nor order say anything. Each tensor gets a
 number for what computes it, from the image on: kinds of steps, and their windows, where they begin
@@ -24,19 +24,33 @@ AHEAD = 4  # steps that are looked at behind a layer: its ReLU, and two layers w
 class Places:
     """of[layer]: what computes it, then what follows, one number for each step further.
 
-    computed[step]: what computes it, also in words; ends: what computes the outputs.
+    computed[step]: what computes it, also in words; reads[step]: what computes its inputs; called:
+    names of steps' layers, where they have one; ends: what computes the outputs.
     """
 
     of: Mapping[str, tuple[int, ...]]
     computed: Mapping[str, tuple[int, str]]
+    reads: Mapping[str, tuple[int, ...]]
+    called: Mapping[str, str]
     ends: frozenset[int]
 
     def lacking(self, file: Places) -> tuple[int, str]:
-        """How many of the network's steps the file has, and the first that it has not, in words."""
+        """How many of the network's steps the file has, and the first that it has not, in words,
+        with what the file has in its place."""
         there = {label for label, _ in file.computed.values()}
         gone = [step for step, (label, _) in self.computed.items() if label not in there]
         have = len(self.computed) - len(gone)
-        return have, f"{gone[0]} ({self.computed[gone[0]][1]})" if gone else ""
+        if not gone:
+            return have, ""
+        first = gone[0]
+        known = {label for label, _ in self.computed.values()}
+        instead = [
+            f"{file.called.get(step, step)} ({kind})"
+            for step, (label, kind) in file.computed.items()
+            if label not in known and set(file.reads[step]) & set(self.reads[first])
+        ]
+        told = f"{first} ({self.computed[first][1]})"
+        return have, f"{told}; in its place it has {instead[0]}" if instead else told
 
 
 def steps_of(network: Network) -> list[Step]:
@@ -84,6 +98,7 @@ def places(steps: Sequence[Step], labels: Labels, size: Pair) -> Places:
     alias: dict[str, str] = {}
     sizes: dict[str, Pair | None] = {INPUT: size}
     computed: dict[str, tuple[int, str]] = {}
+    reads: dict[str, tuple[int, ...]] = {}
     readers: dict[str, list[tuple[Step, int]]] = {}
     layers: dict[str, str] = {}
     ends = set()
@@ -99,11 +114,12 @@ def places(steps: Sequence[Step], labels: Labels, size: Pair) -> Places:
             alias[step.name] = sources[0]
             continue
         kind, _, layer = step.kind.partition("=")
-        sizes[step.name] = sizes.get(sources[0])
+        sizes[step.name] = {"dense": None, "global mean": (1, 1)}.get(kind, sizes.get(sources[0]))
         if step.window is not None:
             kind, sizes[step.name] = _swept(kind, step.window, sizes.get(sources[0]))
         if kind == "add":
             values.sort()
+        reads[step.name] = tuple(values)
         computed[step.name] = labels.setdefault((kind, *values), len(labels)), kind
         if layer:
             layers[step.name] = layer
@@ -121,7 +137,7 @@ def places(steps: Sequence[Step], labels: Labels, size: Pair) -> Places:
         layer: (computed[name][0], *(after[name] for after in follows[1:]))
         for name, layer in layers.items()
     }
-    return Places(of, computed, frozenset(ends))
+    return Places(of, computed, reads, layers, frozenset(ends))
 
 
 def _swept(kind: str, window: Window, size: Pair | None) -> tuple[str, Pair | None]:
@@ -131,11 +147,19 @@ def _swept(kind: str, window: Window, size: Pair | None) -> tuple[str, Pair | No
         return f"{kind} {rows}x{columns} over an unknown size", None
     before, count = window.over(size)
     covers = rows >= size[0] and columns >= size[1]
-    if kind == "mean" and covers and count == (1, 1) and before == (0, 0):
-        return "global mean", None
+    if covers and count == (1, 1) and before == (0, 0):
+        if kind in ("mean", "mean with padding"):
+            return "global mean", (1, 1)
+        if kind == "convolution" and size == (rows, columns):
+            return "dense", (1, 1)
+    if before == (0, 0) and not any(window.pads):
+        kind = kind.removesuffix(" with padding")
     padded = f", {before[0]}x{before[1]} before" if any(before) else ""
+    holes = window.dilations
+    dilated = f", dilation {holes[0]}x{holes[1]}" if holes != (1, 1) else ""
     return (
-        f"{kind} {rows}x{columns}, stride {down}x{right}{padded}, to {count[0]}x{count[1]}",
+        f"{kind} {rows}x{columns}{dilated}, stride {down}x{right}{padded},"
+        f" to {count[0]}x{count[1]}",
         count,
     )
 

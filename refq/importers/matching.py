@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from refq import networks
 from refq.errors import OptionError, ShapeError, WeightsError, unknown
-from refq.importers import graphs, left_out, naming
+from refq.importers import left_out, naming
+from refq.importers.comparing import Comparison, Problem, shape_of
 from refq.importers.contents import Contents, refuse
 from refq.importers.naming import Names
 from refq.networks import Network
-from refq.networks.layers import Pair, Shape
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a network does not fit. named: whether all its layers are there; share: of its layers or
-    steps that are in the file; apart: how many layers more or less the file has."""
-
-    named: bool
-    share: float
-    text: str
-    apart: int = 0
-
-    @property
-    def nearness(self) -> tuple[bool, float, int]:
-        return self.named, self.share, -self.apart
 
 
 @dataclass(frozen=True)
@@ -48,14 +31,12 @@ def match(contents: Contents, wanted: str | None, given: Mapping[str, Any]) -> M
     given: parameters that go before those of the file. Raises WeightsError with what is missing or
     does not fit, or where several networks fit alike, and OptionError for unknown parameters.
     """
-    names = _with_parameters(contents.source, wanted, given)
-    labels: graphs.Labels = {}
-    # most networks ask for the size that the graph states
-    file_at = cache(lambda size: graphs.places(contents.graph, labels, size))
+    names = _with_parameters("a graph" if contents.graph else contents.source, wanted, given)
+    comparison = Comparison(contents)
     fitting: list[Match] = []
     problems: list[Problem] = []
     for name in names:
-        for tried in _tries(contents, name, labels, file_at, given):
+        for tried in _tries(comparison, name, given):
             if isinstance(tried, Match):
                 fitting.append(tried)
                 break
@@ -109,15 +90,13 @@ def _taken(match: Match) -> int:
 
 
 def _tries(
-    contents: Contents,
-    name: str,
-    labels: graphs.Labels,
-    file_at: Callable[[Pair], graphs.Places],
-    given: Mapping[str, Any],
+    comparison: Comparison, name: str, given: Mapping[str, Any]
 ) -> Iterator[Match | Problem]:
     """Matches or problems, with the classifier and then without; a size that is given of the
-    classifier asks for it. file_at: the file's graph over an image of that size."""
+    classifier asks for it."""
+    contents = comparison.contents
     tops = (True,) if given.keys() & {"classes", "hidden"} else (True, False)
+    problems: list[Problem] = []
     for top in (given["top"],) if "top" in given else tops:
         if not contents.graph:
             sizes, notes = naming.usual_sizes(contents, name)
@@ -127,24 +106,22 @@ def _tries(
                 yield _tried(contents, plain, names, {**sizes, **given}, notes)
             continue
         for sizes in _stated(contents, networks.build(name, {"top": top})):
-            try:
-                plain = networks.build(name, {"top": top, **sizes, **given})
-            except ShapeError as error:
-                yield Problem(False, -1.0, f"{name}: {error}")  # farther than any that fits
+            stated = {**sizes, **given}
+            network, names, problem = comparison.network(name, {"top": top, **stated})
+            if problem is None and network is not None:
+                tried = _tried(contents, network, names, stated)
+                if isinstance(tried, Match) and problems and comparison.is_its_head(network, names):
+                    # its classifier but for a fact: no other network's
+                    tried = replace(problems[0], text=f"{problems[0].text}; {TRUNK}")
+                yield tried
                 continue
-            size = plain.input_shape[1], plain.input_shape[2]
-            file, own = file_at(size), graphs.places(graphs.steps_of(plain), labels, size)
-            have, first = own.lacking(file)
-            share = have / len(own.computed)
-            apart = abs(len(file.of) - len(own.of))
-            if first:
-                yield Problem(False, share, f"{name}: the graph has no {first}", apart)
-            elif top and not own.ends <= file.ends:
-                told = f"{name}: the graph goes on behind {plain.output}"
-                yield Problem(False, share, told, apart)
-            else:
-                names = graphs.same_layers(own, file)
-                yield _tried(contents, plain, names, {**sizes, **given})
+            assert problem is not None
+            if top and problem.stated:
+                problems.append(problem)
+            yield problem
+
+
+TRUNK = "--parameter top=false takes the layers before it alone"
 
 
 def _stated(contents: Contents, plain: Network) -> Iterator[dict[str, Any]]:
@@ -184,7 +161,7 @@ def _tried(
     if bare:
         more = f" and {len(bare) - 1} more have" if len(bare) > 1 else " has"
         return Problem(True, share, f"{plain.name}: {bare[0]}{more} no float weight")
-    shapes = {layer: _shape(contents, plain, layer, parts[0]) for layer, parts in wanted.items()}
+    shapes = {layer: shape_of(contents, plain, layer, parts[0]) for layer, parts in wanted.items()}
     try:
         inferred = {**networks.infer(plain.name, shapes), **stated}
         network = networks.build(plain.name, inferred)
@@ -211,15 +188,6 @@ def _without_weight(contents: Contents, name: str) -> bool:
     if name in contents.units:
         return "weight" not in contents.units[name].arrays
     return bool(name) and contents.has_below(name)
-
-
-def _shape(contents: Contents, network: Network, layer: str, unit: str) -> Shape:
-    """Of a weight as refq would have it: convolutions that cover their whole input are dense."""
-    weight = contents.units[unit].arrays["weight"]
-    dense = network.by_name[layer].layer.flat
-    if dense and len(weight.shape) == 4:
-        return weight.shape[0], math.prod(weight.shape[1:])
-    return weight.shape
 
 
 def _told_apart(best: list[Match], contents: Contents) -> Match:

@@ -216,9 +216,9 @@ FAMILIES: dict[tuple[str, str], Namer] = {
 
 
 def candidates(source: str, known: list[str]) -> list[str]:
-    """Networks that a file of that source may be, as published. Others have to be named: they have
-    the same names and shapes and compute something else."""
-    if source == "onnx":
+    """Networks that a file of that source may be, as published, or all where it has a graph. Others
+    have to be named: they have the same names and shapes and compute something else."""
+    if source == "a graph":
         return known
     forms = {name: name.partition("_")[2] for name in known if not name.startswith("squeezenet")}
     own = {"torch": "torchvision"}.get(source, source)

@@ -48,7 +48,7 @@ def notes(contents: Contents, rule: str | None) -> tuple[str, ...]:
     """What the report says where nobody has named a rule."""
     if rule is not None:
         return ()
-    if contents.mean and contents.source == "matconvnet":
+    if contents.mean:
         return ("the mean of the images is the file's; how they were scaled it does not say",)
     return ("the file does not say how images were prepared; --preprocessing changes it",)
 
@@ -59,9 +59,13 @@ def preprocessing(rule: Rule, contents: Contents, network: Network) -> Preproces
     side = min(rows, columns)
     longest = max(256, side)
     shortest = longest if rule.exact and side > 128 else side
-    mean = contents.mean if contents.mean and rule == RULES["matconvnet"] else rule.mean
+    mean, scale = rule.mean, 1.0
+    if contents.mean and rule == RULES.get(contents.source):
+        red, green, blue = contents.mean
+        mean = (blue, green, red) if rule.channels == "BGR" else (red, green, blue)
+        scale = contents.scale
     mean = (round(mean[0], 6), round(mean[1], 6), round(mean[2], 6))
-    return Preprocessing((rows, columns), (shortest, longest), rule.channels, mean)
+    return Preprocessing((rows, columns), (shortest, longest), rule.channels, mean, scale)
 
 
 def rescaled(weight: np.ndarray, rule: Rule) -> np.ndarray:

@@ -16,7 +16,12 @@ from refq.networks.layers import Add, Conv, Dense, GlobalAvgPool, MaxPool, ReLU,
 CHANNELS = (64, 128, 256, 512)  # of a block's 3x3 convolution; its output has four times as many
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 # suffix of the name: (where a stage's first block strides, whether pool1 has a padding)
-FORMS = {"": ("1x1", False), "_keras": ("1x1", True), "_torchvision": ("3x3", True)}
+FORMS = {
+    "": ("1x1", False),
+    "_3x3": ("3x3", False),
+    "_keras": ("1x1", True),
+    "_torchvision": ("3x3", True),
+}
 
 
 def block_names(size: int, stage: int) -> list[str]:
