@@ -14,6 +14,7 @@ from refq.importers import (
     caffe,
     caffe_hdf5,
     keras,
+    keras_zip,
     matconvnet,
     matconvnet_hdf5,
     mistaken,
@@ -26,6 +27,7 @@ from refq.importers.contents import Contents, one_line
 
 # those with a magic number first; protobuf has none
 FORMATS: tuple[ModuleType, ...] = (
+    keras_zip,
     torch_zip,
     torch_legacy,
     matconvnet,

@@ -86,7 +86,10 @@ def _folded(
     loaded: Mapping[str, np.ndarray],
     eps: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    if "moments" in loaded:
+    if contents.source == "caffe" and contents.graph and "mean" not in loaded:  # a Scale alone
+        zeros = np.zeros(weight.shape[:1], np.float32)
+        mean, variance, eps = zeros, zeros + 1, 0.0
+    elif "moments" in loaded:
         mean, variance = matconvnet_moments(loaded["moments"])
     elif "mean" not in loaded or "variance" not in loaded:
         raise _no_moments(name)
@@ -96,12 +99,13 @@ def _folded(
         mean, variance = caffe_moments(mean, variance, loaded["factor"])
     gamma, beta = loaded.get("gamma"), loaded.get("beta")
     if eps is None:
-        eps = usual_eps(contents.source, network.name)
+        eps = usual_eps(contents.source, network.name, name)
     return fold(weight, loaded.get("bias"), gamma, beta, mean, variance, eps)
 
 
-def usual_eps(source: str, network: str) -> float:
-    """What published models add to the variance where their file does not say."""
+def usual_eps(source: str, network: str, layer: str) -> float:
+    """What published models add to the variance where their file does not say. Keras' ResNets of
+    before 2019, without `_conv` in the names of their layers, have its usual one."""
     if source == "keras":
-        return 1.001e-5 if network.startswith("resnet") else 1e-3
+        return 1.001e-5 if network.startswith("resnet") and layer.endswith("_conv") else 1e-3
     return 1e-3 if network == "googlenet_torchvision" else 1e-5

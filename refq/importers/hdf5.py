@@ -7,9 +7,12 @@ fill the memory.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Union
 
 import h5py
 import numpy as np
@@ -30,9 +33,56 @@ def is_hdf5(head: bytes) -> bool:
     return head[:8] == SIGNATURE or head[512:520] == SIGNATURE
 
 
-def opened(path: Path) -> h5py.File:
+@dataclass(frozen=True)
+class Part:
+    """An HDF5 file that lies within another file, from byte `begin` to `end`."""
+
+    path: Path
+    begin: int
+    end: int
+
+    def open(self, mode: str = "rb") -> _Within:
+        return _Within(self)
+
+
+class _Within(io.RawIOBase):
+    """The bytes of a part, for reading."""
+
+    def __init__(self, part: Part) -> None:
+        self.part, self.file, self.at = part, part.path.open("rb", buffering=0), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.part.end - self.part.begin}
+        self.at = max(0, base[whence] + offset)
+        return self.at
+
+    def readinto(self, buffer: Any, /) -> int:
+        begin = self.part.begin + self.at
+        self.file.seek(begin)
+        view = memoryview(buffer).cast("B")
+        count = self.file.readinto(view[: max(0, self.part.end - begin)])
+        self.at += count
+        return count
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+Source = Union[Path, Part]
+
+
+def opened(path: Source) -> h5py.File:
     # locking would refuse files on read-only disks
-    return h5py.File(path, "r", locking=False)
+    if isinstance(path, Path):
+        return h5py.File(path, "r", locking=False)
+    return h5py.File(path.open(), "r")
 
 
 def top_names(path: Path) -> set[str]:
@@ -90,7 +140,7 @@ def walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
                 waiting.append((f"{path}/", item, depth + 1))
 
 
-def tensor(dataset: h5py.Dataset, name: str, path: Path) -> Tensor:
+def tensor(dataset: h5py.Dataset, name: str, path: Source) -> Tensor:
     """A dataset of floats, read from the file when it is asked for."""
     dtype = dataset.dtype
     if dtype.kind != "f" or dtype.itemsize > 8:

@@ -7,11 +7,11 @@ length is a reference to a global heap, and thousands of references may share on
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 
 import h5py
 import numpy as np
 
+from refq.importers import hdf5
 from refq.importers.contents import MOST, refuse
 
 LONGEST = 1 << 12  # letters of a name
@@ -23,7 +23,7 @@ HEAP = b"GCOL\x01\0\0\0"
 class Heaps:
     """The global heaps of a file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: hdf5.Source) -> None:
         self.path = path
 
     @cached_property

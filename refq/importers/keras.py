@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from refq.importers import hdf5
+from refq.importers import hdf5, keras_graph
 from refq.importers.contents import Contents, Tensor, Unit, refuse
 from refq.importers.hdf5_text import Heaps, names
 from refq.networks.layers import Shape
@@ -26,7 +27,15 @@ ROLES = {
     "beta": "beta",
     "moving_mean": "mean",
     "moving_variance": "variance",
+    # Keras 1's; its deviations are variances
+    "W": "weight",
+    "b": "bias",
+    "running_mean": "mean",
+    "running_std": "variance",
 }
+# Keras 1 puts the layer's name in front: block1_conv1_W_1:0
+OLD = re.compile(r"(.+)_(W|b|gamma|beta|running_mean|running_std)")
+LONGEST_CONFIG = 16 << 20  # bytes of a model's configuration
 # of Normalization, which is adapted to the images and stands before the network
 PREPARING = {"mean", "variance", "count"}
 # paths of Keras 3 that are of training, and no layer's
@@ -51,9 +60,39 @@ def read(path: Path) -> Contents:
         root: h5py.Group = file
         if "model_weights" in file:
             root = hdf5.member(file, "model_weights")
-        if "layer_names" in root.attrs:
-            return _legacy(root, path)
-        return _keras3(file, path)
+        if "layer_names" not in root.attrs:
+            return keras3(file, path)
+        found = _legacy(root, path)
+        if _text(file, "backend", path) == "theano":
+            found = replace(
+                found, units={name: _flipped(unit) for name, unit in found.units.items()}
+            )
+        config = _text(file, "model_config", path)
+        return keras_graph.contents(found, config, f"{FORM}, whole model") if config else found
+
+
+def _text(file: h5py.File, attribute: str, path: Path) -> str:
+    """An attribute of the file that is text; empty without it."""
+    if attribute not in file.attrs:
+        return ""
+    stored = h5py.h5a.open(file.id, attribute.encode())
+    kind = stored.get_type()
+    if not isinstance(kind, h5py.h5t.TypeStringID):
+        raise refuse(f"an attribute {attribute} that is no text")
+    size = Heaps(path).largest if kind.is_variable_str() else kind.get_size()
+    if size > LONGEST_CONFIG or stored.get_space().get_simple_extent_npoints() != 1:
+        raise refuse(f"an attribute {attribute} of {size:,} bytes", f"{LONGEST_CONFIG:,} or less")
+    value = file.attrs[attribute]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _flipped(unit: Unit) -> Unit:
+    """Theano turns kernels by half a turn before it multiplies."""
+    weight = unit.arrays.get("weight")
+    if weight is None or len(weight.shape) != 4:
+        return unit
+    turned = Tensor(weight.shape, lambda: weight.load()[:, :, ::-1, ::-1])
+    return replace(unit, arrays={**unit.arrays, "weight": turned})
 
 
 def _legacy(root: h5py.Group, path: Path) -> Contents:
@@ -68,7 +107,9 @@ def _legacy(root: h5py.Group, path: Path) -> Contents:
         for whole in _names(group, "weight_names", heaps):
             place = hdf5.member(group, whole)
             if isinstance(place, h5py.Dataset):
-                layers.setdefault(whole.rpartition("/")[0], {})[whole] = place
+                old = OLD.fullmatch(_bare(whole))
+                parent = whole.rpartition("/")[0] or (old[1] if old else "")
+                layers.setdefault(parent, {})[whole] = place
             else:
                 ignored.append(whole)
         for parent, found in layers.items():
@@ -96,7 +137,13 @@ def _legacy(root: h5py.Group, path: Path) -> Contents:
 
 
 def _plain(whole: str) -> str:
-    """`kernel` of `conv2d/kernel_1:0`."""
+    """`kernel` of `conv2d/kernel_1:0`, `W` of `conv2d_W_1:0`."""
+    bare = _bare(whole)
+    old = OLD.fullmatch(bare)
+    return old[2] if old and bare not in ROLES else bare
+
+
+def _bare(whole: str) -> str:
     return re.sub(r"(_\d+)?(:\d+)?$", "", whole.rpartition("/")[2])
 
 
@@ -124,7 +171,7 @@ def _names(group: h5py.Group | h5py.Dataset, attribute: str, heaps: Heaps) -> li
     return [name for key in keys for name in names(group, key, heaps)]
 
 
-def _keras3(file: h5py.File, path: Path) -> Contents:
+def keras3(file: h5py.File, path: hdf5.Source) -> Contents:
     """<path>/vars/0, 1, ...: a layer's arrays in the order in which it makes them. The group
     `vars` has the layer's name, where Keras wrote it; else the path stands for it."""
     groups: dict[str, dict[str, h5py.Dataset]] = {}

@@ -34,12 +34,16 @@ class _Bounded(io.FileIO):
         return super().read(size)
 
 
-class _Members:
+def directory(path: Path) -> list[zipfile.ZipInfo]:
+    with _Bounded(path) as file:
+        return zipfile.ZipFile(file).infolist()
+
+
+class Members:
     """Where the members of an archive lie in the file, each with its checksum tried once."""
 
     def __init__(self, path: Path) -> None:
-        with _Bounded(path) as file:
-            infos = zipfile.ZipFile(file).infolist()
+        infos = directory(path)
         self.infos = {info.filename: info for info in infos}
         if len(self.infos) != len(infos) or len(infos) > MOST:
             raise refuse("a zip archive with a name twice, or too many", f"up to {MOST} members")
@@ -82,7 +86,7 @@ def _checksum(data: mmap.mmap, begin: int, end: int) -> int:
 
 
 def read(path: Path) -> Contents:
-    members = _Members(path)
+    members = Members(path)
     data = members.data
     pickles = [name for name in members.infos if name.rpartition("/")[2] == "data.pkl"]
     if len(pickles) != 1:

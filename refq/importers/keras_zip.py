@@ -1,0 +1,30 @@
+"""Keras 3's .keras: a zip archive of config.json and model.weights.h5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from refq.importers import hdf5, keras, keras_graph
+from refq.importers.contents import Contents, refuse
+from refq.importers.torch_zip import Members, directory
+
+FORM = "Keras model (.keras)"
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    return head[:4] == b"PK\x03\x04" and {CONFIG, WEIGHTS} <= {
+        info.filename for info in directory(path)
+    }
+
+
+def read(path: Path) -> Contents:
+    members = Members(path)
+    begin, end = members.place(CONFIG)
+    if end - begin > keras.LONGEST_CONFIG:
+        raise refuse(f"{CONFIG} of {end - begin:,} bytes", f"{keras.LONGEST_CONFIG:,} or less")
+    config = members.data[begin:end].decode("utf-8", "replace")
+    part = hdf5.Part(path, *members.place(WEIGHTS))
+    with hdf5.opened(part) as file:
+        found = keras.keras3(file, part)
+    return keras_graph.contents(found, config, FORM)
