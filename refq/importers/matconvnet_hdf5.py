@@ -11,8 +11,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from refq.importers import hdf5, matlab
-from refq.importers.contents import DEEPEST, Contents, refuse
+from refq.importers import hdf5, matlab, matlab_graph
+from refq.importers.contents import DEEPEST, Contents, Tensor, refuse
 from refq.importers.hdf5_text import Heaps, names
 
 FORM = "MatConvNet network (MAT version 7.3)"
@@ -48,6 +48,9 @@ class _Reader:
                 raise refuse(f"{item.name}: text of type {item.dtype.kind}", "numbers of letters")
             codes = self._small(item).T.reshape(-1)
             return "".join(chr(code) for code in codes.tolist() if 0 <= code < 0xD800)
+        if item.dtype.kind in "iu" and item.size <= matlab_graph.LARGEST:
+            values = self._small(item).T.astype(np.float32)
+            return Tensor(values.shape, lambda: values)
         if item.dtype.kind != "f":
             return None
         reverse = range(len(item.shape) - 1, -1, -1)

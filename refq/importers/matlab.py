@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Union
 
+from refq.importers import matlab_graph
 from refq.importers.contents import MOST, Contents, Tensor, Unit, refuse
+from refq.importers.matlab_graph import Layer
+from refq.importers.stating import joined
+from refq.networks.layers import Pair
 
 
 @dataclass(frozen=True)
@@ -45,19 +50,22 @@ def contents(variables: Mapping[str, Value], form: str) -> Contents:
         variables = net.elements[0]
     layers, params = variables.get("layers"), variables.get("params")
     if isinstance(layers, Cell):
-        units, order = _simple(layers)
-        form = f"{form}, SimpleNN"
+        read, form = _simple(layers), f"{form}, SimpleNN"
     elif isinstance(params, Struct) and isinstance(layers, Struct):
-        units, order = _dag(layers, params)
-        form = f"{form}, DagNN"
+        read, form = _dag(layers, params), f"{form}, DagNN"
     else:
         raise refuse(
             "no network in the file",
             "the fields layers (SimpleNN) or layers and params (DagNN)",
             "save it with save('-struct', 'net')",
         )
-    mean = _mean(variables)
-    return Contents("matconvnet", form, units, tuple(order), mean=mean)
+    stated = matlab_graph.stated(read, lambda value: value is None)
+    units, graph = joined(stated)
+    known = {each.name for each in stated}
+    ignored = tuple(layer.name for layer in read if layer.name not in known)
+    order = tuple(layer.name for layer in read)
+    mean, size = _mean(variables), _size(variables)
+    return Contents("matconvnet", form, units, order, ignored, graph, mean=mean, size=size)
 
 
 def _unit(name: str, arrays: list[Tensor]) -> Unit:
@@ -82,15 +90,13 @@ def _text(fields: Mapping[str, Value], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _simple(layers: Cell) -> tuple[dict[str, Unit], list[str]]:
-    units: dict[str, Unit] = {}
-    order: list[str] = []
+def _simple(layers: Cell) -> list[Layer]:
+    found: list[Layer] = []
     for index, layer in enumerate(layers.items):
         if not isinstance(layer, Struct) or len(layer.elements) != 1:
             raise refuse(f"layer {index + 1} is no struct", "a SimpleNN network")
         fields = layer.elements[0]
         name = _text(fields, "name") or f"layer{index + 1}"
-        order.append(name)
         weights = fields.get("weights")
         values = (
             weights.items
@@ -98,41 +104,59 @@ def _simple(layers: Cell) -> tuple[dict[str, Unit], list[str]]:
             else [fields[key] for key in ("filters", "biases") if key in fields]
         )
         arrays = [value for value in values if isinstance(value, Tensor)]
-        if arrays:
-            if name in units:
-                raise refuse(f"two layers named {name}", "a name for each")
-            units[name] = _unit(name, arrays)
-    return units, order
+        unit = _unit(name, arrays) if arrays else None
+        read, made = (f"x{index}",), (f"x{index + 1}",)
+        found.append(Layer(name, _text(fields, "type"), fields, read, made, unit))
+    return found
 
 
-def _dag(layers: Struct, params: Struct) -> tuple[dict[str, Unit], list[str]]:
+def _dag(layers: Struct, params: Struct) -> list[Layer]:
     values = {}
     for param in params.elements:
         if isinstance(param.get("value"), Tensor):
             values[_text(param, "name")] = param["value"]
-    units: dict[str, Unit] = {}
-    order: list[str] = []
+    found: list[Layer] = []
     for layer in layers.elements:
-        name, wanted = _text(layer, "name"), layer.get("params")
-        order.append(name)
-        names = [wanted] if isinstance(wanted, str) else getattr(wanted, "items", [])
-        found = [values.get(each) for each in names if isinstance(each, str) and each]
-        arrays = [each for each in found if isinstance(each, Tensor)]
-        if len(arrays) < len(found):
+        name = _text(layer, "name")
+        parts = [values.get(each) for each in _texts(layer, "params") if each]
+        arrays = [each for each in parts if isinstance(each, Tensor)]
+        if len(arrays) < len(parts):
             raise refuse(f"{name}: parameters that are not in the file", "a complete network")
-        if arrays:
-            units[name] = _unit(name, arrays)
-    return units, order
+        unit = _unit(name, arrays) if arrays else None
+        block = layer.get("block")
+        fields = block.elements[0] if isinstance(block, Struct) and block.elements else {}
+        read, made = _texts(layer, "inputs"), _texts(layer, "outputs")
+        found.append(Layer(name, _text(layer, "type"), fields, read, made, unit))
+    return found
+
+
+def _texts(fields: Mapping[str, Value], key: str) -> tuple[str, ...]:
+    """One name, or a cell of names."""
+    value = fields.get(key)
+    listed = [value] if isinstance(value, str) else getattr(value, "items", [])
+    return tuple(each for each in listed if isinstance(each, str))
+
+
+def _normalization(variables: Mapping[str, Value]) -> Mapping[str, Value]:
+    """meta.normalization, how images are prepared."""
+    meta = variables.get("meta")
+    inside = meta.elements[0] if isinstance(meta, Struct) and meta.elements else variables
+    rule = inside.get("normalization")
+    return rule.elements[0] if isinstance(rule, Struct) and rule.elements else {}
+
+
+def _size(variables: Mapping[str, Value]) -> Pair | None:
+    """Rows and columns of imageSize."""
+    stated = _normalization(variables).get("imageSize")
+    if not isinstance(stated, Tensor) or math.prod(stated.shape) not in (2, 3, 4):
+        return None
+    rows, columns = (int(each) for each in stated.load().reshape(-1)[:2])
+    return (rows, columns) if 0 < min(rows, columns) <= max(rows, columns) < 1 << 14 else None
 
 
 def _mean(variables: Mapping[str, Value]) -> tuple[float, float, float] | None:
     """meta.normalization.averageImage, RGB: three values, or the mean of an image."""
-    meta = variables.get("meta")
-    inside = meta.elements[0] if isinstance(meta, Struct) and meta.elements else variables
-    rule = inside.get("normalization")
-    image = (
-        rule.elements[0].get("averageImage") if isinstance(rule, Struct) and rule.elements else None
-    )
+    image = _normalization(variables).get("averageImage")
     if not isinstance(image, Tensor) or (image.shape[-1] != 3 and 3 not in image.shape[:1]):
         return None
     values = image.load()

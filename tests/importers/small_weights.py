@@ -6,14 +6,15 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from benchmarks.peers.onnx_graph import to_onnx
 from refq import networks
-from refq.networks import Network
-from refq.networks.layers import Conv, Dense
+from refq.networks import Network, Node
+from refq.networks.layers import LRN, Conv, Dense, MaxPool
 from refq.networks.weights import Weights, random_weights
 from tests.importers import weight_files
 
@@ -54,20 +55,40 @@ def torch_arrays(weights: Weights) -> dict[str, np.ndarray]:
     return arrays
 
 
-def matlab_layers(network: Network, weights: Weights) -> list[tuple[str, str, list[np.ndarray]]]:
+def matlab_layers(network: Network, weights: Weights) -> list[weight_files.MatlabLayer]:
     """(rows, columns, inputs, outputs); dense layers as convolutions over the whole input."""
     found = []
     for node in network.nodes:
-        arrays = []
+        arrays: list[np.ndarray] = []
         if node.name in weights.weight:
             array = weights.weight[node.name]
             if isinstance(node.layer, Dense):
                 source = network.shapes[node.inputs[0]]
                 array = array.reshape(-1, *(source if len(source) == 3 else (*source, 1, 1)))
             arrays = [array.transpose(2, 3, 1, 0), weights.bias[node.name].reshape(1, -1)]
-        kind = "conv" if arrays else type(node.layer).__name__.lower()
-        found.append((node.name, kind, arrays))
+        kind, fields = _matlab_fields(network, node)
+        found.append(weight_files.MatlabLayer(node.name, kind, arrays, fields))
     return found
+
+
+def _matlab_fields(network: Network, node: Node) -> tuple[str, dict[str, Any]]:
+    """(type, fields) of a SimpleNN layer. Pools that round up have more rows and columns behind."""
+    match node.layer:
+        case Conv(strides=strides, pads=(top, left, bottom, right)):
+            return "conv", {"stride": strides, "pad": (top, bottom, left, right)}
+        case Dense():
+            return "conv", {"stride": 1.0, "pad": 0.0}
+        case MaxPool(kernel=kernel, strides=strides, pads=(top, left, _, _)):
+            before, after = network.shapes[node.inputs[0]], network.shapes[node.name]
+            ends = [
+                (after[1 + axis] - 1) * strides[axis] + kernel[axis] - before[1 + axis] - first
+                for axis, first in ((0, top), (1, left))
+            ]
+            pads = (top, max(0, ends[0]), left, max(0, ends[1]))
+            return "pool", {"method": "max", "pool": kernel, "stride": strides, "pad": pads}
+        case LRN(size=size, alpha=alpha, beta=beta, bias=bias):
+            return "normalize", {"param": (size, bias, alpha / size, beta)}
+    return type(node.layer).__name__.lower(), {}
 
 
 def keras_layers(network: Network, weights: Weights) -> dict[str, dict[str, np.ndarray]]:

@@ -85,8 +85,8 @@ def test_mean_of_matconvnet(tmp_path: Path) -> None:
 def test_older_fields_of_matconvnet(tmp_path: Path) -> None:
     layers = small_weights.matlab_layers(NETWORK, WEIGHTS)
     cells = np.empty((1, len(layers)), object)
-    for index, (name, kind, arrays) in enumerate(layers):
-        cells[0, index] = {"name": name, "type": kind, **dict(zip(("filters", "biases"), arrays))}
+    for index, layer in enumerate(layers):
+        cells[0, index] = {**layer.content(), **dict(zip(("filters", "biases"), layer.arrays))}
     rule = {"averageImage": np.full((64, 64, 3), 7, np.float32)}
     net = {"layers": cells, "normalization": rule}
     scipy.io.savemat(tmp_path / "w.mat", {"net": net})
@@ -243,13 +243,13 @@ def test_batch_norm_of_keras(tmp_path: Path) -> None:
 def test_moments_of_matconvnet(tmp_path: Path) -> None:
     network, weights = small_weights.case("alexnet_matconvnet")
     given, layers = weight_files.norms(weights, 5), []
-    for name, kind, arrays in small_weights.matlab_layers(network, weights):
-        layers.append((name, kind, arrays))
-        if arrays and name != "fc8":
-            norm = given[name]
+    for layer in small_weights.matlab_layers(network, weights):
+        layers.append(layer)
+        if layer.arrays and layer.name != "fc8":
+            norm = given[layer.name]
             moments = np.stack([norm["mean"], np.sqrt(norm["variance"])], 1)
             parts = [norm["gamma"].reshape(-1, 1), norm["beta"].reshape(-1, 1), moments]
-            layers.append((f"bn{name[-1]}", "bnorm", parts))
+            layers.append(weight_files.MatlabLayer(f"bn{layer.name[-1]}", "bnorm", parts))
     weight_files.matconvnet(tmp_path / "w.mat", layers)
     _, got = load(run(tmp_path / "w.mat"), "alexnet_matconvnet")
     scale = given["fc6"]["gamma"] / np.sqrt(given["fc6"]["variance"])

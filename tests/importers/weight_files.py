@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import h5py
 import numpy as np
@@ -282,48 +282,77 @@ def keras3(path: Path, layers: Mapping[str, Sequence[np.ndarray]], named: bool =
 # --- MatConvNet ---
 
 
-def matconvnet(
-    path: Path, layers: Sequence[tuple[str, str, Sequence[np.ndarray]]], compress: bool = False
-) -> None:
-    """SimpleNN, version 5. layers: (name, type, arrays in MATLAB's axes)."""
+class MatlabLayer(NamedTuple):
+    """A layer of SimpleNN: arrays in MATLAB's axes, fields by their names there."""
+
+    name: str
+    kind: str
+    arrays: Sequence[np.ndarray] = ()
+    fields: Mapping[str, Any] = {}
+
+    def content(self) -> dict[str, Any]:
+        numbers = {
+            key: value if isinstance(value, str) else np.atleast_2d(np.array(value, float))
+            for key, value in self.fields.items()
+        }
+        return {"name": self.name, "type": self.kind, **numbers}
+
+
+def matconvnet(path: Path, layers: Sequence[MatlabLayer], compress: bool = False) -> None:
+    """SimpleNN, version 5."""
     cells = np.empty((1, len(layers)), object)
-    for index, (name, kind, arrays) in enumerate(layers):
-        content: dict[str, Any] = {"name": name, "type": kind}
-        if arrays:
-            content["weights"] = np.empty((1, len(arrays)), object)
-            content["weights"][0, :] = list(arrays)
+    for index, layer in enumerate(layers):
+        content = layer.content()
+        if layer.arrays:
+            content["weights"] = np.empty((1, len(layer.arrays)), object)
+            content["weights"][0, :] = list(layer.arrays)
         cells[0, index] = content
     mean = np.array([123.5, 116.25, 103.0], np.float32).reshape(1, 1, 3)
-    meta = {"normalization": {"averageImage": mean, "imageSize": np.array([227.0, 227, 3])}}
+    meta = {"normalization": {"averageImage": mean}}
     scipy.io.savemat(path, {"layers": cells, "meta": meta}, do_compression=compress)
 
 
-def matconvnet_dag(path: Path, layers: Sequence[tuple[str, str, Sequence[np.ndarray]]]) -> None:
-    """DagNN, version 5: layers name their parameters, which are another array of structs."""
-    params, nodes = [], []
-    for name, kind, arrays in layers:
-        names = [f"{name}_p{index}" for index in range(len(arrays))]
-        params += list(zip(names, arrays))
-        cells = np.empty((1, len(names)), object)
-        cells[0, :] = names
-        nodes.append((name, kind, cells))
-    scipy.io.savemat(
-        path,
-        {
-            "params": np.array(params, [("name", object), ("value", object)]).reshape(1, -1),
-            "layers": _structs(nodes),
-        },
-    )
+# SimpleNN's words: (type of a DagNN layer, its words for fields)
+DAG = {
+    "conv": ("Conv", {}),
+    "pool": ("Pooling", {"pool": "poolSize"}),
+    "relu": ("ReLU", {}),
+    "normalize": ("LRN", {}),
+    "bnorm": ("BatchNorm", {}),
+    "softmax": ("SoftMax", {}),
+}
 
 
-def _structs(rows: list[tuple[str, str, np.ndarray]]) -> np.ndarray:
-    array = np.empty((1, len(rows)), [("name", object), ("type", object), ("params", object)])
-    for index, row in enumerate(rows):
-        array[0, index] = row
-    return array
+def matconvnet_dag(path: Path, layers: Sequence[MatlabLayer]) -> None:
+    """DagNN, version 5: layers name their parameters, which are another array of structs, and the
+    variables that they read and make."""
+    params, nodes, before = [], [], "input"
+    for layer in layers:
+        names = [f"{layer.name}_p{index}" for index in range(len(layer.arrays))]
+        params += list(zip(names, layer.arrays))
+        kind, words = DAG.get(layer.kind, (layer.kind, {}))
+        fields = {words.get(key, key): value for key, value in layer.content().items()}
+        block = {key: value for key, value in fields.items() if key not in ("name", "type")}
+        made = f"{layer.name}_x"
+        nodes.append(
+            (layer.name, f"dagnn.{kind}", _cells(names), _cells([before]), _cells([made]), block)
+        )
+        before = made
+    keys = [(key, object) for key in ("name", "type", "params", "inputs", "outputs", "block")]
+    structs = np.empty((1, len(nodes)), keys)
+    for index, row in enumerate(nodes):
+        structs[0, index] = row
+    listed = np.array(params, [("name", object), ("value", object)]).reshape(1, -1)
+    scipy.io.savemat(path, {"params": listed, "layers": structs})
 
 
-def matconvnet73(path: Path, layers: Sequence[tuple[str, str, Sequence[np.ndarray]]]) -> None:
+def _cells(names: Sequence[str]) -> np.ndarray:
+    cells = np.empty((1, len(names)), object)
+    cells[0, :] = names
+    return cells
+
+
+def matconvnet73(path: Path, layers: Sequence[MatlabLayer]) -> None:
     """SimpleNN, version 7.3: HDF5 behind 512 bytes of text, dimensions in reverse, references."""
     with h5py.File(path, "w", userblock_size=512) as file:
         hidden, numbers = file.create_group("#refs#"), itertools.count()
@@ -353,8 +382,8 @@ def matconvnet73(path: Path, layers: Sequence[tuple[str, str, Sequence[np.ndarra
             return item
 
         structs = [
-            {"name": name, "type": kind, **({"weights": list(arrays)} if arrays else {})}
-            for name, kind, arrays in layers
+            {**layer.content(), **({"weights": list(layer.arrays)} if layer.arrays else {})}
+            for layer in layers
         ]
         cell(file, "layers", structs)
     with path.open("r+b") as file:
