@@ -39,6 +39,9 @@ def assembled(
         weight = weight.reshape(len(weight), -1)
     weight = np.ascontiguousarray(weight)
     loaded = {role: tensor.load() for role, tensor in arrays.items() if role != "weight"}
+    for role, values in (("weight", weight), *loaded.items()):
+        if not np.isfinite(values).all():
+            raise refuse(f"{_owner(units, role)}: NaN or infinite values in {role}", "numbers")
     bias = loaded.get("bias")
     outputs = weight.shape[:1]
     if bias is not None and bias.shape != outputs:
@@ -53,6 +56,15 @@ def assembled(
     if weight.shape != wanted or bias.shape != wanted[:1]:
         raise refuse(f"{unit.name}: a weight of shape {weight.shape} for {layer}", f"{wanted}")
     return weight, bias, done
+
+
+def _owner(units: Sequence[Unit], role: str) -> str:
+    """The name of the layer that has the array: of normalisations that a graph folds the first has
+    moments, the last factors."""
+    first = units[0]
+    if first.folded and role not in ("weight", "bias"):
+        return first.folded[-1 if role in ("gamma", "beta") else 0]
+    return next(unit.name for unit in units if role in unit.arrays)
 
 
 def _merged(units: Sequence[Unit]) -> tuple[dict[str, Tensor], float | None]:
@@ -100,7 +112,10 @@ def _folded(
     gamma, beta = loaded.get("gamma"), loaded.get("beta")
     if eps is None:
         eps = usual_eps(contents.source, network.name, name)
-    return fold(weight, loaded.get("bias"), gamma, beta, mean, variance, eps)
+    try:
+        return fold(weight, loaded.get("bias"), gamma, beta, mean, variance, eps)
+    except WeightsError as error:
+        raise refuse(f"{name}: {error.found}", error.wanted, error.remedy) from None
 
 
 def usual_eps(source: str, network: str, layer: str) -> float:

@@ -24,13 +24,14 @@ from refq.networks.layers import Pair, Shape
 class Problem:
     """Why a network does not fit. named: whether all its layers are there; share: of its layers or
     steps that are in the file; apart: how many layers more or less the file has; stated: whether
-    the file states what differs."""
+    the file states what differs; covers: the share of the file's layers that it would take."""
 
     named: bool
     share: float
     text: str
     apart: int = 0
     stated: bool = False
+    covers: float = 1.0
 
     @property
     def nearness(self) -> tuple[bool, float, int]:

@@ -126,7 +126,8 @@ class Contents:
     ignored: arrays that are no layer's. graph: where the file has one. mean: RGB, where stated, and
     scale: what images without it are multiplied by.
     size: rows and columns of the image, where stated. by_name: units stand in the order of their
-    names, which says nothing. notes: what a reader has to tell of the file."""
+    names, which says nothing. notes: what a reader has to tell of the file. head: what names of
+    its classifier begin with, where somebody says it."""
 
     source: str
     form: str
@@ -140,6 +141,7 @@ class Contents:
     size: Pair | None = None
     by_name: bool = False
     notes: tuple[str, ...] = ()
+    head: str = ""
 
     @functools.cached_property
     def sorted_names(self) -> list[str]:

@@ -107,7 +107,8 @@ def convert(
     digest = writing.write(out, matched.network, layers, stated)
     used = {name for row in rows for name in row.taken}
     ignored = (*(name for name in contents.units if name not in used), *contents.ignored)
-    trunk = () if matched.network.parameters["top"] else (TRUNK,)
+    left = "; --head says what it begins with" if ignored and not contents.graph else ""
+    trunk = () if matched.network.parameters["top"] else (TRUNK + left,)
     notes = (*contents.notes, *matched.notes, *trunk, *preparing.notes(contents, rule))
     return Conversion(
         file=file.name,

@@ -8,11 +8,13 @@ from typing import Any
 
 from refq import networks
 from refq.errors import OptionError, ShapeError, WeightsError, unknown
-from refq.importers import left_out, naming
+from refq.importers import heads, left_out, naming
 from refq.importers.comparing import Comparison, Problem, shape_of
 from refq.importers.contents import Contents, refuse
 from refq.importers.naming import Names
 from refq.networks import Network
+
+NEAR = 0.5  # of the file's layers
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ def match(contents: Contents, wanted: str | None, given: Mapping[str, Any]) -> M
     """
     names = _with_parameters("a graph" if contents.graph else contents.source, wanted, given)
     comparison = Comparison(contents)
+    heads.check(contents)
     fitting: list[Match] = []
     problems: list[Problem] = []
     for name in names:
@@ -68,21 +71,35 @@ def _with_parameters(source: str, wanted: str | None, given: Mapping[str, Any]) 
 def _nothing_fits(
     contents: Contents, wanted: str | None, problems: Sequence[Problem]
 ) -> WeightsError:
-    """Tells of the network that misses the smallest part; of several, the first."""
-    nearest = max(problems, key=lambda each: each.nearness)
-    if nearest.named or nearest.share or contents.graph:
-        return refuse(
-            f"no network of refq has its weights here: {nearest.text}",
-            wanted or "a network of docs/networks.md",
-            "" if wanted or nearest.named else "name it with --network to see what does not fit",
-        )
+    """Tells of the networks that miss the smallest part; of several alike, the first."""
+    ordered = sorted(problems, key=lambda each: each.nearness, reverse=True)
+    nearest = ordered[0]
+    remedy = "" if wanted or nearest.named else "name it with --network to see what does not fit"
+    known = wanted or "a network of docs/networks.md"
+    near = nearest.covers >= NEAR and (nearest.share > 0 or not nearest.stated)
+    if contents.graph or nearest.named or (nearest.share and near):
+        others = [] if wanted or contents.graph else _others(ordered)
+        begin = "has its weights here" if near or wanted else "is near; the nearest"
+        told = "; ".join([nearest.text, *others])
+        return refuse(f"no network of refq {begin}: {told}", known, remedy)
     own = [*contents.units][:4]
     more = f" and {len(contents.units) - 4} more" if len(contents.units) > 4 else ""
     wants = f"; {nearest.text}" if wanted else ""
+    begin = "no network of refq is near: " if nearest.share and not wanted else ""
     return refuse(
-        f"layers named {', '.join(own)}{more}{wants}",
-        f"names of {wanted or 'a network of docs/networks.md'}, as docs/convert.md lists them",
+        f"{begin}layers named {', '.join(own)}{more}{wants}",
+        f"names of {known}, as docs/convert.md lists them",
     )
+
+
+def _others(ordered: Sequence[Problem]) -> list[str]:
+    """The next two networks, and why they fail, in short."""
+    told: dict[str, str] = {}
+    for each in ordered:
+        name = each.text.partition(":")[0]
+        if each.share > 0 and each.covers >= NEAR:
+            told.setdefault(name, each.text if len(each.text) < 80 else f"{each.text[:77]}...")
+    return list(told.values())[1:3]
 
 
 def _taken(match: Match) -> int:
@@ -102,8 +119,15 @@ def _tries(
             sizes, notes = naming.usual_sizes(contents, name)
             plain = networks.build(name, {"top": top})
             notes = () if given.keys() & {"centred"} else notes
-            for names in naming.variants(contents, plain):
-                yield _tried(contents, plain, names, {**sizes, **given}, notes)
+            ways = list(naming.variants(contents, plain))
+            if not contents.head or not top:
+                yield from (
+                    _tried(contents, plain, names, {**sizes, **given}, notes) for names in ways
+                )
+            for names in ways if top else ():
+                names, note = heads.by_shape(contents, plain, names)
+                if names:
+                    yield _tried(contents, plain, names, {**sizes, **given}, (*notes, note))
             continue
         for sizes in _stated(contents, networks.build(name, {"top": top})):
             stated = {**sizes, **given}
@@ -155,12 +179,18 @@ def _tried(
         if part not in contents.units and part not in bare
     ]
     share = 1 - len(missing) / sum(map(len, wanted.values()))
+    weighted = sum("weight" in unit.arrays for unit in contents.units.values())
+    there = [parts[0] in contents.units and parts[0] not in bare for parts in wanted.values()]
+    # a file of quantized weights has none of floats
+    covers = sum(there) / weighted if weighted else 1.0
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        return Problem(False, share, f"{plain.name}: no layer {', '.join(missing[:5])}{more}")
+        text = f"{plain.name}: no layer {', '.join(missing[:5])}{more}"
+        return Problem(False, share, text, covers=covers)
     if bare:
         more = f" and {len(bare) - 1} more have" if len(bare) > 1 else " has"
-        return Problem(True, share, f"{plain.name}: {bare[0]}{more} no float weight")
+        text = f"{plain.name}: {bare[0]}{more} no float weight"
+        return Problem(covers >= NEAR, share, text, covers=covers)
     shapes = {layer: shape_of(contents, plain, layer, parts[0]) for layer, parts in wanted.items()}
     try:
         inferred = {**networks.infer(plain.name, shapes), **stated}

@@ -24,6 +24,12 @@ def check_head(path: Path, head: bytes) -> None:
         raise WeightsError(f"{path} is an empty file", "a weight file", "fetch it again")
     if head.startswith(POINTER):
         raise WeightsError(f"{path} is a Git LFS pointer", "the weights", "run git lfs pull")
+    if head.startswith(b"\x93NUMPY") or path.suffix == ".npz":
+        raise WeightsError(
+            f"{path} is a file of NumPy",
+            "a weight file that names its layers",
+            "save them as a .safetensors file or a state dict of PyTorch",
+        )
     if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGES):
         raise WeightsError(
             f"{path} is a web page", "the weights", "fetch the file that it links to"

@@ -121,7 +121,7 @@ def _dimensions(data: mmap.mmap, part: wire.Field) -> list[int]:
 def _node(
     data: mmap.mmap, part: wire.Field, tensors: dict[str, Tensor], integers: dict[str, list[int]]
 ) -> Node:
-    texts: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: []}
+    texts: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: [], 7: []}
     attributes: dict[str, Any] = {}
     for each in wire.fields(data, part.begin, part.end):
         if each.number in texts:
@@ -131,6 +131,9 @@ def _node(
             name, value = _attribute(data, each, output, tensors, integers)
             attributes[name] = value
     (kind,), (name,) = texts[4] or [""], texts[3] or [""]
+    domain = "".join(texts[7])
+    # what others call by the same name may compute something else
+    kind = kind if domain in ("", "ai.onnx") else f"{domain}.{kind}"
     return Node(kind, name, tuple(texts[1]), tuple(texts[2]), attributes)
 
 

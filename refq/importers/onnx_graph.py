@@ -16,6 +16,50 @@ from refq.importers.onnx_steps import Plain, read_on
 from refq.networks.layers import Pair
 
 EPS = 1e-5  # of BatchNormalization
+# attributes that are read, or that change nothing when a network is run; of other kinds none is
+# read, as no network has them
+KNOWN = {
+    "Conv": {"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"},
+    "Gemm": {"alpha", "beta", "transA", "transB", "broadcast"},
+    "BatchNormalization": {
+        "epsilon",
+        "momentum",
+        "spatial",
+        "training_mode",
+        "is_test",
+        "consumed_inputs",
+    },
+    "MaxPool": {
+        "auto_pad",
+        "ceil_mode",
+        "dilations",
+        "kernel_shape",
+        "pads",
+        "storage_order",
+        "strides",
+    },
+    "AveragePool": {
+        "auto_pad",
+        "ceil_mode",
+        "count_include_pad",
+        "dilations",
+        "kernel_shape",
+        "pads",
+        "strides",
+    },
+    "GlobalAveragePool": set(),
+    "ReduceMean": {"axes", "keepdims", "noop_with_empty_axes"},
+    "LRN": {"size", "alpha", "beta", "bias"},
+    "Relu": {"consumed_inputs"},
+    "Clip": {"min", "max", "consumed_inputs"},
+    "Concat": {"axis"},
+    "Add": {"axis", "broadcast", "consumed_inputs"},
+    "Sum": {"consumed_inputs"},
+    "Flatten": {"axis"},
+    "Reshape": {"shape", "allowzero", "consumed_inputs"},
+    "Pad": {"mode", "pads", "value", "paddings"},
+    "Dropout": {"ratio", "seed", "is_test", "consumed_inputs"},
+}
 LARGEST = 1 << 14  # rows or columns of an image
 
 
@@ -41,6 +85,12 @@ def contents(
         if not node.outputs or entered(node, known):
             continue
         output = node.outputs[0]
+        strange = sorted(node.attributes.keys() - KNOWN.get(node.kind, node.attributes.keys()))
+        if strange:
+            raise refuse(
+                f"{node.name or output}: {strange[0]} of a {node.kind}, which refq does not know",
+                "the attributes of docs/convert.md",
+            )
         read = tuple(name for name in node.inputs if name not in known)
         arrays = [known.tensors.get(name) for name in node.inputs]
         source = read[0] if read else ""
@@ -64,6 +114,13 @@ def contents(
             steps.append(Step(output, "", read))
         elif read:
             steps += plain.steps(node, read)
+    foreign = [node for node in nodes if "." in node.kind]
+    if foreign and not units:
+        domain, _, kind = foreign[0].kind.rpartition(".")
+        raise refuse(
+            f"{foreign[0].name or kind}: {kind} of {domain}, and no layer with weights of floats",
+            "operators of ONNX itself",
+        )
     order = tuple(node.name or node.outputs[0] for node in nodes if node.outputs)
     graph = (*steps, *(Step("", "output", (name,)) for name in outputs))
     return Contents("onnx", form, units, order, (), graph, producer, size=image_size(image))
@@ -88,8 +145,11 @@ def _weighted(node: Any, known: Sequence[Tensor | None], last: bool) -> Unit:
             raise refuse(f"{name}: a bias that is computed", "constants")
         arrays["bias"] = bias.reshaped((math.prod(bias.shape),))
     if node.kind == "Conv":
-        if len(weight.shape) != 4 or set(said.get("dilations") or [1]) != {1}:
-            raise refuse(f"{name}: a convolution that is dilated, or not of images")
+        if len(weight.shape) != 4:
+            raise refuse(f"{name}: a convolution not of images")
+        kernel = said.get("kernel_shape") or list(weight.shape[2:])
+        if kernel != list(weight.shape[2:]):
+            raise refuse(f"{name}: states kernel {kernel}", f"{weight.shape[2:]}, as its array is")
         return Unit(name, arrays)
     if len(weight.shape) != 2:
         raise refuse(f"{name}: a product with {len(weight.shape)} dimensions", "a matrix")

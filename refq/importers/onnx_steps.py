@@ -154,13 +154,15 @@ class Plain:
                 raise refuse(f"{node.name}: a padded image under auto_pad", "one or the other")
             source, more = self.padded[source]
         pads = (top + more[0], left + more[1], bottom + more[2], right_pad + more[3])
-        return source, Window(kernel, (down, right), pads, bool(said.get("ceil_mode")), auto)
+        holes = tuple(said.get("dilations") or ()) or (1, 1)
+        if len(holes) != 2:
+            raise refuse(f"{node.name}: dilations {list(holes)}", "rows and columns")
+        ceil = bool(said.get("ceil_mode"))
+        return source, Window(kernel, (down, right), pads, ceil, auto, (holes[0], holes[1]))
 
     def _pool(self, node: Any, source: str) -> tuple[str, str, Window | None]:
         said = node.attributes
         rows, columns = said["kernel_shape"]
-        if set(said.get("dilations") or [1]) != {1}:
-            return f"other {node.kind}", source, None
         if node.kind == "AveragePool" and (rows, columns) == (1, 1):
             return "", source, None  # what a GlobalAveragePool becomes in some exports
         zeros = source in self.padded

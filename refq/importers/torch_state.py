@@ -15,6 +15,9 @@ from refq.importers.pickled import Storage, Strided
 ROLES = {"weight": "weight", "bias": "bias", "running_mean": "mean", "running_var": "variance"}
 # the trained values first, then their running averages
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema", "state_dict_ema", "model_ema")
+COUNTERS = {"total_ops", "total_params", "num_batches_tracked", "n_averaged"}
+LOSSES = {"criterion", "loss", "loss_fn", "loss_func", "loss_function", "losses"}
+AVERAGES = {"ema", "ema_model", "model_ema", "ema_net", "module_ema"}
 # of the images, by which a model prepares them itself
 PREPARING = {"mean", "std", "pixel_mean", "pixel_std"}
 FLOATS = {"<f4", "<f8", "<f2", "bfloat16"}
@@ -27,21 +30,53 @@ def tensors(
 
     read gives a storage's values as they are stored. A dict around the state dict is opened.
     """
+    found: dict[str, Tensor] = {}
+    others: list[str] = []
     for _ in WRAPPERS:
-        inner = [state[key] for key in WRAPPERS if isinstance(state, dict) and key in state]
-        dicts = [each for each in inner if isinstance(each, dict)]
-        if not dicts:
+        dicts = {key: part for key, part in _parts(state).items() if isinstance(part, dict)}
+        tensor_dicts = [key for key, part in dicts.items() if _has_tensors(part)]
+        chosen = [key for key in WRAPPERS if key in dicts]
+        if not chosen and not _has_tensors(state):
+            chosen = tensor_dicts[:1] if len(tensor_dicts) == 1 else []
+        if not chosen:
             break
-        state = dicts[0]
+        others += [str(key) for key in dicts if key != chosen[0]]
+        state = dicts[chosen[0]]
     if not isinstance(state, dict) or len(state) > MOST:
         raise refuse("a pickle of something else", "a state dict: names and tensors")
-    found, others = {}, []
     for name, value in state.items():
         if type(value) is Strided and value.storage.kind in FLOATS:
             found[str(name)] = _lazy(str(name), value, read)
         else:
             others.append(str(name))
     return found, others
+
+
+def _parts(state: Any) -> dict[Any, Any]:
+    return state if isinstance(state, dict) and len(state) <= MOST else {}
+
+
+def _has_tensors(part: Any) -> bool:
+    return any(type(value) is Strided for value in _parts(part).values())
+
+
+def _beside(named: Mapping[str, Tensor]) -> dict[str, str]:
+    """{name: why} of arrays that are no layer's: what profilers count, what losses weigh, and a
+    running average of the weights beside these."""
+    found = {}
+    for name, tensor in named.items():
+        parts = name.split(".")
+        if parts[-1] in COUNTERS and math.prod(tensor.shape) == 1:
+            found[name] = "counters"
+        elif LOSSES & set(parts[:2]) and len(tensor.shape) < 2:
+            found[name] = "of a loss"
+        elif parts[0] in AVERAGES and len(parts) > 1:
+            found[name] = "averages"
+    averaged = {name for name, why in found.items() if why == "averages"}
+    if len(averaged) == len(named.keys() - found.keys() | averaged):
+        # there is nothing else
+        return {name: why for name, why in found.items() if name not in averaged}
+    return found
 
 
 def _lazy(name: str, view: Strided, read: Callable[[Storage], np.ndarray]) -> Tensor:
@@ -70,9 +105,15 @@ def contents(
 ) -> Contents:
     """Layers of tensors named `layer.weight`, `layer.running_mean`, ...; one of another name is a
     layer of its own, as nobody knows what it does."""
+    beside = _beside(named)
+    named = {name: tensor for name, tensor in named.items() if name not in beside}
     renamed, notes = wrappers.stripped(list(named))
     grouped: dict[str, dict[str, Tensor]] = {}
-    ignored, preparing = list(others), []
+    ignored, preparing = [*others, *beside], []
+    for why in dict.fromkeys(beside.values()):
+        first, *more = (name for name, each in beside.items() if each == why)
+        behind = f" and {len(more)} more" if more else ""
+        notes = (*notes, f"{first}{behind}: {why}, ignored")
     for name, tensor in zip(renamed, named.values()):
         layer, _, part = name.rpartition(".")
         if name in PREPARING and math.prod(tensor.shape) in (1, 3):

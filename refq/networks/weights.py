@@ -165,9 +165,22 @@ def _read(path: Path) -> tuple[Raw, dict[str, Any]]:
     if not path.is_file():
         raise WeightsError(f"no weight file at {path}", remedy="check the path given to --weights")
     try:
+        other = _of_others(path)
+        if other:
+            raise WeightsError(
+                f"{path} is {other}",
+                "weights in refq's HDF5",
+                f"convert it: python -m refq.convert {path.name} -o weights.h5",
+            )
         with h5py.File(path, "r") as file:
             metadata = _metadata(file, path)
             raw: Raw = {}
+            if {"layer_names", "keras_version"} & set(file.attrs) or "model_weights" in file:
+                raise WeightsError(
+                    f"{path} is a file of Keras",
+                    "weights in refq's HDF5",
+                    f"convert it: python -m refq.convert {path.name} -o weights.h5",
+                )
             caffe = isinstance(file.get("data"), h5py.Group)
             for layer, part, dataset in _parts(file["data"] if caffe else file):
                 keys = ("0", "1") if caffe else ("weight", "bias")
@@ -191,6 +204,29 @@ def _read(path: Path) -> tuple[Raw, dict[str, Any]]:
     if not raw:
         raise WeightsError(f"{path} holds no layers", "a group per layer with weight and bias")
     return raw, metadata
+
+
+# how files of other formats end, and what their bytes begin with
+OTHERS = {
+    (".pth", ".pt", ".pth.tar", ".bin", ".ckpt"): (b"PK", b"\x80"),
+    (".keras",): (b"PK",),
+    (".npz",): (b"PK",),
+    (".onnx",): (b"\x08", b"\x12", b"\x1a", b"\x22", b"\x3a", b"\x42"),
+    (".caffemodel",): (b"\x0a", b"\x12", b"\x1a", b"\xa2"),
+    (".mat",): (b"MATLAB",),
+    (".safetensors",): (b"",),
+}
+NAMES = ("PyTorch", "Keras", "NumPy", "ONNX", "Caffe", "MATLAB", "safetensors")
+
+
+def _of_others(path: Path) -> str:
+    """What refq.convert reads, in words; empty for anything else."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    for name, (ends, begins) in zip(NAMES, OTHERS.items()):
+        if path.name.lower().endswith(ends) and head.startswith(begins):
+            return f"a file of {name}"
+    return "a zip archive, as PyTorch and Keras write" if head[:4] == b"PK\x03\x04" else ""
 
 
 def _metadata(file: h5py.File, path: Path) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def test_names_of_variable_length_convert(tmp_path: Path) -> None:
     weight_files.keras(fixed, layers)
     weight_files.keras(variable, layers)
     with h5py.File(variable, "r+") as file:
-        file.attrs["model_config"] = "x" * 50_000  # which makes a large heap, as Keras does
+        file.attrs["training_config"] = "x" * 50_000  # which makes a large heap, as Keras does
         for place in (file, *(file[layer] for layer in layers)):
             key = "layer_names" if place is file else "weight_names"
             names = [name.decode() for name in place.attrs[key]]
@@ -146,7 +146,7 @@ def test_many_names_beside_a_long_text(tmp_path: Path) -> None:
     path = tmp_path / "w.h5"
     small_weights.WRITERS["keras_model"][1](path, *small_weights.case())
     with h5py.File(path, "r+") as file:
-        file.attrs["model_config"] = "x" * 450_000
+        file.attrs["training_config"] = "x" * 450_000
         root = file["model_weights"]
         more = [f"activation_{index}" for index in range(500)]
         for name in more:
