@@ -200,9 +200,6 @@ class _Reader:
         layer.check_known()
         known = {each.name for each in self.stated}
         sources = tuple(self.tensors.get(name, f"blob {name}") for name in layer.bottoms)
-        for name, source in zip(layer.bottoms, sources):
-            if source not in known and source != INPUT:
-                self.stated.append(Stated(source, f"{name}, which no layer makes", ()))
         name = layer.name
         while name in known or name == INPUT:
             name += "'"
@@ -264,10 +261,10 @@ def _convolution(layer: Layer, facts: Facts, unit: Unit) -> Stated:
     (down, right), (top, left) = _pair(facts, "stride", 1), _pair(facts, "pad", 0)
     holes = _pair(facts, "dilation", 1)
     group = _one(facts, "group", 1)
-    if len(weight.shape) != 4 or _one(facts, "axis", 1) != 1:
-        return Stated("", "a convolution not of images", (), unit=unit)
     _same(layer.name, "kernel", kernel, weight.shape[2:])
     _outputs(layer, facts, unit)
+    if len(weight.shape) != 4 or _one(facts, "axis", 1) != 1:
+        return Stated("", "a convolution not of images", (), unit=unit)
     window = Window(kernel, (down, right), (top, left, top, left), dilations=holes)
     return Stated("", graphs.conv(group), (), window, unit)
 

@@ -34,8 +34,10 @@ class Problem:
     covers: float = 1.0
 
     @property
-    def nearness(self) -> tuple[bool, float, int]:
-        return self.named, self.share, -self.apart
+    def nearness(self) -> tuple[bool, bool, float, int]:
+        """Graphs that begin alike and have as many layers are the same network but for a fact."""
+        alike = self.stated and self.share > 0 and not self.apart
+        return self.named, alike, self.share, -self.apart
 
 
 @dataclass(frozen=True)

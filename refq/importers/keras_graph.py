@@ -338,17 +338,20 @@ def _convolution(facts: Facts, made: Stated, layout: str) -> tuple[Stated, str]:
     holes = _two(facts, _either(facts, "dilation_rate", "atrous_rate", default=1))
     padding, group = _either(facts, "padding", "border_mode"), facts.value("groups", 1)
     after = _activation(facts.value("activation"))
-    if not fits or padding not in ("same", "valid") or weight is None or len(weight.shape) != 4:
-        what = "reads channels elsewhere" if not fits else f"padding {padding}"
-        return replace(made, kind=f"{facts.form}, {what}"), layout
+    if weight is None or len(weight.shape) != 4:
+        raise refuse(
+            f"{facts.layer}: no kernel of {facts.form}", "(rows, columns, inputs, outputs)"
+        )
     if old and layout == FIRST:
         weight = weight.transposed(2, 3, 1, 0)
         unit = replace(unit, arrays={**unit.arrays, "weight": weight})
     _check_outputs(facts, unit, "filters", "nb_filter")
     if kernel != weight.shape[2:]:
-        raise refuse(
-            f"{facts.layer}: states kernel {kernel}", f"{weight.shape[2:]}, as its array is"
-        )
+        wanted = f"{weight.shape[2:]}, as its array is"
+        raise refuse(f"{facts.layer}: states kernel {kernel}", wanted)
+    if not fits or padding not in ("same", "valid"):
+        what = f"padding {padding}" if fits else "reads channels elsewhere"
+        return replace(made, kind=f"{facts.form}, {what}"), layout
     window = Window(
         kernel, strides, auto="SAME_UPPER" if padding == "same" else "", dilations=holes
     )

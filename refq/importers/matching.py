@@ -136,7 +136,7 @@ def _tries(
                 tried = _tried(contents, network, names, stated)
                 if isinstance(tried, Match) and problems and comparison.is_its_head(network, names):
                     # its classifier but for a fact: no other network's
-                    tried = replace(problems[0], text=f"{problems[0].text}; {TRUNK}")
+                    tried = replace(problems[0], named=True, text=f"{problems[0].text}; {TRUNK}")
                 yield tried
                 continue
             assert problem is not None

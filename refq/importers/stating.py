@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from refq.importers.contents import Step, Unit, Window, refuse
+from refq.networks.graph import INPUT
 from refq.networks.layers import NO_PADS, Pads
 
 SOFTMAX, NORMALISATION, PADDING = "softmax", "normalisation", "padding"
@@ -54,7 +55,12 @@ def joined(
     open_units: dict[str, str] = {}  # the unit that makes a tensor, while it can be folded into
     padded: dict[str, tuple[str, Pads]] = {}
     positive: set[str] = set()
+    made = {INPUT}
     for layer in layers:
+        for name in layer.inputs:
+            if name not in made:
+                steps.append(Step(name, "what no layer makes", (INPUT,)))
+        made |= {layer.name, *layer.inputs}
         kind, inputs, window, unit = layer.kind, layer.inputs, layer.window, layer.unit
         source = inputs[0] if inputs else ""
         alone = source in open_units and readers[source] == 1
@@ -149,9 +155,11 @@ class Facts:
         return default if found is None else found
 
     def finish(self, without_effect: Set[str]) -> None:
-        """without_effect: fields that change nothing when a network is run."""
-        for name in self.fields:
-            if name not in self.read and name not in without_effect:
+        """without_effect: fields that change nothing when a network is run. One that is null or
+        false asks for nothing."""
+        for name, value in self.fields.items():
+            asks = value is not None and value is not False
+            if asks and name not in self.read and name not in without_effect:
                 raise refuse(
                     f"{self.layer}: {name} of a {self.form} layer, which refq does not know",
                     "a layer of fields that docs/convert.md lists",

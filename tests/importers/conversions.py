@@ -1,8 +1,10 @@
-"""refq.convert on files that it has to refuse."""
+"""refq.convert on files that it has to refuse, and on others."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,3 +18,11 @@ def refused(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
     assert not told.out and told.err.count("\n") == 1
     assert [each for each in path.parent.iterdir() if ".h5" in each.name and each != path] == []
     return told.err
+
+
+def converted(path: Path, *more: str) -> dict[str, Any]:
+    """The report; the weights lie in out.h5."""
+    out, told = path.with_name("out.h5"), path.with_name("report.json")
+    assert convert.main([str(path), "-o", str(out), "--json", str(told), *more]) == 0
+    report: dict[str, Any] = json.loads(told.read_text("utf-8"))
+    return report

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.peers.onnx_graph import to_onnx
 from refq import networks
 from refq.networks import Network, Node
-from refq.networks.layers import LRN, Conv, Dense, MaxPool
+from refq.networks.layers import LRN, Conv, Dense, GlobalAvgPool, MaxPool
 from refq.networks.weights import Weights, random_weights
 from tests.importers import weight_files
 
@@ -86,6 +86,8 @@ def _matlab_fields(network: Network, node: Node) -> tuple[str, dict[str, Any]]:
             ]
             pads = (top, max(0, ends[0]), left, max(0, ends[1]))
             return "pool", {"method": "max", "pool": kernel, "stride": strides, "pad": pads}
+        case GlobalAvgPool():
+            return "pool", {"method": "avg", "pool": network.shapes[node.inputs[0]][1:]}
         case LRN(size=size, alpha=alpha, beta=beta, bias=bias):
             return "normalize", {"param": (size, bias, alpha / size, beta)}
     return type(node.layer).__name__.lower(), {}

@@ -127,9 +127,15 @@ def caffe_blobs(network: Network, weights: Weights, v1: bool) -> dict[str, bytes
 
 
 def caffemodel(
-    path: Path, network: Network, weights: Weights, v1: bool = False, form: str = "packed"
+    path: Path,
+    network: Network,
+    weights: Weights,
+    v1: bool = False,
+    form: str = "packed",
+    more: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Layers with and without weights, under refq's names, which are Caffe's."""
+    """Layers with and without weights, under refq's names, which are Caffe's. more: further fields
+    of a layer; of one that is stated twice, the last counts."""
     said = caffe_blobs(network, weights, v1)
     with path.open("wb") as file:
         file.write(field(1, network.name.encode()))
@@ -142,7 +148,8 @@ def caffemodel(
             )
             kind, _ = caffe_parameters(node.layer)
             blobs = [blob(each, form) for each in arrays]
-            file.write(caffe_layer(node.name, kind, blobs, v1, said[node.name]))
+            behind = (more or {}).get(node.name, b"")
+            file.write(caffe_layer(node.name, kind, blobs, v1, said[node.name] + behind))
 
 
 # --- torch ---
@@ -320,24 +327,28 @@ DAG = {
     "normalize": ("LRN", {}),
     "bnorm": ("BatchNorm", {}),
     "softmax": ("SoftMax", {}),
+    "add": ("Sum", {}),
+    "concat": ("Concat", {}),
 }
 
 
-def matconvnet_dag(path: Path, layers: Sequence[MatlabLayer]) -> None:
+def matconvnet_dag(
+    path: Path, layers: Sequence[MatlabLayer], reads: Mapping[str, Sequence[str]] | None = None
+) -> None:
     """DagNN, version 5: layers name their parameters, which are another array of structs, and the
-    variables that they read and make."""
-    params, nodes, before = [], [], "input"
+    variables that they read and make. reads: for each layer; without it, the one before."""
+    params, nodes, before = [], [], "data"
     for layer in layers:
         names = [f"{layer.name}_p{index}" for index in range(len(layer.arrays))]
         params += list(zip(names, layer.arrays))
         kind, words = DAG.get(layer.kind, (layer.kind, {}))
         fields = {words.get(key, key): value for key, value in layer.content().items()}
         block = {key: value for key, value in fields.items() if key not in ("name", "type")}
-        made = f"{layer.name}_x"
+        read = _cells(reads[layer.name] if reads else [before])
         nodes.append(
-            (layer.name, f"dagnn.{kind}", _cells(names), _cells([before]), _cells([made]), block)
+            (layer.name, f"dagnn.{kind}", _cells(names), read, _cells([layer.name]), block)
         )
-        before = made
+        before = layer.name
     keys = [(key, object) for key in ("name", "type", "params", "inputs", "outputs", "block")]
     structs = np.empty((1, len(nodes)), keys)
     for index, row in enumerate(nodes):
