@@ -24,7 +24,8 @@ NORMALISATION = {"gamma", "mean", "moments"}
 def problem(contents: Contents, network: Network, names: Mapping[str, tuple[str, ...]]) -> str:
     """What is left out and must not be, in words; empty where nothing is.
 
-    names: for each layer of the network those of the file that are taken.
+    names: for each layer of the network those of the file that are taken. Where somebody said which
+    head is the network's, others behind its trunk may be left out.
     """
     if contents.graph:
         return ""  # the whole way from the image to the output was compared
@@ -41,12 +42,17 @@ def problem(contents: Contents, network: Network, names: Mapping[str, tuple[str,
     behind: set[str] = set()
     # nothing stands behind a whole network, also where its trunk alone is tried
     own = (set(head) for head in _classifiers(contents, network))
-    if not network.parameters["top"] and not any(head and head < left.keys() for head in own):
-        channels = network.shapes[network.output][0]
+    trunk = networks.build(network.name, {**network.parameters, "top": False})
+    other_heads = network.parameters["top"] and contents.head
+    if other_heads or (
+        not network.parameters["top"] and not any(head and head < left.keys() for head in own)
+    ):
+        channels = trunk.shapes[trunk.output][0]
+        before = {part for layer in trunk.weight_shapes() for part in names[layer]}
         behind = (
-            _in_heads(left, network, channels)
+            _in_heads(left, trunk, channels)
             if contents.by_name
-            else _behind_all(contents.units, taken, channels)
+            else _behind_all(contents.units, before, channels)
         )
     inside = _parents(taken)
     wrong = [

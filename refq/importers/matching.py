@@ -112,7 +112,8 @@ def _tries(
     """Matches or problems, with the classifier and then without; a size that is given of the
     classifier asks for it."""
     contents = comparison.contents
-    tops = (True,) if given.keys() & {"classes", "hidden"} else (True, False)
+    asked = contents.head or given.keys() & {"classes", "hidden"}
+    tops = (True,) if asked else (True, False)
     problems: list[Problem] = []
     for top in (given["top"],) if "top" in given else tops:
         if not contents.graph:

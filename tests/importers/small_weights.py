@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from refq import networks
 from refq.networks import Network, Node
 from refq.networks.layers import LRN, Conv, Dense, GlobalAvgPool, MaxPool
 from refq.networks.weights import Weights, random_weights
-from tests.importers import weight_files
+from tests.importers import keras_models, weight_files
 
 # 16 channels of 2x2 reach fc6
 SIZES = {"width": 1 / 32, "input_size": 64, "hidden": 7, "classes": 5}
@@ -174,6 +176,30 @@ def _keras3(path: Path, network: Network, weights: Weights, named: bool = True) 
     )
 
 
+def _keras_stated(path: Path, network: Network, weights: Weights) -> None:
+    arrays = keras_layers(network, weights)
+    made = keras_models.model(network, dict(zip(weights.weight, arrays)))
+    keras_models.save(path, arrays, made)
+
+
+def keras_archive(path: Path, arrays: Mapping[str, Sequence[np.ndarray]], config: str) -> None:
+    """A .keras: config.json and model.weights.h5 in a zip archive."""
+    inner = path.with_name("model.weights.h5")
+    weight_files.keras3(inner, arrays)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("config.json", config)
+        archive.write(inner, inner.name)
+    inner.unlink()
+
+
+def _keras_archive(path: Path, network: Network, weights: Weights) -> None:
+    layers = keras_layers(network, weights)
+    made = keras_models.model(network, dict(zip(weights.weight, layers)))
+    arrays = {name: list(parts.values()) for name, parts in layers.items()}
+    keras_archive(path, arrays, json.dumps(made))
+
+
 WRITERS: dict[str, tuple[str, Callable[[Path, Network, Weights], object]]] = {
     "torch_zip": ("w.pth", lambda p, n, w: weight_files.torch_file(p, torch_arrays(w))),
     "torch_legacy": ("w.pth", lambda p, n, w: weight_files.torch_file(p, torch_arrays(w), True)),
@@ -191,6 +217,8 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Network, Weights], object]]] = {
     "caffe_hdf5": ("w.caffemodel.h5", caffe_hdf5),
     "keras": ("w.h5", lambda p, n, w: weight_files.keras(p, keras_layers(n, w))),
     "keras_model": ("w.h5", lambda p, n, w: weight_files.keras(p, keras_layers(n, w), True)),
+    "keras_stated": ("w.h5", _keras_stated),
+    "keras_archive": ("w.keras", _keras_archive),
     "keras3": ("w.weights.h5", _keras3),
     "keras3_unnamed": ("w.weights.h5", lambda p, n, w: _keras3(p, n, w, False)),
     "onnx": ("w.onnx", lambda p, n, w: p.write_bytes(to_onnx(n, w).SerializeToString())),

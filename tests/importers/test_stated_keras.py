@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -311,16 +310,12 @@ def test_a_model_prepares_its_images(tmp_path: Path) -> None:
 def test_a_keras_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """config.json and model.weights.h5 in a zip archive."""
     arrays = {name: list(parts.values()) for name, parts in ARRAYS.items()}
-    weight_files.keras3(tmp_path / "model.weights.h5", arrays)
     for change in (None, put("pool2", pool_size=[3, 3])):
         made = copy.deepcopy(VGG)
         if change:
             change(made)
         path = tmp_path / "w.keras"
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("metadata.json", "{}")
-            archive.writestr("config.json", json.dumps(made))
-            archive.write(tmp_path / "model.weights.h5", "model.weights.h5")
+        small_weights.keras_archive(path, arrays, json.dumps(made))
         if change is None:
             assert converted(path)["sha256"] == WEIGHTS.sha256
             (tmp_path / "out.h5").unlink()
