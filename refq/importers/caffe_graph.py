@@ -58,6 +58,11 @@ class Layer:
             )
 
     @property
+    def is_data(self) -> bool:
+        """Whether it gives images. Python's layers may do anything."""
+        return self.type in DATA or (self.type == "Python" and not self.bottoms)
+
+    @property
     def is_loss(self) -> bool:
         return self.type.endswith("Loss") or self.type in ENDS
 
@@ -67,7 +72,7 @@ def contents(
 ) -> Contents:
     """layers: as they stand in the file. net: its fields of inputs."""
     reader = _Reader(data)
-    kept = [layer for layer in layers if layer.type in DATA or _in_test(data, layer)]
+    kept = [layer for layer in layers if layer.is_data or _in_test(data, layer)]
     images = [wire.text(data, each) for each in net.get("input", [])]
     reader.begin(kept, images)
     for layer in kept:
@@ -147,7 +152,7 @@ def _image_size(
         for part in layer.parameters.get("input_param", []):
             inner = wire.fields(data, part.begin, part.end)
             shapes += [schema.shape(data, each) for each in inner if each.number == 1]
-        if layer.type not in DATA:
+        if not layer.is_data:
             continue
         memory = layer.facts(data, "memory_data_param").fields
         shapes.append([1, *(memory.get(key, [0])[-1] for key in ("channels", "height", "width"))])
@@ -164,7 +169,7 @@ def _prepared(
 ) -> tuple[tuple[float, float, float] | None, float, tuple[str, ...]]:
     """(mean of the images, R, G, B, where a data layer states it; their scale; notes)."""
     for layer in layers:
-        if layer.type in DATA and "transform_param" in layer.parameters:
+        if layer.is_data and "transform_param" in layer.parameters:
             said = layer.facts(data, "transform_param").fields
             mean, scale = said.get("mean_value", []), said.get("scale", [1.0])[-1]
             if len(mean) in (1, 3):
@@ -184,26 +189,32 @@ class _Reader:
         self.data = data
         self.tensors: dict[str, str] = {}  # which layer's output a blob is
         self.stated: list[Stated] = []
+        self.names = {INPUT}
         self.notes: list[str] = []
 
     def begin(self, layers: Sequence[Layer], images: Sequence[str]) -> None:
         """Finds the image: an input of the network, a data layer's first top, or, where nothing is
         stated, what the first layer reads."""
-        tops = [layer.tops[0] for layer in layers if layer.type in DATA and layer.tops]
+        tops = [layer.tops[0] for layer in layers if layer.is_data and layer.tops]
         read = [layer.bottoms[0] for layer in layers if layer.bottoms]
         for name in (list(images) or tops or read)[:1]:
             self.tensors[name] = INPUT
 
     def enter(self, layer: Layer) -> None:
-        if layer.type in DATA or layer.is_loss:
+        if layer.is_data or layer.is_loss:
             return
         layer.check_known()
-        known = {each.name for each in self.stated}
+        if not layer.bottoms:
+            raise refuse(
+                f"{layer.name}: a layer of type {layer.type} that does not say what it reads",
+                "bottom and top of each layer",
+            )
         sources = tuple(self.tensors.get(name, f"blob {name}") for name in layer.bottoms)
         name = layer.name
-        while name in known or name == INPUT:
+        while name in self.names:
             name += "'"
         made = self._made(layer)
+        self.names.add(name)
         self.stated.append(replace(made, name=name, inputs=sources))
         for top in layer.tops:
             self.tensors[top] = name

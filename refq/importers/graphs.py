@@ -44,13 +44,13 @@ class Places:
             return have, ""
         first = gone[0]
         known = {label for label, _ in self.computed.values()}
-        instead = [
-            f"{file.called.get(step, step)} ({kind})"
+        wanted = set(self.reads[first])
+        instead = (
+            f"; in its place it has {file.called.get(step, step)} ({kind})"
             for step, (label, kind) in file.computed.items()
-            if label not in known and set(file.reads[step]) & set(self.reads[first])
-        ]
-        told = f"{first} ({self.computed[first][1]})"
-        return have, f"{told}; in its place it has {instead[0]}" if instead else told
+            if not wanted.isdisjoint(file.reads[step]) and label not in known
+        )
+        return have, f"{first} ({self.computed[first][1]}){next(instead, '')}"
 
 
 def steps_of(network: Network) -> list[Step]:

@@ -77,7 +77,7 @@ def contents(found: Contents, text: str, form: str) -> Contents:
     if not isinstance(model, dict):
         raise refuse("a model_config that is no model", "what Keras writes")
     reader = _Reader(found.units)
-    outputs = reader.model(model, "", (), 0)
+    outputs = reader.model(model, "", (INPUT,), 0)
     units, graph = joined(reader.stated, outputs)
     used = {each.unit.name for each in reader.stated if each.unit}
     left = tuple(name for name in found.units if name not in used)
@@ -129,8 +129,7 @@ class _Reader:
     def model(
         self, model: Mapping[str, Any], prefix: str, sources: tuple[str, ...], depth: int
     ) -> tuple[str, ...]:
-        """Enters the layers of a model; names of its outputs. sources: what its inputs are, none
-        for the outermost."""
+        """Enters the layers of a model; names of its outputs. sources: what its inputs are."""
         if depth > DEEPEST or len(self.stated) > MOST:
             raise refuse("models too deep within models, or too many layers")
         config: Any = model.get("config")
@@ -145,7 +144,9 @@ class _Reader:
             name = prefix + layer.name
             inputs = tuple(prefix + each for each in layer.inputs)
             if not layer.inputs:
-                inputs = (next(begin, INPUT if not depth else f"{prefix}an input that is missing"),)
+                inputs = (next(begin, f"{name}, another input"),)
+                if not row and layer.kind != "InputLayer":
+                    layer = replace(layer, odd=True)
             if layer.kind in MODELS and layer.calls == 1 and not layer.odd:
                 inner = self.model(
                     {"class_name": layer.kind, "config": layer.config},

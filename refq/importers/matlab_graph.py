@@ -95,7 +95,7 @@ class _Reader:
         count = sum(known) if made.kind == "concat" else next(iter(known), 0)
         if made.unit and "weight" in made.unit.arrays:
             count = made.unit.arrays["weight"].shape[0]
-        if any(each.name == layer.name for each in self.stated) or layer.name == INPUT:
+        if layer.name in self.channels:
             raise refuse(f"two layers named {layer.name}", "a name for each")
         self.channels[layer.name] = count
         self.stated.append(made)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from refq.importers.contents import (
     LARGEST,
     MOST,
     Contents,
+    Step,
     Tensor,
     checked_shape,
     float32,
@@ -77,11 +78,13 @@ def read(path: Path) -> Contents:
             inputs[_value_name(data, part)] = _dimensions(data, part)
         elif part.number == 12:
             outputs.append(_value_name(data, part))
-    images = [sizes for name, sizes in inputs.items() if name not in tensors]
-    image = images[0] if images else []
-    return _bounded(
-        onnx_graph.contents(FORM, producer, nodes, tensors, integers, image, outputs), len(data)
-    )
+    constants = tensors.keys() | integers.keys()
+    images = {name: sizes for name, sizes in inputs.items() if name not in constants}
+    image = next(iter(images.values()), [])
+    found = onnx_graph.contents(FORM, producer, nodes, tensors, integers, image, outputs)
+    # what no step makes is the image, and nothing else is
+    more = tuple(Step(name, "another input", ("",)) for name in list(images)[1:])
+    return _bounded(replace(found, graph=(*more, *found.graph)), len(data))
 
 
 def _bounded(contents: Contents, size: int) -> Contents:

@@ -362,3 +362,15 @@ def test_configurations_that_are_none(
         converted(tmp_path / "w.h5")
         return
     refused(tmp_path / "w.h5", capsys)
+
+
+def test_another_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first is the image, and no other."""
+    made = copy.deepcopy(VGG)
+    second = {"name": "mask", "batch_input_shape": [None, 64, 64, 3]}
+    made["config"]["layers"].append(
+        {"class_name": "InputLayer", "name": "mask", "config": second, "inbound_nodes": []}
+    )
+    keras_models.layer(made, "block1_conv1")["inbound_nodes"] = [[["mask", 0, 0, {}]]]
+    keras_models.save(tmp_path / "w.h5", ARRAYS, made)
+    assert "the graph has no conv1_1" in refused(tmp_path / "w.h5", capsys)
