@@ -211,8 +211,8 @@ class _Reader:
             )
         sources = tuple(self.tensors.get(name, f"blob {name}") for name in layer.bottoms)
         name = layer.name
-        while name in self.names:
-            name += "'"
+        if name in self.names:
+            name = f"{name} (layer {len(self.names)})"
         made = self._made(layer)
         self.names.add(name)
         self.stated.append(replace(made, name=name, inputs=sources))
