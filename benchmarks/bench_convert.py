@@ -29,7 +29,7 @@ from benchmarks.peers.onnx_graph import to_onnx
 from refq.engine.forward import forward
 from refq.networks import Network
 from refq.networks.weights import Weights, load
-from tests.importers import real_models, small_weights, weight_files
+from tests.importers import caffe_files, real_models, small_weights, weight_files
 from tests.importers.real_models import Reference, session
 
 TOP = Path(__file__).resolve().parents[1]
@@ -59,7 +59,7 @@ def torch_vgg16(path: Path, legacy: bool) -> Reference:
 
 def caffe(path: Path, name: str, v1: bool) -> Reference:
     network, weights = small_weights.full_size(name)
-    weight_files.caffemodel(path, network, weights, v1, "legacy" if v1 else "packed")
+    caffe_files.caffemodel(path, network, weights, v1, "legacy" if v1 else "packed")
     return of_network(network, weights)
 
 

@@ -2,71 +2,27 @@
 
 from __future__ import annotations
 
-import graphlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from refq.importers import graphs
 from refq.importers.contents import DEEPEST, MOST, Contents, Unit, Window, refuse
+from refq.importers.keras_config import (
+    TRAINING,
+    WITHOUT_EFFECT,
+    Layer,
+    connected,
+    histories,
+    in_a_row,
+)
 from refq.importers.stating import NORMALISATION, NOTHING, PADDING, SOFTMAX, Facts, Stated, joined
 from refq.networks.graph import INPUT
 from refq.networks.layers import Pads, Pair
 
 EPS = 1e-3  # of BatchNormalization
 MODELS = {"Model", "Functional", "Sequential"}
-# they change nothing when a network is run
-TRAINING = {
-    "Dropout",
-    "SpatialDropout2D",
-    "GaussianDropout",
-    "GaussianNoise",
-    "AlphaDropout",
-    "ActivityRegularization",
-    "Identity",
-    "InputLayer",
-}
-# of training, or of how a layer was made
-WITHOUT_EFFECT = {
-    "name",
-    "trainable",
-    "build_config",
-    "batch_input_shape",
-    "batch_shape",
-    "input_shape",
-    "input_dim",
-    "input_length",
-    "input_dtype",
-    "sparse",
-    "ragged",
-    "optional",
-    "momentum",
-    "seed",
-    "noise_shape",
-    "rate",
-    "p",
-    "sigma",
-    "stddev",
-    "l1",
-    "l2",
-    "weights",
-    "synchronized",
-    "fused",
-    "virtual_batch_size",
-    "renorm",
-    "renorm_clipping",
-    "renorm_momentum",
-    "init",
-    "beta_init",
-    "gamma_init",
-    *(
-        f"{part}_{what}"
-        for part in ("kernel", "bias", "beta", "gamma", "activity", "W", "b", "moving_mean")
-        for what in ("initializer", "regularizer", "constraint")
-    ),
-    "moving_variance_initializer",
-}
 FIRST, LAST, FLAT_FIRST, FLAT_LAST = "channels first", "channels last", "C,H,W", "H,W,C"
 LAYOUTS = {"channels_first": FIRST, "channels_last": LAST, "th": FIRST, "tf": LAST}
 
@@ -92,19 +48,6 @@ def contents(found: Contents, text: str, form: str) -> Contents:
         by_name=False,
         notes=(*found.notes, *reader.notes),
     )
-
-
-@dataclass
-class _Layer:
-    """One of the list in a configuration. training: whether it is called as in training."""
-
-    name: str
-    kind: str
-    config: Mapping[str, Any]
-    inputs: tuple[str, ...]
-    calls: int = 1
-    odd: bool = False
-    training: bool = False
 
 
 @dataclass
@@ -135,7 +78,7 @@ class _Reader:
         config: Any = model.get("config")
         row = isinstance(config, list) or model.get("class_name") == "Sequential"
         listed = config if isinstance(config, list) else config["layers"]
-        layers = list(_in_a_row(listed) if row else _connected(listed))
+        layers = list(in_a_row(listed) if row else connected(listed))
         begin = iter(sources)
         for layer in layers:
             for key in ("batch_input_shape", "batch_shape"):
@@ -159,7 +102,7 @@ class _Reader:
                 self.layer(replace(layer, inputs=inputs), name)
         if row:
             return (prefix + layers[-1].name,)
-        ends = [name for name, _ in _histories(config.get("output_layers"))]
+        ends = [name for name, _ in histories(config.get("output_layers"))]
         return tuple(prefix + name for name in ends)
 
     def _enter(self, stated: Stated, layout: str) -> None:
@@ -167,7 +110,7 @@ class _Reader:
         if layout:
             self.layouts[stated.name] = layout
 
-    def layer(self, layer: _Layer, name: str) -> None:
+    def layer(self, layer: Layer, name: str) -> None:
         facts = Facts.of(layer.name, layer.kind, layer.config)
         _check_type(facts)
         source = layer.inputs[0]
@@ -200,86 +143,6 @@ class _Reader:
                 self.layouts.setdefault(INPUT, layout)
             facts.finish(WITHOUT_EFFECT)
         self._enter(made, layout)
-
-
-def _in_a_row(listed: Any) -> Iterator[_Layer]:
-    before: tuple[str, ...] = ()
-    for index, each in enumerate(_checked(listed)):
-        config = _config(each)
-        name = str(config.get("name") or each.get("name") or f"layer {index + 1}")
-        yield _Layer(name, str(each.get("class_name")), config, before)
-        before = (name,)
-
-
-def _connected(listed: Any) -> Iterator[_Layer]:
-    """Each layer behind those that it reads."""
-    layers = {}
-    for each in _checked(listed):
-        config = _config(each)
-        name = str(each.get("name") or config.get("name"))
-        calls = each.get("inbound_nodes") or []
-        first = calls[0] if calls else []
-        inputs, more = _call(first)
-        training = any(said.get("training") is True for said in more)
-        strange = any(list(_histories(list(said.values()))) for said in more)
-        layers[name] = _Layer(
-            name,
-            str(each.get("class_name")),
-            config,
-            tuple(source for source, _ in inputs),
-            max(1, len(calls)),
-            strange or any(place != 0 for _, place in inputs),
-            training,
-        )
-    reads = {
-        name: [each for each in layer.inputs if each in layers] for name, layer in layers.items()
-    }
-    done: set[str] = set()
-    in_order = True
-    for name, before in reads.items():
-        in_order = in_order and done.issuperset(before)
-        done.add(name)
-    ordered = list(reads) if in_order else list(graphlib.TopologicalSorter(reads).static_order())
-    yield from (layers[name] for name in ordered)
-
-
-def _checked(listed: Any) -> list[Mapping[str, Any]]:
-    if not isinstance(listed, list) or not 0 < len(listed) <= MOST:
-        raise refuse("a model_config without layers", "what Keras writes")
-    return listed
-
-
-def _config(layer: Mapping[str, Any]) -> Mapping[str, Any]:
-    config = layer.get("config")
-    # a model of Keras 1 within a model is a list
-    return config if isinstance(config, dict) else {"layers": config, "name": layer.get("name")}
-
-
-def _call(call: Any) -> tuple[list[tuple[str, int]], list[Mapping[str, Any]]]:
-    """(tensors that a layer reads, other arguments) of Keras 3's {"args", "kwargs"}, or of lists
-    [layer, node, tensor, arguments]."""
-    if isinstance(call, dict):
-        return list(_histories(call.get("args"))), [call.get("kwargs") or {}]
-    more = [each[3] for each in call if isinstance(each, list) and len(each) > 3 and each[3]]
-    return list(_histories(call)), more
-
-
-def _histories(part: Any, depth: int = 0) -> Iterator[tuple[str, int]]:
-    """(layer, which of its outputs) of all tensors, however they are nested."""
-    if depth > DEEPEST:
-        raise refuse("arguments too deep in each other")
-    if isinstance(part, dict):
-        history = (part.get("config") or {}).get("keras_history") if "config" in part else None
-        if part.get("class_name") == "__keras_tensor__" and history:
-            yield str(history[0]), int(history[2])
-            return
-        part = list(part.values())
-    if isinstance(part, list):
-        if len(part) >= 3 and isinstance(part[0], str) and type(part[1]) is type(part[2]) is int:
-            yield part[0], part[2]
-            return
-        for each in part:
-            yield from _histories(each, depth + 1)
 
 
 def _check_type(facts: Facts) -> None:

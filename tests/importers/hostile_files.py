@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from tests.importers import weight_files
+from tests.importers import caffe_files, weight_files
 
 NAMES = 2000
 LONG = 1 << 20  # bytes of one name
@@ -160,13 +160,13 @@ def deflated(size: int) -> bytes:
 def alternating(path: Path) -> None:
     """A layer of many numbers of two fields in turn, each of which could begin a long run."""
     runs = b"\xa5\x01\0\0\0\0\xad\x01\0\0\0\0" * 20_000
-    path.write_bytes(weight_files.field(100, weight_files.field(1, b"x") + runs))
+    path.write_bytes(caffe_files.field(100, caffe_files.field(1, b"x") + runs))
 
 
 def long_sizes(path: Path) -> None:
     """A list of sizes in many parts, each short enough."""
-    tensor = weight_files.field(2, 7) + weight_files.field(7, b"\1" * 60_000) * 40
-    path.write_bytes(b"\x08\x08" + weight_files.field(7, weight_files.field(5, tensor)))
+    tensor = caffe_files.field(2, 7) + caffe_files.field(7, b"\1" * 60_000) * 40
+    path.write_bytes(b"\x08\x08" + caffe_files.field(7, caffe_files.field(5, tensor)))
 
 
 def filled(path: Path) -> None:

@@ -18,7 +18,7 @@ from refq import networks
 from refq.networks import Network, Node
 from refq.networks.layers import LRN, Conv, Dense, GlobalAvgPool, MaxPool
 from refq.networks.weights import Weights, random_weights
-from tests.importers import keras_models, weight_files
+from tests.importers import caffe_files, keras_models, weight_files
 
 # 16 channels of 2x2 reach fc6
 SIZES = {"width": 1 / 32, "input_size": 64, "hidden": 7, "classes": 5}
@@ -204,15 +204,15 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Network, Weights], object]]] = {
     "torch_zip": ("w.pth", lambda p, n, w: weight_files.torch_file(p, torch_arrays(w))),
     "torch_legacy": ("w.pth", lambda p, n, w: weight_files.torch_file(p, torch_arrays(w), True)),
     "safetensors": ("w.safetensors", lambda p, n, w: weight_files.safetensors(p, torch_arrays(w))),
-    "caffe_v1": ("w.caffemodel", lambda p, n, w: weight_files.caffemodel(p, n, w, True, "legacy")),
-    "caffe_v2": ("w.caffemodel", weight_files.caffemodel),
+    "caffe_v1": ("w.caffemodel", lambda p, n, w: caffe_files.caffemodel(p, n, w, True, "legacy")),
+    "caffe_v2": ("w.caffemodel", caffe_files.caffemodel),
     "caffe_single": (
         "w.caffemodel",
-        lambda p, n, w: weight_files.caffemodel(p, n, w, False, "single"),
+        lambda p, n, w: caffe_files.caffemodel(p, n, w, False, "single"),
     ),
     "caffe_double": (
         "w.caffemodel",
-        lambda p, n, w: weight_files.caffemodel(p, n, w, False, "double"),
+        lambda p, n, w: caffe_files.caffemodel(p, n, w, False, "double"),
     ),
     "caffe_hdf5": ("w.caffemodel.h5", caffe_hdf5),
     "keras": ("w.h5", lambda p, n, w: weight_files.keras(p, keras_layers(n, w))),

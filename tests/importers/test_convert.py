@@ -21,7 +21,7 @@ from refq.errors import RefqError
 from refq.importers import caffe, naming, read, torch_legacy, torch_zip
 from refq.importers.contents import Contents
 from refq.networks.weights import Weights, load
-from tests.importers import real_models, small_weights, weight_files
+from tests.importers import caffe_files, real_models, small_weights, weight_files
 from tests.shared_data import shared
 
 NETWORK, WEIGHTS = small_weights.case()
@@ -119,9 +119,9 @@ def test_a_tag_for_each_of_many_values(tmp_path: Path) -> None:
     values = np.arange(1_200_000, dtype=np.float32).reshape(600, 2000)
     tagged = np.empty((values.size, 5), np.uint8)
     tagged[:, 0], tagged[:, 1:] = 0x2D, values.reshape(-1, 1).view(np.uint8)
-    shape = weight_files.field(7, weight_files.field(1, 600) + weight_files.field(1, 2000))
+    shape = caffe_files.field(7, caffe_files.field(1, 600) + caffe_files.field(1, 2000))
     blob = shape + tagged.tobytes()
-    layer = weight_files.caffe_layer("f", "InnerProduct", [blob], False)
+    layer = caffe_files.caffe_layer("f", "InnerProduct", [blob], False)
     (tmp_path / "w.caffemodel").write_bytes(layer)
     unit = caffe.read(tmp_path / "w.caffemodel").units["f"]
     np.testing.assert_array_equal(unit.arrays["weight"].load(), values)
@@ -213,12 +213,12 @@ def test_batch_norm_of_torch(tmp_path: Path) -> None:
 def test_batch_norm_and_scale_of_caffe(tmp_path: Path) -> None:
     _, weights = small_weights.case("resnet50")
     given, path = weight_files.norms(weights, 5), tmp_path / "w.caffemodel"
-    eps = weight_files.field(139, b"\x1d" + struct.pack("<f", 0.25))
+    eps = caffe_files.field(139, b"\x1d" + struct.pack("<f", 0.25))
     with path.open("wb") as file:
         for layer, weight in weights.weight.items():
             if layer == "fc1000":
-                blobs = [weight_files.blob(each) for each in (weight, weights.bias[layer])]
-                file.write(weight_files.caffe_layer(layer, "InnerProduct", blobs, False))
+                blobs = [caffe_files.blob(each) for each in (weight, weights.bias[layer])]
+                file.write(caffe_files.caffe_layer(layer, "InnerProduct", blobs, False))
                 continue
             tag = "_conv1" if layer == "conv1" else layer.removeprefix("res")
             norm, factor = given[layer], np.array([4.0], np.float32)
@@ -228,8 +228,8 @@ def test_batch_norm_and_scale_of_caffe(tmp_path: Path) -> None:
                 (f"bn{tag}", "BatchNorm", sums, eps),
                 (f"scale{tag}", "Scale", [norm["gamma"], norm["beta"]], b""),
             ):
-                blobs = [weight_files.blob(each) for each in arrays]
-                file.write(weight_files.caffe_layer(name, kind, blobs, False, more))
+                blobs = [caffe_files.blob(each) for each in arrays]
+                file.write(caffe_files.caffe_layer(name, kind, blobs, False, more))
     check_folded(run(path), "resnet50", weights, given, 0.25)
 
 
@@ -346,7 +346,7 @@ def test_names(source: str, name: str, variant: int, layer: str, own: tuple[str,
 @pytest.mark.parametrize("name", ["alexnet", "caffenet"])
 def test_forms_of_alexnet_differ_by_order(tmp_path: Path, name: str) -> None:
     network, weights = small_weights.case(name)
-    weight_files.caffemodel(tmp_path / "w.caffemodel", network, weights)
+    caffe_files.caffemodel(tmp_path / "w.caffemodel", network, weights)
     got, stored = load(run(tmp_path / "w.caffemodel"), name)
     assert got == network and stored.sha256 == weights.sha256
 

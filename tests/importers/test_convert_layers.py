@@ -14,7 +14,7 @@ from benchmarks.peers.onnx_graph import to_onnx
 from refq import convert
 from refq.networks import Network
 from refq.networks.weights import Weights, load
-from tests.importers import small_weights, weight_files
+from tests.importers import caffe_files, small_weights, weight_files
 from tests.importers.conversions import refused
 
 NETWORK, WEIGHTS = small_weights.case()
@@ -91,8 +91,8 @@ def test_roles_of_two_layers_do_not_meet(
         if layer != "fc1000":
             parts |= {f"bn{tag}": [one, one], f"scale{tag}": [one, one]}  # a Scale as well
         for name, own in parts.items():
-            blobs = [weight_files.blob(each) for each in own]
-            content += weight_files.caffe_layer(name, "Scale", blobs, False)
+            blobs = [caffe_files.blob(each) for each in own]
+            content += caffe_files.caffe_layer(name, "Scale", blobs, False)
     (tmp_path / "w.caffemodel").write_bytes(content)
     told = refused(tmp_path / "w.caffemodel", capsys)
     assert "conv1 and scale_conv1: beta in both; expected one of each" in told
@@ -114,8 +114,8 @@ def caffe_resnet(path: Path, batch_norms: int, scales: int) -> None:
         if index < scales:
             groups.append((f"{layer}/scale", "Scale", [5 * one, one]))
         for name, kind, arrays in groups:
-            blobs = [weight_files.blob(each) for each in arrays]
-            content += weight_files.caffe_layer(name, kind, blobs, False)
+            blobs = [caffe_files.blob(each) for each in arrays]
+            content += caffe_files.caffe_layer(name, kind, blobs, False)
     path.write_bytes(content)
 
 
@@ -200,8 +200,8 @@ def test_a_smaller_network_is_not_found_in_a_larger_one(
     bias = {**WEIGHTS.bias, "conv3_4": WEIGHTS.bias["conv3_3"]}
     content = b""
     for layer in sorted(weights):
-        blobs = [weight_files.blob(each) for each in (weights[layer], bias[layer])]
-        content += weight_files.caffe_layer(layer, "Convolution", blobs, False)
+        blobs = [caffe_files.blob(each) for each in (weights[layer], bias[layer])]
+        content += caffe_files.caffe_layer(layer, "Convolution", blobs, False)
     (tmp_path / "w.caffemodel").write_bytes(content)
     told = refused(tmp_path / "w.caffemodel", capsys, "--network", "vgg16")
     assert "vgg16: layers between its own that it does not have: conv3_4;" in told
@@ -235,13 +235,13 @@ def test_auxiliary_heads_of_googlenet(tmp_path: Path) -> None:
     _, weights = small_weights.case("googlenet")
     content = b""
     for layer in weights.weight:
-        blobs = [weight_files.blob(each) for each in (weights.weight[layer], weights.bias[layer])]
-        content += weight_files.caffe_layer(layer, "Convolution", blobs, False)
+        blobs = [caffe_files.blob(each) for each in (weights.weight[layer], weights.bias[layer])]
+        content += caffe_files.caffe_layer(layer, "Convolution", blobs, False)
         if layer in ("inception_4a/pool_proj", "inception_4d/pool_proj"):
             head = "loss1" if "4a" in layer else "loss2"
             for name in (f"{head}/conv", f"{head}/fc", f"{head}/classifier"):
-                blobs = [weight_files.blob(ONES(shape)) for shape in ((7, 8), (7,))]
-                content += weight_files.caffe_layer(name, "InnerProduct", blobs, False)
+                blobs = [caffe_files.blob(ONES(shape)) for shape in ((7, 8), (7,))]
+                content += caffe_files.caffe_layer(name, "InnerProduct", blobs, False)
     (tmp_path / "w.caffemodel").write_bytes(content)
     out = tmp_path / "out.h5"
     assert convert.main([str(tmp_path / "w.caffemodel"), "-o", str(out)]) == 0

@@ -14,7 +14,7 @@ from benchmarks.peers.onnx_graph import to_onnx
 from refq import convert
 from refq.importers import wrappers
 from refq.networks.weights import load
-from tests.importers import small_weights, weight_files
+from tests.importers import caffe_files, small_weights, weight_files
 from tests.importers.conversions import refused
 
 NETWORK, WEIGHTS = small_weights.case()
@@ -205,6 +205,6 @@ def test_notes_on_preprocessing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     write(tmp_path / name, NETWORK, WEIGHTS)
     said = "the mean of the images is the file's; how they were scaled it does not say"
     assert report(tmp_path / name, capsys)["notes"] == [said]
-    weight_files.caffemodel(tmp_path / "w.caffemodel", NETWORK, WEIGHTS)
+    caffe_files.caffemodel(tmp_path / "w.caffemodel", NETWORK, WEIGHTS)
     (note,) = report(tmp_path / "w.caffemodel", capsys)["notes"]
     assert note.startswith("the file does not say how images were prepared")

@@ -11,7 +11,7 @@ import pytest
 from refq import convert, networks
 from refq.networks.layers import Subsample
 from refq.networks.weights import load, random_weights
-from tests.importers import small_weights, weight_files
+from tests.importers import caffe_files, small_weights, weight_files
 
 
 def report(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
@@ -69,7 +69,7 @@ def test_where_channels_of_zeros_go(
 def test_several_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network, weights = small_weights.case("squeezenet1_1")
     path = tmp_path / "w.caffemodel"
-    weight_files.caffemodel(path, network, weights)
+    caffe_files.caffemodel(path, network, weights)
     assert report(path, capsys)["parameters"]["input_size"] == 227
     sizes = report(path, capsys, "--parameter", "input_size=192", "--parameter", "classes=1000")
     assert sizes["parameters"]["input_size"] == 192 and sizes["network"] == "squeezenet1_1"

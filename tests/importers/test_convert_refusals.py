@@ -19,7 +19,7 @@ from benchmarks.peers.onnx_graph import to_onnx
 from refq import convert
 from refq.networks import bundled
 from refq.networks.weights import load
-from tests.importers import small_weights, weight_files
+from tests.importers import caffe_files, small_weights, weight_files
 from tests.importers.conversions import refused
 
 NETWORK, WEIGHTS = small_weights.case()
@@ -271,10 +271,10 @@ def test_missing_layers_and_wrong_shapes(
     assert "vgg16: no layer features.7" in refused(tmp_path / "w.pth", capsys, "--network", "vgg16")
     wrong = {**WEIGHTS.weight, "conv3_2": np.ones((9, 8, 3, 3), np.float32)}
     path = tmp_path / "w.caffemodel"
-    weight_files.caffemodel(path, NETWORK, replace(WEIGHTS, weight=wrong))
+    caffe_files.caffemodel(path, NETWORK, replace(WEIGHTS, weight=wrong))
     assert "conv3_2 has shape (9, 8, 3, 3), not (8, 8, 3, 3)" in refused(path, capsys)
     broken = {**WEIGHTS.bias, "fc7": np.full(7, np.nan, np.float32)}
-    weight_files.caffemodel(path, NETWORK, replace(WEIGHTS, bias=broken))
+    caffe_files.caffemodel(path, NETWORK, replace(WEIGHTS, bias=broken))
     assert "fc7: NaN or infinite values" in refused(path, capsys)
     assert "unknown network 'vgg17'" in refused(path, capsys, "--network", "vgg17")
 

@@ -13,7 +13,7 @@ from tests.importers import small_weights, weight_files
 from tests.importers.conversions import converted, refused
 
 NETWORK, WEIGHTS = small_weights.case()
-TORCH = small_weights.torch_arrays(WEIGHTS)
+TORCH: dict[str, np.ndarray] = small_weights.torch_arrays(WEIGHTS)
 ONES = np.ones
 
 
@@ -22,7 +22,11 @@ def test_arrays_beside_the_weights(tmp_path: Path) -> None:
     arrays = {f"model.{name}": array for name, array in TORCH.items()}
     counters = {f"model.features.{index}.total_ops": ONES(1) for index in (0, 1, 2)}
     averages = {f"ema.{name}": 2 * array for name, array in TORCH.items()}
-    more = {**counters, "model.total_params": ONES(1), "criterion.weight": ONES(5, np.float32)}
+    more: dict[str, np.ndarray] = {
+        **counters,
+        "model.total_params": ONES(1),
+        "criterion.weight": ONES(5, np.float32),
+    }
     weight_files.torch_file(tmp_path / "w.pth", {**arrays, **more, **averages})
     report = converted(tmp_path / "w.pth", "--preprocessing", "caffe")
     assert report["sha256"] == WEIGHTS.sha256
@@ -161,7 +165,7 @@ def test_weights_of_others_for_evaluate(
 
 
 def test_a_file_of_numpy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.savez(tmp_path / "w.npz", **{"features.0.weight": ONES((2, 3, 3, 3))})
+    np.savez(tmp_path / "w.npz", weight=ONES((2, 3, 3, 3)))
     told = refused(tmp_path / "w.npz", capsys)
     assert "is a file of NumPy; expected a weight file that names its layers; save them as" in told
     (tmp_path / "w.pkl").write_bytes(pickle.dumps({"a": 1}))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from refq.networks.weights import Weights, load
-from tests.importers import small_weights, weight_files
+from tests.importers import caffe_files, small_weights, weight_files
+from tests.importers.caffe_files import blob, caffe_layer, field, single
 from tests.importers.conversions import converted, refused
-from tests.importers.weight_files import blob, caffe_layer, field, single
 
 CASES = {name: small_weights.case(name) for name in ("vgg16", "alexnet", "resnet50")}
 PLAIN = {name: weights.sha256 for name, (_, weights) in CASES.items()}
@@ -125,7 +125,7 @@ DIFFER = {
 def test_a_fact_that_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str) -> None:
     name, layer, said, told = DIFFER[case]
     network, weights = CASES[name]
-    weight_files.caffemodel(tmp_path / "w.caffemodel", network, weights, more={layer: said})
+    caffe_files.caffemodel(tmp_path / "w.caffemodel", network, weights, more={layer: said})
     assert told in refused(tmp_path / "w.caffemodel", capsys)
 
 
@@ -147,7 +147,7 @@ SAME = {
 def test_a_fact_that_is_the_network_s(tmp_path: Path, case: str) -> None:
     name, said = SAME[case]
     network, weights = CASES[name]
-    weight_files.caffemodel(tmp_path / "w.caffemodel", network, weights, more=said)
+    caffe_files.caffemodel(tmp_path / "w.caffemodel", network, weights, more=said)
     report = converted(tmp_path / "w.caffemodel")
     assert (report["network"], report["sha256"]) == (name, PLAIN[name])
 
@@ -159,7 +159,7 @@ def test_a_fact_that_is_the_network_s(tmp_path: Path, case: str) -> None:
 def test_forms_are_the_file_s(tmp_path: Path, name: str, v1: bool) -> None:
     """Names are the same in all forms of AlexNet and ResNet, and so are shapes."""
     network, weights = small_weights.case(name)
-    weight_files.caffemodel(tmp_path / "w.caffemodel", network, weights, v1)
+    caffe_files.caffemodel(tmp_path / "w.caffemodel", network, weights, v1)
     report = converted(tmp_path / "w.caffemodel")
     assert (report["network"], report["sha256"]) == (name, weights.sha256)
 
@@ -167,14 +167,14 @@ def test_forms_are_the_file_s(tmp_path: Path, name: str, v1: bool) -> None:
 def test_a_sigmoid_of_v1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network, weights = CASES["vgg16"]
     more = {"relu2_1": field(5, 19)}
-    weight_files.caffemodel(tmp_path / "w.caffemodel", network, weights, True, "legacy", more)
+    caffe_files.caffemodel(tmp_path / "w.caffemodel", network, weights, True, "legacy", more)
     assert "relu2_1 (Sigmoid)" in refused(tmp_path / "w.caffemodel", capsys)
 
 
 def test_a_head_that_differs_is_left_out_when_asked(tmp_path: Path) -> None:
     network, weights = CASES["vgg16"]
     more = {"relu7": field(2, b"TanH")}
-    weight_files.caffemodel(tmp_path / "w.caffemodel", network, weights, more=more)
+    caffe_files.caffemodel(tmp_path / "w.caffemodel", network, weights, more=more)
     report = converted(tmp_path / "w.caffemodel", "--parameter", "top=false")
     assert not report["parameters"]["top"] and report["ignored"] == ["fc6", "fc7", "fc8"]
 
@@ -184,10 +184,10 @@ def normalised(
 ) -> weight_files.Norms:
     """ResNet-50 with BatchNorm and Scale behind each convolution. norm, scale: what they state."""
     network, given = CASES["resnet50"][0], weight_files.norms(CASES["resnet50"][1], 5)
-    said = weight_files.caffe_blobs(network, weights, False)
+    said = caffe_files.caffe_blobs(network, weights, False)
     content = b""
     for node in network.nodes:
-        kind, _ = weight_files.caffe_parameters(node.layer)
+        kind, _ = caffe_files.caffe_parameters(node.layer)
         arrays = []
         if node.name in weights.weight:
             arrays = [weights.weight[node.name], weights.bias[node.name]]
@@ -197,7 +197,7 @@ def normalised(
             place = field(3, node.name.encode()) + field(4, node.name.encode())
             own = given[node.name]
             for kind, parts, more in (
-                ("BatchNorm", (own["mean"], own["variance"], np.float32([1])), norm),
+                ("BatchNorm", (own["mean"], own["variance"], np.ones(1, np.float32)), norm),
                 ("Scale", (own["gamma"], own["beta"]), field(142, field(4, 1)) + scale),
             ):
                 blobs = [blob(each) for each in parts]
@@ -257,7 +257,7 @@ def test_nan_names_its_layer_and_array(tmp_path: Path, capsys: pytest.CaptureFix
 def image(path: Path, inputs: bytes, transform: bytes = b"") -> None:
     """VGG-16 behind a data layer or an input of the network."""
     network, weights = CASES["vgg16"]
-    weight_files.caffemodel(path, network, weights)
+    caffe_files.caffemodel(path, network, weights)
     content = path.read_bytes()
     start = content.index(field(100, b"")[:2])
     content = content[:7] + inputs + content[start:]
@@ -284,7 +284,7 @@ def test_data_layers_tell_size_and_mean(tmp_path: Path) -> None:
 def test_a_blob_that_no_layer_makes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network, weights = CASES["vgg16"]
     said = {"pool2": field(3, b"elsewhere")}
-    weight_files.caffemodel(tmp_path / "w.caffemodel", network, weights, more=said)
+    caffe_files.caffemodel(tmp_path / "w.caffemodel", network, weights, more=said)
     assert "pool2 (max 2x2" in refused(tmp_path / "w.caffemodel", capsys)
 
 
@@ -308,7 +308,7 @@ def test_layers_that_do_not_say_what_they_read(
 def test_layers_of_training_are_named(tmp_path: Path) -> None:
     network, weights = CASES["vgg16"]
     path = tmp_path / "w.caffemodel"
-    weight_files.caffemodel(path, network, weights)
+    caffe_files.caffemodel(path, network, weights)
     loss = field(3, b"fc8") + field(3, b"label") + field(4, b"loss")
     more = caffe_layer("loss", "SoftmaxWithLoss", [], False, loss)
     path.write_bytes(path.read_bytes() + more)
@@ -319,7 +319,7 @@ def test_layers_of_training_are_named(tmp_path: Path) -> None:
 def test_a_weight_of_another_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network, weights = CASES["vgg16"]
     wrong = {**weights.weight, "fc7": np.ones((7, 9), np.float32)}
-    weight_files.caffemodel(tmp_path / "w.caffemodel", network, replace(weights, weight=wrong))
+    caffe_files.caffemodel(tmp_path / "w.caffemodel", network, replace(weights, weight=wrong))
     assert "fc7 has shape (7, 9), not (7, 7)" in refused(
         tmp_path / "w.caffemodel", capsys, "--parameter", "top=true"
     )

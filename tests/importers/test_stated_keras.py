@@ -123,7 +123,7 @@ def test_a_fact_that_is_the_network_s(tmp_path: Path, case: str) -> None:
 def test_activations_within_layers(tmp_path: Path) -> None:
     """As in keras.applications: a ReLU is stated by the layer before it."""
     made = copy.deepcopy(VGG)
-    called = {}
+    called: dict[str, str] = {}
     for entry in made["config"]["layers"]:
         for call in entry["inbound_nodes"]:
             for each in call:
