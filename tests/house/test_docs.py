@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import importlib
 import re
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from refq import convert, evaluate, export, networks, report, reproduce, schemes
 from refq.cli.command import Option
 from refq.cli.options import SCHEME
 from refq.cli.reading import FEW, readers
+from refq.engine.steps import Steps
 from refq.results import evaluation
 from refq.results.layers import LAYERS
 from refq.search import judging
@@ -77,6 +79,25 @@ def test_links_lead_somewhere() -> None:
     assert len(links) > 3 * len(TEXTS) > 60
     wrong = [(page.name, target) for page, target in links if not (page.parent / target).exists()]
     assert not wrong
+
+
+def test_names_on_an_images_way_exist() -> None:
+    """`a.b.c` is refq's module a.b with c in it, `a/b.py` a file."""
+    way = text("docs/architecture.md").partition("## One image's way")[2]
+    dotted = re.findall(r"`([a-z_]+(?:\.\w+)+)`", re.sub(r"`[\w/.]+\.py`", "", way))
+    files = re.findall(r"`(?:refq/)?([\w/]+\.py)`", way)
+    assert len(dotted) > 15 and len(files) > 4
+    assert [name for name in files if not (TOP / "refq" / name).is_file()] == []
+    for name in dotted:
+        if name.startswith("steps."):
+            assert hasattr(Steps, name.partition(".")[2]), name
+            continue
+        room, _, last = f"refq.{name.removeprefix('refq.')}".rpartition(".")
+        try:
+            assert hasattr(importlib.import_module(room), last), name
+        except ModuleNotFoundError:
+            holder, _, owner = room.rpartition(".")
+            assert hasattr(getattr(importlib.import_module(holder), owner), last), name
 
 
 def test_sections_of_the_contract_are_numbered_through() -> None:
