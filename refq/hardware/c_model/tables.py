@@ -61,17 +61,17 @@ def model(manifest: Entry) -> Model:
     for array in manifest["arrays"]:
         arrays.setdefault(array["layer"], {})[array["stage"]] = array
     listed = [entry for entry in manifest["layers"] if entry["name"] in arrays]
-    found: list[Layer] = []
+    layers: list[Layer] = []
     for entry in listed:
-        found.append(_layer(entry, arrays[entry["name"]], found))
-    if all(layer.given for layer in found):
+        layers.append(_layer(entry, arrays[entry["name"]], layers))
+    if all(layer.given for layer in layers):
         raise OptionError(
             "a golden set without a layer to compute",
             "layers with tensors and parameters",
             "export with images and without --stages",
         )
     images = {array["shape"][0] for array in manifest["arrays"] if array["kind"] == "tensor"}
-    return Model(manifest, images.pop(), tuple(found))
+    return Model(manifest, images.pop(), tuple(layers))
 
 
 def _check_form(manifest: Entry) -> None:

@@ -188,8 +188,7 @@ def decodings(case: Case) -> Iterator[Guess]:
         for more in (-1, 1, -2, 2):
             text = f"decoding: shifted left by {code.drop + more} instead of {code.drop}"
             yield Guess("decoding", text, _decoded(index, _dropping(code, more), 0))
-        return
-    for step, side in ((-1, "before"), (1, "after")):
+    for step, side in ((-1, "before"), (1, "after")) if code.lookup else ():
         text = f"decoding: the codebook's entry {side} the right one"
         yield Guess("decoding", text, _decoded(index, code, step))
 

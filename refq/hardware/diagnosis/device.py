@@ -100,19 +100,19 @@ def sources(device: Device, arrays: Sequence[GoldenArray]) -> list[Source]:
         for name in device.formats
         for path in _containers(device.folder, file_format(name))
     ]
-    found = [
+    there = [
         source
         for array in arrays
         for name in array.names
         if (source := _source(device, array, name, containers))
     ]
-    if not found:
+    if not there:
         names = [name for array in arrays for name in array.names]
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         modules = [file_format(name) for name in device.formats]
         kinds = ", ".join(module.SINGLE or f"*{module.SUFFIX}" for module in modules)
         raise DataError(f"{device.folder} holds none of {shown}", f"such names as {kinds}")
-    return found
+    return there
 
 
 @dataclass(frozen=True)

@@ -94,28 +94,28 @@ def images(case: Case) -> Iterator[Guess]:
 
 def line_packing(case: Case) -> Iterator[Guess]:
     """Lines of text whose bytes, or lanes, are in the other order."""
-    own, bits, signed = case.packing, case.array.bits, case.array.signed
+    told, bits, signed = case.packing, case.array.bits, case.array.signed
     if not case.text:
         return
-    other_bytes = LITTLE if own.byte_order == BIG else BIG
-    other_lanes = HIGH_FIRST if own.lane_order == LOW_FIRST else LOW_FIRST
+    other_bytes = LITTLE if told.byte_order == BIG else BIG
+    other_lanes = HIGH_FIRST if told.lane_order == LOW_FIRST else LOW_FIRST
     changes = [
-        ("byte order", other_bytes, Packing(own.lanes, own.lane_order, other_bytes)),
-        ("lane order", other_lanes, Packing(own.lanes, other_lanes, own.byte_order)),
+        ("byte order", other_bytes, Packing(told.lanes, told.lane_order, other_bytes)),
+        ("lane order", other_lanes, Packing(told.lanes, other_lanes, told.byte_order)),
         (
             "byte and lane order",
             f"{other_bytes}, {other_lanes}",
-            Packing(own.lanes, other_lanes, other_bytes),
+            Packing(told.lanes, other_lanes, other_bytes),
         ),
     ]
     for what, name, packing in changes:
-        if packing.lane_order != own.lane_order and own.lanes == 1:
+        if packing.lane_order != told.lane_order and told.lanes == 1:
             continue
-        if own.lanes > 1 and packing.digits(bits) != own.digits(bits):
+        if told.lanes > 1 and packing.digits(bits) != told.digits(bits):
             continue
 
         def at(places: np.ndarray, packing: Packing = packing) -> np.ndarray:
-            lanes = own.lanes
+            lanes = told.lanes
             lines = np.unique(places // lanes)
             inside = lines[:, None] * lanes + np.arange(lanes)
             codes = np.where(
@@ -124,10 +124,10 @@ def line_packing(case: Case) -> Iterator[Guess]:
                 0,
             )
             text = hex_lines(codes, bits, packing)[:, :-1]
-            short = own.lanes * own.digits(bits) - text.shape[1]
+            short = told.lanes * told.digits(bits) - text.shape[1]
             if short > 0:
                 text = np.pad(text, ((0, 0), (short, 0)), constant_values=ord("0"))
-            words = from_hex(text, bits, signed, own)
+            words = from_hex(text, bits, signed, told)
             if words is None:
                 return case.expected[places]
             row = np.searchsorted(lines, places // lanes)

@@ -31,7 +31,9 @@ def _formats() -> dict[str, ModuleType]:
     spelled = {module: name for name, module in MODULES.items()}
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
-    return {spelled.get(name, name): own for name, own in modules.items() if hasattr(own, "SUFFIX")}
+    return {
+        spelled.get(name, name): each for name, each in modules.items() if hasattr(each, "SUFFIX")
+    }
 
 
 def file_formats() -> list[str]:

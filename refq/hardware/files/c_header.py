@@ -153,14 +153,14 @@ def read(path: Path, array: Array, packing: Packing) -> Words:
 
 def _initializer(data: bytes, path: Path, array: Array) -> int:
     """Where the numbers begin."""
-    own = re.escape(identifier(array).encode())
-    found = re.search(rb"\b" + own + rb"\s*(\[[^\]]*\]\s*)*=\s*\{", data)
-    if found is None:
+    name = re.escape(identifier(array).encode())
+    match = re.search(rb"\b" + name + rb"\s*(\[[^\]]*\]\s*)*=\s*\{", data)
+    if match is None:
         several = list(re.finditer(rb"\]\s*=\s*\{", data))
         if len(several) != 1:
             raise DataError(f"{path}: {len(several)} arrays, none {identifier(array)}", "one")
-        found = several[0]
-    return found.end()
+        match = several[0]
+    return match.end()
 
 
 def _mixed(passage: Passage, reading: Reading) -> Words:

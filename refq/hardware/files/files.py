@@ -149,14 +149,14 @@ def content(path: Path) -> bytes:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes; DataError where it cannot be read."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
             while part := file.read(1 << 20):
-                found.update(part)
+                digest.update(part)
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror})") from None
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def bounded(words: int, array: Array, path: Path) -> int:
@@ -166,16 +166,16 @@ def bounded(words: int, array: Array, path: Path) -> int:
     return words
 
 
-def integers(found: np.ndarray, path: Path) -> np.ndarray:
+def integers(numbers: np.ndarray, path: Path) -> np.ndarray:
     """An array of any integer type and byte order as int64 (words,), in C order. Raises DataError
     for other types and for numbers beyond int64."""
-    if found.dtype.kind not in "iub":
-        raise DataError(f"{path}: numbers of dtype {found.dtype}", "integer codes")
-    if found.dtype.kind == "u" and found.dtype.itemsize == 8 and found.size:
-        most = int(found.max())
+    if numbers.dtype.kind not in "iub":
+        raise DataError(f"{path}: numbers of dtype {numbers.dtype}", "integer codes")
+    if numbers.dtype.kind == "u" and numbers.dtype.itemsize == 8 and numbers.size:
+        most = int(numbers.max())
         if most >= 1 << 63:
             raise DataError(f"{path}: {most}", "numbers below 2**63")
-    return found.reshape(-1).astype(np.int64)
+    return numbers.reshape(-1).astype(np.int64)
 
 
 def cut_fill(words: Words, array: Array, packing: Packing) -> Words:

@@ -117,18 +117,18 @@ def _broken(path: Path, error: Exception) -> DataError:
 def names(path: Path) -> list[str]:
     """Names of the datasets in a file, groups included: layer/stage; and of links, which are not
     followed, so that whoever reads them is told."""
-    found: list[str] = []
+    listed: list[str] = []
 
     def visit(name: str, link: object) -> None:
         if not isinstance(link, h5py.HardLink) or isinstance(file[name], h5py.Dataset):
-            found.append(name)
+            listed.append(name)
 
     try:
         with h5py.File(path, "r") as file:
             file.visititems_links(visit)
     except ERRORS as error:
         raise _broken(path, error) from None
-    return found
+    return listed
 
 
 def read(path: Path, array: Array, packing: Packing) -> Words:

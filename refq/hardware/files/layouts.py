@@ -80,5 +80,5 @@ class Layout:
             return np.ravel_multi_index((n, last, *middle), shape)
         channel = middle[0] * self.tile + last
         inside = channel < shape[1]
-        found = np.ravel_multi_index((n, np.where(inside, channel, 0), *middle[1:]), shape)
-        return np.where(inside, found, -1)
+        element = np.ravel_multi_index((n, np.where(inside, channel, 0), *middle[1:]), shape)
+        return np.where(inside, element, -1)

@@ -155,8 +155,8 @@ def _next_in_order(
         return None
     plain = Array(reading.array.name, (count,), ("address",), 62, False, "")
     only, between = Passage(_hidden(view, starts[1::2], stops[1::2]), line), BLANKS + b":;"
-    found = words_in(only, between, RADIX[radices[0]], Reading(reading.path, plain, PLAIN))
-    if not np.array_equal(found.codes, np.arange(address, address + count)):
+    addresses = words_in(only, between, RADIX[radices[0]], Reading(reading.path, plain, PLAIN))
+    if not np.array_equal(addresses.codes, np.arange(address, address + count)):
         return None
     data = Passage(_hidden(view, starts[::2], stops[::2]), line)
     return words_in(data, between, RADIX[radices[1]], reading)
@@ -181,11 +181,11 @@ def _entries(
         if not entry.strip():
             continue
         place, colon, values = entry.partition(b":")
-        found = _RANGE.fullmatch(place.strip())
-        if not colon or found is None:
+        match = _RANGE.fullmatch(place.strip())
+        if not colon or match is None:
             raise reading.refused(at, _shown(entry), "address : data;")
         try:
-            bounds = [int(each, RADIX[radices[0]].base) for each in found.groups() if each]
+            bounds = [int(each, RADIX[radices[0]].base) for each in match.groups() if each]
         except ValueError:
             raise reading.refused(at, f"address {_shown(place)}", radices[0]) from None
         words = words_in(Passage(values, at), BLANKS, RADIX[radices[1]], reading)

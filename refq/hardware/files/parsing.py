@@ -64,7 +64,7 @@ class Passage:
 
 def without(pattern: re.Pattern[bytes], data: bytes) -> bytes:
     """Text without what matches, in as many lines as before."""
-    return pattern.sub(lambda found: b"\n" * found[0].count(b"\n") or b" ", data)
+    return pattern.sub(lambda match: b"\n" * match[0].count(b"\n") or b" ", data)
 
 
 def shown(text: bytes) -> str:

@@ -45,7 +45,7 @@ def read(path: Path, array: Array, packing: Packing) -> Words:
     """Integers of the narrowest type; of a wider one where the file is exactly that much longer.
     Bytes that make no whole word are left out."""
     data = content(path)
-    wider = (size for size in (2, 4, 8) if size > _bytes(array))
-    found = next((size for size in wider if len(data) == array.words * size > 0), _bytes(array))
-    words = bounded(len(data) // found, array, path)
-    return known_words(integers(np.frombuffer(data, _type(found, array, packing), words), path))
+    wider = (wide for wide in (2, 4, 8) if wide > _bytes(array))
+    wide = next((wide for wide in wider if len(data) == array.words * wide > 0), _bytes(array))
+    words = bounded(len(data) // wide, array, path)
+    return known_words(integers(np.frombuffer(data, _type(wide, array, packing), words), path))

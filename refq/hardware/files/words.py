@@ -154,8 +154,8 @@ def worths(text: np.ndarray) -> np.ndarray:
 
 def looked_up(text: np.ndarray, table: np.ndarray) -> np.ndarray:
     """table[text], both uint8: bytes.translate is several times as fast as indexing."""
-    found = text.tobytes().translate(table.tobytes())
-    return np.frombuffer(found, np.uint8).reshape(text.shape)
+    translated = text.tobytes().translate(table.tobytes())
+    return np.frombuffer(translated, np.uint8).reshape(text.shape)
 
 
 def as_found(words: np.ndarray, bits: int, signed: bool) -> np.ndarray:

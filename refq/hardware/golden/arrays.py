@@ -97,10 +97,10 @@ def tensors(
     if node is not None and node.layer.weighted:
         data = plan.tensors[node.inputs[0]].fixed
         largest = max(-data.min_code, data.max_code)
-        for stage, reach, frac_bits, limit in _sums(weights.layers[name], largest):
-            bits = limit or max(1, *reach).bit_length() + 1
-            maps = (images, len(reach), *shape[2:])
-            yield GoldenArray(name, stage, TENSOR, maps, bits, True, compact(frac_bits))
+        for sums in _sums(weights.layers[name], largest):
+            maps = (images, len(sums.reach), *shape[2:])
+            frac_bits = compact(sums.frac_bits)
+            yield GoldenArray(name, sums.stage, TENSOR, maps, sums.bits, True, frac_bits)
     elif node is not None and node.layer.makes_sums:
         wide, place = exact_sum([plan.tensors[each] for each in node.inputs])
         yield GoldenArray(name, "sum", TENSOR, shape, wide, True, place)
@@ -111,29 +111,43 @@ def tensors(
         yield from _stored(name, plan.tensors[name], rounds, shape, read)
 
 
-def _sums(
-    own: IntegerLayer, largest: int
-) -> Iterator[tuple[str, list[int], np.ndarray, int | None]]:
-    """(stage, largest magnitude and fraction bits of each output's sum, bits where they are
-    declared): an exact sum has the bits that no data exceeds."""
-    summed, declared = own.summed_frac_bits, own.accumulator.bits
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of one stage. reach, frac_bits: the largest magnitude of each output's, and their
+    fraction bits. declared: their bits; None for exact ones, which have the bits that no data
+    exceeds."""
+
+    stage: str
+    reach: list[int]
+    frac_bits: np.ndarray
+    declared: int | None = None
+
+    @property
+    def bits(self) -> int:
+        return self.declared or max(1, *self.reach).bit_length() + 1
+
+
+def _sums(layer: IntegerLayer, largest: int) -> Iterator[_Sums]:
+    """All that are made in a weighted layer. largest: magnitude of its data."""
+    summed, declared = layer.summed_frac_bits, layer.accumulator.bits
     limit = None if declared is None else int(np.max(declared))
-    every_mac = own.accumulator.every_mac and limit is not None
-    reach = _reach(own.codes, own.align, largest)
-    start = [abs(int(code)) for code in own.bias]
+    every_mac = layer.accumulator.every_mac and limit is not None
+    reach = _reach(layer.codes, layer.align, largest)
+    start = [abs(int(code)) for code in layer.bias]
     if not every_mac:
-        yield "accumulator", reach, summed, None
-    if own.split is not None:
-        split = own.split
+        yield _Sums("accumulator", reach, summed)
+    if layer.split is not None:
+        split = layer.split
         first = [int(np.argmax(split.labels == k)) for k in range(len(split.base))]
         base, rest = summed[first] - split.raise_base[first], summed
         if every_mac:
-            base, rest = base - split.base_drop, rest - own.drop
+            base, rest = base - split.base_drop, rest - layer.drop
         narrow = limit if every_mac else None
-        yield "base_sum", _reach(split.base, split.base_align, largest), base, narrow
+        of_bases = _reach(split.base, split.base_align, largest)
+        yield _Sums("base_sum", of_bases, base, narrow)
         residuals = _reach(split.residual, split.align, largest)
-        yield "residual_sum", _plus(residuals, start), rest, narrow
-    yield "sum", _plus(reach, start), summed - own.drop, limit
+        yield _Sums("residual_sum", _plus(residuals, start), rest, narrow)
+    yield _Sums("sum", _plus(reach, start), summed - layer.drop, limit)
 
 
 def _reach(codes: np.ndarray, align: np.ndarray, largest: int) -> list[int]:
@@ -169,5 +183,5 @@ def compact(numbers: np.ndarray) -> FracBits:
         return int(numbers.flat[0])
     if numbers.ndim == 2 and (numbers == numbers[:, :1]).all():
         numbers = numbers[:, 0]
-    found: list[int] = numbers.tolist()
-    return found
+    listed: list[int] = numbers.tolist()
+    return listed

@@ -87,11 +87,11 @@ def _corners(shape: Sequence[int]) -> list[tuple[slice, slice]]:
     """Rows and columns of samples: first, last, and in the middle; one for a dense layer's."""
     if not shape:
         return [(slice(None), slice(None))]
-    found = []
+    corners = []
     for part in (0.0, 0.5, 1.0):
         starts = [int(part * max(0, length - SIDE)) for length in shape]
-        found.append(tuple(slice(at, at + SIDE) for at in starts))
-    return [(rows, columns) for rows, columns in found]
+        corners.append(tuple(slice(at, at + SIDE) for at in starts))
+    return [(rows, columns) for rows, columns in corners]
 
 
 def _window(

@@ -51,8 +51,8 @@ def check_coefficients(
                     coded(part, fmt, oracle)[0],
                 )
         bias = weights.bias[node.name][kept]
-        found = [ops.quantize(bias, bias_format)[0] for ops in (kernels, oracle)]
-        agree(f"{node.name}.bias", *found)
+        codes = [ops.quantize(bias, bias_format)[0] for ops in (kernels, oracle)]
+        agree(f"{node.name}.bias", *codes)
 
 
 def _of_kernel(fmt: FixedPointFormat | FormatGrid, o: int) -> FixedPointFormat | FormatGrid:

@@ -162,13 +162,13 @@ def write(
             progress(1)
     writer.close()
     made = Manifest(
-        subject.plan,
-        form,
-        manifest.layers_of(subject.network),
-        subject.listed,
-        {name: digest.hexdigest() for name, digest in writer.hashes.items()},
-        manifest.files_of(folder),
-        about,
+        plan=subject.plan,
+        form=form,
+        layers=manifest.layers_of(subject.network),
+        arrays=subject.listed,
+        digests={name: digest.hexdigest() for name, digest in writer.hashes.items()},
+        files=manifest.files_of(folder),
+        about=about,
     )
     manifest.save(folder, made)
     return made, writer.seconds
@@ -197,8 +197,8 @@ def _one_image(
     def observe(node: Node | None, tensor: Tensor) -> None:
         name, read = (node.name, node.inputs) if node else (INPUT, ())
         if sample and node is not None:
-            read_tensors = [held[each] for each in read]
-            sampling.check_layer(Made(node, read_tensors, stages, tensor, steps))
+            inputs = [held[each] for each in read]
+            sampling.check_layer(Made(node, inputs, stages, tensor, steps))
         for array in wanted.get(name, ()):
             append(array, _codes(array, tensor, stages, subject))
         stages.clear()

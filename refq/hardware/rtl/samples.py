@@ -64,50 +64,50 @@ def sampled(
     images: float32 (N, C, H, W), preprocessed. Raises FormatError for clustered layers that
     limit after every MAC, which take more than one accumulator.
     """
-    for name, own in weights.layers.items():
+    for name, layer in weights.layers.items():
         if (
             name in chosen
-            and own.split
-            and own.accumulator.every_mac
-            and own.accumulator.bits is not None
+            and layer.split
+            and layer.accumulator.every_mac
+            and layer.accumulator.bits is not None
         ):
             raise FormatError(
                 f"layer {name}: base kernels and residuals with limits after every MAC",
                 "limits at the end, or exact accumulators: refq_mac has one accumulator",
             )
-    found: dict[str, list[Dot]] = {}
+    dots: dict[str, list[Dot]] = {}
 
     def observe(node: Node | None, tensor: Any) -> None:
         for reader in network.consumers[node.name if node else INPUT]:
             if reader.name in weights.layers and reader.name in chosen:
-                found[reader.name] = _dots(network, reader, weights, plan, tensor)
+                dots[reader.name] = _dots(network, reader, weights, plan, tensor)
 
     forward(network, weights, plan, images[:1], run=Run(observe, fused=False))
-    return [dot for node in network.weighted for dot in found.get(node.name, ())]
+    return [dot for node in network.weighted for dot in dots.get(node.name, ())]
 
 
 def _dots(
     network: Network, node: Node, weights: IntegerWeights, plan: Plan, tensor: Tensor
 ) -> list[Dot]:
-    own = weights.layers[node.name]
+    layer = weights.layers[node.name]
     # each feature map as its own format has it
     drops = np.array(tensor.stored.drops if tensor.stored and tensor.stored.drops else (0,))
     image = tensor.codes[0] >> drops.reshape(-1, *(1,) * (tensor.codes.ndim - 2))
     made = []
-    for place in _places(node.name, network.shapes[node.name], own.codes[0].size):
+    for place in _places(node.name, network.shapes[node.name], layer.codes[0].size):
         channel = place[0]
         row = slice(channel, channel + 1)
-        codes = shifted_left(own.codes[row], own.align[row], node.name)[0]
+        codes = shifted_left(layer.codes[row], layer.align[row], node.name)[0]
         made.append(
             Dot(
                 node.name,
                 place,
-                _operands(node, image, place, len(own.codes)),
+                _operands(node, image, place, len(layer.codes)),
                 codes.reshape(-1).astype(np.int64),
-                int(own.bias[channel]),
-                _of_channel(own, channel),
-                int(own.drop[channel]),
-                _stored(network, node, own, plan, channel),
+                int(layer.bias[channel]),
+                _of_channel(layer, channel),
+                int(layer.drop[channel]),
+                _stored(network, node, layer, plan, channel),
             )
         )
     return made
@@ -141,16 +141,16 @@ def _operands(
     return patch.reshape(-1).astype(np.int64)
 
 
-def _of_channel(own: IntegerLayer, channel: int) -> Accumulator:
+def _of_channel(layer: IntegerLayer, channel: int) -> Accumulator:
     """The accumulator of one output; an exact one has no modes."""
-    if own.accumulator.bits is None:
+    if layer.accumulator.bits is None:
         return Accumulator()
-    bits = np.broadcast_to(np.array(own.accumulator.bits), len(own.bias))
-    return replace(own.accumulator, bits=int(bits[channel]), frac_bits=None)
+    bits = np.broadcast_to(np.array(layer.accumulator.bits), len(layer.bias))
+    return replace(layer.accumulator, bits=int(bits[channel]), frac_bits=None)
 
 
 def _stored(
-    network: Network, node: Node, own: IntegerLayer, plan: Plan, channel: int
+    network: Network, node: Node, layer: IntegerLayer, plan: Plan, channel: int
 ) -> Stored | None:
     """How the sum is kept: by the layer itself, or by the ReLU that alone reads it."""
     relu = False
@@ -162,27 +162,27 @@ def _stored(
     entry = plan.tensors[node.name]
     drop = entry.drops[channel] if entry.drops else 0
     fmt = FixedPointFormat(entry.fixed.bits, entry.fixed.frac_bits - drop, entry.fixed.signed)
-    return Stored(relu, own.frac_bits - int(own.raised[channel]), fmt)
+    return Stored(relu, layer.frac_bits - int(layer.raised[channel]), fmt)
 
 
 def sizes(weights: IntegerWeights, plan: Plan, network: Network) -> Mapping[str, int]:
     """OPERAND_BITS, WEIGHT_BITS and SUM_BITS of one refq_mac that serves every layer."""
     operand, weight, total = 2, 2, 2
     for node in network.weighted:
-        own, data = weights.layers[node.name], plan.tensors[node.inputs[0]].fixed
+        layer, data = weights.layers[node.name], plan.tensors[node.inputs[0]].fixed
         operand = max(operand, data.bits + int(not data.signed))
-        flat = own.codes.reshape(len(own.codes), -1)
+        flat = layer.codes.reshape(len(layer.codes), -1)
         peaks = np.maximum(flat.max(axis=1).astype(np.int64), -flat.min(axis=1).astype(np.int64))
-        shifted = max(int(peak) << int(by) for peak, by in zip(peaks, own.align, strict=True))
+        shifted = max(int(peak) << int(by) for peak, by in zip(peaks, layer.align, strict=True))
         weight = max(weight, shifted.bit_length() + 1)
         largest = max(-data.min_code, data.max_code)
         reach = max(
             int(row) * largest + abs(int(bias))
-            for row, bias in zip(own.reach, own.bias, strict=True)
+            for row, bias in zip(layer.reach, layer.bias, strict=True)
         )
         exact = reach.bit_length() + 1
-        if own.accumulator.bits is not None:
+        if layer.accumulator.bits is not None:
             # a limited sum and the next product, before they are limited
-            exact = max(exact, int(np.max(own.accumulator.bits))) + 1
+            exact = max(exact, int(np.max(layer.accumulator.bits))) + 1
         total = max(total, exact)
     return {"OPERAND_BITS": operand, "WEIGHT_BITS": weight, "SUM_BITS": total}
