@@ -307,7 +307,7 @@ def flags(text: str) -> set[str]:
     return set(re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE))
 
 
-def test_help_groups_options_and_shows_a_schemes_alone(answer: Callable[..., str]) -> None:
+def test_help_groups_options_and_shows_a_schemes_alone() -> None:
     with pytest.raises(SystemExit) as ended:
         evaluate.main(["--scheme", "enq", "--help"])
     assert ended.value.code == 0
