@@ -34,7 +34,6 @@ from refq.errors import OptionError
 from refq.measure.calibration import gather
 from refq.measure.streaming import Source
 from refq.networks import Network, Node
-from refq.networks.layers import ReLU
 from refq.networks.weights import Weights, load
 from refq.plans.plan import Plan
 
@@ -116,7 +115,7 @@ def by_layer(
     for name, times in taken.items():
         seconds = statistics.median(times)
         node = network.by_name.get(name)
-        made = node.inputs[0] if node and isinstance(node.layer, ReLU) else name
+        made = node.inputs[0] if node and node.layer.takes_sums else name
         if made != name and statistics.median(taken[made]) > 5e-5:
             made = name  # the sum was no part of this step
         operations = 2 * macs.get(made, 0) * len(images)

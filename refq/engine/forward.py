@@ -61,18 +61,17 @@ class Cut:
 
 @dataclass(frozen=True)
 class Run:
-    """How a batch passes a network, beside what it computes; none of it changes a number.
+    """What is seen of a batch on its way through a network, and how far it goes.
 
     observe(node, tensor) sees every tensor (node None for the input), or those that watch names:
     an array in float, a Tensor in integers, under a plan with float arithmetic a Rounded. note is
-    told of stages between tensors (IntegerSteps), where nothing is fused. until: the layer that is
-    computed last, whose values are the result, with its name or the input's; the network's output
-    by default. fused joins a layer's sum with its ReLU and requantization where operations are
-    refq.kernels; sums between them are then never made, so observe does not see them.
-
+    told of stages between tensors (IntegerSteps), where nothing is fused. until: the tensor whose
+    values are the result, after which nothing is computed; by default the network's output. fused
+    joins a layer's sum with its ReLU and requantization where operations are refq.kernels; numbers
+    are the same, but sums between them are never made, so observe does not see them.
     first_image numbers the images for stochastic rounding, so that a result does not depend on
     the batch size. keep gets a Cut before each node whose number is in cuts, under a plan of
-    integers. No cut lies between a sum and its ReLU.
+    integers; no cut lies between a sum and its ReLU.
     """
 
     observe: Observer | None = None

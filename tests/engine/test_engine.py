@@ -33,6 +33,7 @@ from refq.networks.points import storage_points
 from refq.networks.weights import Weights, load, random_weights
 from tests.agreement import assert_all_ways_agree, bundled_case, bundled_source
 from tests.shared_data import shared
+from tests.small_networks import crossing, pixels, planned, uneven
 
 BUNDLED: list[tuple[str, str, dict[str, Any]]] = [
     *((name, "uniform", {}) for name in ("vgg16", "alexnet", "squeezenet1_1")),
@@ -184,6 +185,35 @@ def test_float_kernels_equal_float_oracle(name: str, sizes: dict[str, Any]) -> N
         for key, array in got.items():
             scale = np.abs(wanted[key]).max()
             np.testing.assert_allclose(array, wanted[key], rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("under", ["float", "uniform", "tensorflow"])
+def test_part_of_a_network(under: str) -> None:
+    """Any tensor is the same whether what comes after it is computed or not."""
+    network = crossing()
+    weights, images = uneven(network, 3), pixels(network, 2, 4)
+    options = {"mode": "eightbit"} if under == "tensorflow" else {}
+    plan = None if under == "float" else planned(network, weights, under, **options)
+    whole: dict[str, np.ndarray] = {}
+
+    def note(node: Node | None, tensor: Any) -> None:
+        tensor = getattr(tensor, "tensor", tensor)
+        values = tensor if isinstance(tensor, np.ndarray) else tensor.values()
+        whole[node.name if node else "data"] = values
+
+    forward(network, weights, plan, images, run=Run(note, fused=False))
+    computed: list[str] = []
+    for last in network.shapes:
+        for fused in (False, True):
+            run = Run(lambda node, _: computed.append(node.name if node else "data"), until=last)
+            got = forward(network, weights, plan, images, run=replace(run, fused=fused))
+            np.testing.assert_allclose(got, whole[last], rtol=1e-4, atol=1e-3)
+            if under == "uniform":
+                np.testing.assert_array_equal(got, whole[last])
+        after = list(network.shapes)[list(network.shapes).index(last) + 1 :]
+        assert not set(after) & set(computed)
+    with pytest.raises(OptionError, match="unknown layer 'fc9'; expected one of data, joined"):
+        forward(network, weights, plan, images, run=Run(until="fc9"))
 
 
 def test_float_residual_network() -> None:
