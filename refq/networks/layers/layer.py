@@ -91,19 +91,17 @@ class Layer:
     after channel; subsamples: those of every so many rows and columns. float_maps: it reads maps in
     float32 as well. windows: it has some; kernel, strides, pads, ceil_mode: of them; map_pads:
     those of the zeros that a map has to hold. group: parts of its channels that know nothing of
-    each other. near: an output channel comes from input channels so near to its own, None for
-    any; by_rows: and a row from the same row.
+    each other. by_rows: an output row comes from the same row of its inputs.
     """
 
     several = images = windows = weighted = flat = False
-    makes_sums = takes_sums = moves_codes = joins = subsamples = float_maps = ceil_mode = False
+    makes_sums = takes_sums = moves_codes = joins = subsamples = False
+    float_maps = ceil_mode = by_rows = False
     # no values here, as those would become a subclass's defaults
     kernel: Pair
     strides: Pair
     pads: Pads = NO_PADS
     group: int = 1
-    near: int | None = None
-    by_rows = False
 
     @property
     def kind(self) -> str:
@@ -123,6 +121,11 @@ class Layer:
     def words(self) -> str:
         """What it computes, as errors about files of other tools call it."""
         return f"other {self.kind}"
+
+    @property
+    def near(self) -> int | None:
+        """An output channel comes from input channels so near to its own; None for any."""
+        return None
 
     @property
     def map_pads(self) -> Pads:
@@ -152,7 +155,10 @@ class Layer:
 
     def integer_step(self, step: IntegerStep) -> Any:
         codes = self.computed(step.ops, step.inputs)
-        return step.moved(codes) if self.moves_codes else step.exact(codes, step.frac_bits[0])
+        if self.moves_codes:
+            return step.moved(codes)
+        (frac_bits,) = set(step.frac_bits)  # a layer that reads several kinds aligns them itself
+        return step.exact(codes, frac_bits)
 
     def map_step(self, step: MapStep) -> Any:
         return None

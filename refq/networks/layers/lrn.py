@@ -31,7 +31,7 @@ class LRN(Layer):
     images = by_rows = True
 
     @property
-    def near(self) -> int:  # type: ignore[override]
+    def near(self) -> int:
         return self.size
 
     @property
