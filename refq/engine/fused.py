@@ -88,8 +88,8 @@ class FusedSteps(MapSteps):
         bits, offset = kept_bits(entry), -entry.fixed.min_code
 
         def make(idle: Map | None) -> Map:
-            found = idle or maps.new_map(layout, bits, 0, offset)
-            return replace(found, frac_bits=entry.fixed.frac_bits, scale=scale(entry))
+            lent = idle or maps.new_map(layout, bits, 0, offset)
+            return replace(lent, frac_bits=entry.fixed.frac_bits, scale=scale(entry))
 
         lent: Map = self.memory.borrow((layout, activation_planes(bits), offset), make)
         return lent
@@ -124,27 +124,27 @@ class FusedSteps(MapSteps):
 
     def _weighted(self, node: Node, source: Stored, result: Node, entry: TensorPlan | None) -> Any:
         """A weighted layer and what follows it."""
-        own, plan, read = self.plain.weights.layers[node.name], self.plain.plan, source.map
+        coded, plan, read = self.plain.weights.layers[node.name], self.plain.plan, source.map
         safe, modelled = self._limited(node, source)
-        dropped = own.frac_bits - own.raised
+        dropped = coded.frac_bits - coded.raised
         if entry is not None:
             dropped = dropped - entry.fixed.frac_bits + np.array(entry.drops or (0,))
         # exact sums are stored where they have one number of fraction bits
-        one = not (np.ptp(own.align) or own.raised.any())
+        one = not (np.ptp(coded.align) or coded.raised.any())
         if modelled or not (storable(plan, entry, dropped) if entry else one):
             return None
         layout = one_pixel(read.layout) if node.layer.flat else read.layout
-        kernel = panels(node, own, read, span(source.stored), layout)
+        kernel = panels(node, coded, read, span(source.stored), layout)
         if kernel is None:
             return None
         if node.layer.flat:
             read = flattened(read, layout, self.plain.weights.workspace)
         if entry is None:
-            made = self._sums(node, read, kernel, own)
-            return made if safe or _held(own.accumulator, *(made.sums or (0, 0))) else None
+            made = self._sums(node, read, kernel, coded)
+            return made if safe or _held(coded.accumulator, *(made.sums or (0, 0))) else None
         target, ending = self.target(result.name), self._ending(entry, dropped, result is not node)
         seen = fused.convolve(read, kernel, target.map, ending, target.place.first)
-        if not safe and not _held(own.accumulator, seen.low, seen.high):
+        if not safe and not _held(coded.accumulator, seen.low, seen.high):
             self.plain.weights.workspace["overflows", node.name] = True
             return None
         return replace(target, outside=seen.outside, sums=(seen.low, seen.high))
@@ -159,32 +159,32 @@ class FusedSteps(MapSteps):
     def _limited(self, node: Node, source: Stored) -> tuple[bool, bool]:
         """(no sum can leave the layer's accumulator, it must be modelled MAC by MAC or is known to
         overflow). Between the two, exact sums show whether it mattered."""
-        own = self.plain.weights.layers[node.name]
-        if own.accumulator.bits is None:
+        coded = self.plain.weights.layers[node.name]
+        if coded.accumulator.bits is None:
             return True, False
-        if own.drop.any():
+        if coded.drop.any():
             return False, True
         low, high = span(source.stored)
         largest = max(-low, high) << source.map.scale
-        room = np.ldexp(1.0, np.array(own.accumulator.bits) - 1)
+        room = np.ldexp(1.0, np.array(coded.accumulator.bits) - 1)
 
         def held(reach: np.ndarray, start: Any) -> bool:
             # in floating point, with room for its rounding: where it matters little, the sums tell
             return bool(((reach * largest + np.abs(start)) * (1 + 2.0**-40) < room).all())
 
-        safe, modelled = held(own.reach, own.bias), saturates_every_mac(own.accumulator)
-        if own.split and modelled:
+        safe, modelled = held(coded.reach, coded.bias), saturates_every_mac(coded.accumulator)
+        if coded.split and modelled:
             # base and residual have accumulators of their own
-            base, residual = own.split.reaches
-            safe = safe and held(base, 0) and held(residual, own.bias)
+            base, residual = coded.split.reaches
+            safe = safe and held(base, 0) and held(residual, coded.bias)
         overflows = ("overflows", node.name) in self.plain.weights.workspace
         return safe, not safe and (modelled or overflows)
 
-    def _sums(self, node: Node, source: Map, kernel: Kernel, own: IntegerLayer) -> Tensor:
+    def _sums(self, node: Node, source: Map, kernel: Kernel, coded: IntegerLayer) -> Tensor:
         """Exact sums, as a plain tensor."""
         sums = fused.exact_sums(source, kernel, self.memory.layout(node.name, NO_PADS))
         codes = sums.reshape(self.memory.shape(node.name))
-        return Tensor(codes, own.frac_bits, sums=(int(codes.min()), int(codes.max())))
+        return Tensor(codes, coded.frac_bits, sums=(int(codes.min()), int(codes.max())))
 
 
 def _held(accumulator: Accumulator, least: int, most: int) -> bool:

@@ -118,46 +118,46 @@ class IntegerSteps:
 
     def sums(self, node: Node, x: Tensor) -> Tensor:
         """A convolution's or dense layer's sums, as its accumulators leave them."""
-        own, operation = self.weights.layers[node.name], node.layer.operation(self.ops, True)
+        coded, operation = self.weights.layers[node.name], node.layer.operation(self.ops, True)
         # each feature map as its own format has it; the coefficients' codes make up for the rest
         codes = np.right_shift(x.codes, _of_maps(x))
-        weight, accumulator = own.weight(node.name), own.accumulator
-        if own.split:
-            sums, overflows = self._clustered(operation, codes, own, own.split, node)
+        weight, accumulator = coded.weight(node.name), coded.accumulator
+        if coded.split:
+            sums, overflows = self._clustered(operation, codes, coded, coded.split, node)
         else:
             sums, overflows = operation(
-                codes, weight, own.bias, accumulator=accumulator, drop=own.drop
+                codes, weight, coded.bias, accumulator=accumulator, drop=coded.drop
             )
         exact = sums
         if accumulator.bits is not None:
             # what the sums need is told by sums that nothing has limited
-            exact, _ = operation(codes, weight, own.bias)
+            exact, _ = operation(codes, weight, coded.bias)
         self.noted(node.name, "products", exact)
         self.noted(node.name, "sum", sums)
         if accumulator.bits is not None:
-            exact = np.right_shift(exact, of_channels(own.drop, exact))
+            exact = np.right_shift(exact, of_channels(coded.drop, exact))
         seen = (int(exact.min()), int(exact.max()))
-        sums = np.left_shift(sums, of_channels(own.raised, sums))
-        return Tensor(sums, own.frac_bits, sums=seen, overflows=overflows)
+        sums = np.left_shift(sums, of_channels(coded.raised, sums))
+        return Tensor(sums, coded.frac_bits, sums=seen, overflows=overflows)
 
     def _clustered(
-        self, operation: Any, codes: np.ndarray, own: IntegerLayer, split: Split, node: Node
+        self, operation: Any, codes: np.ndarray, coded: IntegerLayer, split: Split, node: Node
     ) -> tuple[np.ndarray, int]:
         """As paper B computes it: K temporary maps of base kernels, to which residuals' are added
         (section 6). What is limited at the end is the sum; MAC by MAC, each of the two, too."""
-        every = own.accumulator.every_mac and own.accumulator.bits is not None
-        limited = own.accumulator if every else Accumulator()
+        every = coded.accumulator.every_mac and coded.accumulator.bits is not None
+        limited = coded.accumulator if every else Accumulator()
         base = shifted_left(split.base, split.base_align, node.name)
         maps, lost = operation(codes, base, None, accumulator=limited, drop=split.base_drop)
         residual = shifted_left(split.residual, split.align, node.name)
-        sums, more = operation(codes, residual, own.bias, accumulator=limited, drop=own.drop)
+        sums, more = operation(codes, residual, coded.bias, accumulator=limited, drop=coded.drop)
         self.noted(node.name, "base_sum", maps)
         self.noted(node.name, "residual_sum", sums)
-        raised, drop = split.raise_base, own.drop
+        raised, drop = split.raise_base, coded.drop
         if every:
             raised, drop = raised - drop + split.base_drop[split.labels], np.zeros_like(drop)
         maps = np.left_shift(maps[:, split.labels], of_channels(raised, sums))
-        sums, last = self.ops.add_limited(sums, maps, own.accumulator, drop)
+        sums, last = self.ops.add_limited(sums, maps, coded.accumulator, drop)
         return sums, lost + more + last
 
     def modes(self, name: str, per_image: int, place: int = 0) -> dict[str, Any]:

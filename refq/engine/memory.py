@@ -104,12 +104,12 @@ class MapMemory:
             first = whole.first + sum(sizes[:index])
             return Place(whole.map, slice(first, first + sizes[index]), whole=False)
         pads = [reader.layer.map_pads for reader in readers]
-        top, left, bottom, right = (max((each[i] for each in pads), default=0) for i in range(4))
+        top, left, bottom, right = (max((side[i] for side in pads), default=0) for i in range(4))
         return Place(make(self.layout(name, (top, left, bottom, right))), slice(None))
 
     def concatenated(self, name: str, operands: list[Any]) -> Place | None:
         """Where the joined tensor lies, if all operands have been written there."""
         joined = self.joined.get(name)
-        if joined is None or any(each is not joined.map for each in operands):
+        if joined is None or any(operand is not joined.map for operand in operands):
             return None
         return joined

@@ -20,7 +20,7 @@ from refq.networks.layers import NO_PADS
 
 
 def panels(
-    node: Node, own: IntegerLayer, read: Map, span: tuple[int, int], layout: Layout
+    node: Node, coded: IntegerLayer, read: Map, span: tuple[int, int], layout: Layout
 ) -> Kernel | None:
     """A layer's panels for a map in this layout whose codes lie in a span, made once for all
     batches; None where the fused kernels do not have them.
@@ -30,17 +30,17 @@ def panels(
     """
     grid, layer = (layout.pitch, layout.channels, len(read.planes)), node.layer
     key = (*grid, *span, read.offset, read.scale)
-    if key not in own.panels:
-        codes = own.codes
+    if key not in coded.panels:
+        codes = coded.codes
         if layer.flat:
             shape = read.layout.channels, read.layout.height, read.layout.width
             codes = codes.reshape(-1, *shape)
         operand = Operand(layout, len(read.planes), *span, read.offset)
-        like = next((known for at, known in own.panels.items() if at[:3] == grid), None)
-        scale = read.scale + own.align
-        own.panels[key] = prepare(codes, own.bias, scale, operand, layer, like)
-    found: Kernel | None = own.panels[key]
-    return found
+        like = next((known for at, known in coded.panels.items() if at[:3] == grid), None)
+        scale = read.scale + coded.align
+        coded.panels[key] = prepare(codes, coded.bias, scale, operand, layer, like)
+    kernel: Kernel | None = coded.panels[key]
+    return kernel
 
 
 def one_pixel(layout: Layout) -> Layout:

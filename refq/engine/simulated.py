@@ -107,14 +107,14 @@ class RoundedSteps:
 
     def __call__(self, node: Node, inputs: Sequence[Rounded]) -> Rounded:
         x, layer = inputs[0], node.layer
-        result = Rounded(self.steps(node, [each.tensor for each in inputs]))
+        result = Rounded(self.steps(node, [tensor.tensor for tensor in inputs]))
         if self.waits and is_wide(self.network, node) and self.network.consumers[node.name]:
             return replace(result, later=self.plan.tensors.get(node.name))
         if layer.takes_sums and x.later:
             result = self._rounded(result, x.later)
         elif self.waits and (layer.takes_sums or layer.moves_codes):
             # values pass through these as they are
-            same = len({each.stored for each in inputs}) == 1
+            same = len({tensor.stored for tensor in inputs}) == 1
             result = replace(result, stored=x.stored if same else None)
         elif layer.takes_sums:
             result = replace(result, outside=x.outside)

@@ -75,7 +75,7 @@ def storage_points(network: Network) -> tuple[Point, ...]:
             # joined to the groups it moves codes from, which thereby get one common format
             merged: list[str] = []
             for name in node.inputs:
-                merged += [each for each in groups[name] if each not in merged]
+                merged += [tensor for tensor in groups[name] if tensor not in merged]
             group = [*merged, node.name]
         for name in group:
             groups[name] = group
