@@ -1,7 +1,7 @@
 """Turns weight files of other frameworks into refq's, without those frameworks.
 
 python -m refq.convert FILE -o OUT.h5 [--network NAME] [--parameter NAME=VALUE ...]
-    [--preprocessing RULE] [--json FILE]
+    [--head NAME] [--preprocessing RULE] [--json FILE]
 
 docs/convert.md says which formats there are, what is taken from them and how files are read safely.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ COMMAND = Command(
             default=(),
             again=True,
         ),
+        Option("--head NAME", MEANING, "what names of the classifier begin with"),
         Option(
             "--preprocessing RULE",
             MEANING,
@@ -75,7 +77,12 @@ def _convert(asked: Request) -> int:
     if len(parameters) < len(asked.parameter):
         raise OptionError(f"--parameter {asked.parameter[-1][0]} again", "each name once")
     conversion = converting.convert(
-        read(asked.file), asked.file, asked.out, asked.network, asked.preprocessing, parameters
+        replace(read(asked.file), head=asked.head or ""),
+        asked.file,
+        asked.out,
+        asked.network,
+        asked.preprocessing,
+        parameters,
     )
     if asked.json == "-":
         console.tell(json.dumps(conversion.to_json(), indent=1))
