@@ -30,8 +30,9 @@ class IntegerLayer:
     bits. align: int64 (O,), left shift that brings the products to those, above 0 where the bias or
     the accumulator is finer. drop: int64 (O,), fraction bits that a declared accumulator has fewer.
     raised: int64 (O,), left shift that brings the sums to frac_bits, the largest of all outputs'.
-    split: base kernels and residuals where the layer is clustered. panels: what the fused steps
-    make of the codes, kept as long as they are; it makes results no different.
+    split: base kernels and residuals where the layer is clustered. panels, endings: what the fused
+    steps make of the codes and of their sums, kept as long as they are; it makes results no
+    different.
     """
 
     codes: np.ndarray
@@ -43,6 +44,7 @@ class IntegerLayer:
     accumulator: Accumulator
     split: Split | None = None
     panels: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    endings: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def weight(self, name: str) -> np.ndarray:
         """The codes as the plain operations take them, int32 or int64, with the accumulator's

@@ -142,7 +142,11 @@ class FusedSteps(MapSteps):
         if entry is None:
             made = self._sums(node, read, kernel, coded)
             return made if safe or _held(coded.accumulator, *(made.sums or (0, 0))) else None
-        target, ending = self.target(result.name), self._ending(entry, dropped, result is not node)
+        # kept with the layer's codes: what it depends on beside those is in the key
+        key = entry, result is not node, plan.rounding, plan.overflow
+        if key not in coded.endings:
+            coded.endings[key] = self._ending(entry, dropped, result is not node)
+        target, ending = self.target(result.name), coded.endings[key]
         seen = fused.convolve(read, kernel, target.map, ending, target.place.first)
         if not safe and not _held(coded.accumulator, seen.low, seen.high):
             self.plain.weights.workspace["overflows", node.name] = True

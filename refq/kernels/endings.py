@@ -18,11 +18,12 @@ NOT, BY_SHIFT, BY_TABLE = range(3)
 APART = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ending:
     """drop: fraction bits that sums lose, by that rounding: of all channels, or int64 (O,) of each;
     low, high: codes that the format has; shifted: ENQ's (bits, drop, nearest); table: what KNQ
-    stores of each code, int32 (high + 1,)."""
+    stores of each code, int32 (high + 1,). Equal only to itself: kernels keep their stores by it.
+    """
 
     relu: bool
     drop: int | np.ndarray

@@ -193,9 +193,11 @@ def convolve(
 ) -> Result:
     """Runs a prepared convolution from a map into channels of another. bits: of the combined sums,
     32 or 64; by default as many as their bound asks for."""
-    bits = bits or sum_bits(ending, kernel)
-    store = store_of(ending, kernel, len(target.planes), target.offset, bits)
-    return _run(source, kernel, store, target.layout, target.view(channel))
+    key = ending, len(target.planes), target.offset, bits
+    if key not in kernel.stores:
+        width = bits or sum_bits(ending, kernel)
+        kernel.stores[key] = store_of(ending, kernel, len(target.planes), target.offset, width)
+    return _run(source, kernel, kernel.stores[key], target.layout, target.view(channel))
 
 
 def exact_sums(source: Map, kernel: Kernel, layout: Layout) -> np.ndarray:

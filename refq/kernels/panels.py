@@ -4,7 +4,8 @@ on its sums (docs/performance.md)."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,8 @@ class Kernel:
     offsets: int64 (groups, steps), bytes from a window's first pixel; parts: int64 (steps,),
     quarters of a step that have weights; bias: int64 (groups, channels); scale: int64 (outputs,),
     how far left sums of products are shifted; largest: no sum of products exceeds this for the
-    map's codes; positive, negative: int64 (outputs,), sums of each output's weights of either sign.
+    map's codes; positive, negative: int64 (outputs,), sums of each output's weights of either sign;
+    stores: how sums end, kept for later batches; they make results no different.
     """
 
     panels: np.ndarray
@@ -41,6 +43,7 @@ class Kernel:
     largest: int
     positive: np.ndarray
     negative: np.ndarray
+    stores: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def prepare(
         return None
     shifted = bias - ((total * offset) << scale)
     if like:
-        return replace(like, bias=grouped(shifted, group), scale=scale, largest=largest)
+        bias = grouped(shifted, group)
+        return replace(like, bias=bias, scale=scale, largest=largest, stores={})
     inputs = depth // math.prod(layer.kernel)
     offsets, order = _steps(operand.layout, inputs, layer.kernel, group)
     used = (order >= 0).sum(1)
