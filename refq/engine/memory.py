@@ -103,9 +103,7 @@ class MapMemory:
             index = reader.inputs.index(name)
             first = whole.first + sum(sizes[:index])
             return Place(whole.map, slice(first, first + sizes[index]), whole=False)
-        pads = [reader.layer.map_pads for reader in readers]
-        top, left, bottom, right = (max((side[i] for side in pads), default=0) for i in range(4))
-        return Place(make(self.layout(name, (top, left, bottom, right))), slice(None))
+        return Place(make(self.layout(name, self.network.map_pads[name])), slice(None))
 
     def concatenated(self, name: str, operands: list[Any]) -> Place | None:
         """Where the joined tensor lies, if all operands have been written there."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from refq.errors import ShapeError
-from refq.networks.layers import Layer, Shape
+from refq.networks.layers import NO_PADS, Layer, Pads, Shape
 
 INPUT = "data"
 
@@ -76,6 +76,16 @@ class Network:
     def has_classifier(self) -> bool:
         """True where the output is one value a class, False for a trunk of convolutions."""
         return len(self.shapes[self.output]) == 1
+
+    @cached_property
+    def map_pads(self) -> dict[str, Pads]:
+        """The padding that the readers of each tensor read of its map."""
+        found: dict[str, Pads] = {}
+        for name, readers in self.consumers.items():
+            sides = [reader.layer.map_pads for reader in readers] or [NO_PADS]
+            top, left, bottom, right = (max(side) for side in zip(*sides))
+            found[name] = (top, left, bottom, right)
+        return found
 
     @cached_property
     def weighted(self) -> tuple[Node, ...]:
