@@ -6,6 +6,8 @@ import importlib
 import sys
 
 from refq import __version__
+from refq.cli import console
+from refq.errors import OptionError
 
 COMMANDS = {
     "evaluate": "accuracy of a network in float and in integers, layer by layer",
@@ -19,24 +21,24 @@ COMMANDS = {
 
 def main() -> int:
     """Runs the named command; without one, lists them."""
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print("usage: refq COMMAND [options]\n")
-        for name, purpose in COMMANDS.items():
-            print(f"  {name:<12}{purpose}")
-        print("\nrefq COMMAND --help tells a command's options")
-        return 0
-    if sys.argv[1] == "--version":
-        print(f"refq {__version__}")
-        return 0
-    name = sys.argv[1]
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name not in COMMANDS:
-        print(
-            f"refq: unknown command {name!r}; expected one of {', '.join(COMMANDS)}",
-            file=sys.stderr,
-        )
-        return 2
+        return console.ending(lambda: _answer(name))
     status: int = importlib.import_module(f"refq.{name}").main(sys.argv[2:])
     return status
+
+
+def _answer(name: str) -> int:
+    """Tells what is no command's to tell. Raises OptionError for a name that is none."""
+    if name == "--version":
+        console.tell(f"refq {__version__}")
+    elif name in ("-h", "--help"):
+        listed = [f"  {command:<12}{purpose}" for command, purpose in COMMANDS.items()]
+        last = "refq COMMAND --help tells a command's options"
+        console.tell("usage: refq COMMAND [options]\n", *listed, "", last)
+    else:
+        raise OptionError(f"unknown command {name!r}", f"one of {', '.join(COMMANDS)}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+
+# names that fit a line, and how many of more are told
+MANY, NEAREST = 20, 5
+
 
 class RefqError(Exception):
     """Bad input, told in one line.
@@ -41,5 +46,9 @@ class OptionError(RefqError):
 
 
 def unknown(kind: str, name: str, known: list[str] | tuple[str, ...]) -> OptionError:
-    """The answer to an unknown name: the known ones."""
-    return OptionError(f"unknown {kind} {name!r}", f"one of {', '.join(sorted(known))}")
+    """The answer to an unknown name: the known ones, or of many those that are spelled alike."""
+    wanted = ", ".join(sorted(known))
+    if len(known) > MANY:
+        near = difflib.get_close_matches(name, known, NEAREST, 0.0)
+        wanted = f"{len(known)}: {', '.join(near)} ..."
+    return OptionError(f"unknown {kind} {name!r}", f"one of {wanted}")

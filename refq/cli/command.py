@@ -86,12 +86,13 @@ class Option:
         if self.takes:
             number = type(self.default) if isinstance(self.default, (int, float)) else str
             how |= {"metavar": self.takes, "type": str if self.by_layer else self.kind or number}
-        if not self.takes or self.again:
-            how["action"] = "append" if self.again else "store_true"
+        if not self.takes:
+            how |= {"nargs": 0, "const": True}
         if self.several:
             how["nargs"] = "+"
         if not self.placed:
             how |= {"default": argparse.SUPPRESS, "required": self.required}
+            how["action"] = "append" if self.again else _Once
         parser.add_argument(*filter(None, (self.alias, self.spelled)), **how)
 
 
@@ -172,6 +173,18 @@ class Command:
                 groups[row.group] = parser.add_argument_group(row.group.title)
             row.add(groups[row.group], more)
         return parser
+
+
+class _Once(argparse.Action):
+    """Keeps a value, or that a switch was typed. A second one would silently take its place, and
+    nothing, as of a shell's variable that is not set, the place of what is usual."""
+
+    def __call__(self, parser: Any, given: Any, value: Any, flag: str | None = None) -> None:
+        if hasattr(given, self.dest):
+            raise OptionError(f"{flag} again", "each option once")
+        if value == "":
+            raise OptionError(f"{flag} ''", "a value")
+        setattr(given, self.dest, self.const or value)
 
 
 class _Help(argparse.Action):

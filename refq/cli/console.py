@@ -37,9 +37,15 @@ def run(
     main: Callable[[Parsed], int], parser: Parsing[Parsed], arguments: Sequence[str] | None
 ) -> int:
     """Parses and runs; bad input becomes one line on stderr and exit code 2."""
+    return ending(lambda: main(parser.parse_args(arguments)))
+
+
+def ending(work: Callable[[], int]) -> int:
+    """The exit code of a command's work, its refusals told."""
+    _open_closed()
     try:
         with _terminable():
-            status = main(parser.parse_args(arguments))
+            status = work()
         tell()
         return status
     except RefqError as error:
@@ -66,8 +72,6 @@ def run(
 
 def tell(*lines: str) -> None:
     """Prints lines. A reader of stdout that went away, as `head` does, changes no exit code."""
-    if sys.stdout is None:
-        return  # closed by the caller
     try:
         for line in lines:
             print(line)
@@ -78,8 +82,15 @@ def tell(*lines: str) -> None:
 
 def _unheard() -> None:
     """From here on nobody hears what is printed."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_closed() -> None:
+    """What the caller closed (`2>&-`) leads nowhere: progress finds a stream, and no file that a
+    command writes takes its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 @contextlib.contextmanager

@@ -21,8 +21,7 @@ from refq.results.evaluation import Evaluation
 def evaluate(asked: Request) -> Evaluation:
     """What was measured; plan and outputs are written where that is asked for."""
     began = time.perf_counter()
-    json_file = None if asked.json == "-" else asked.json
-    writing.check_writable(json_file, asked.save_plan, asked.save_outputs, asked.journal)
+    reading.check_files(asked)
     reading.check(asked)
     inputs = open_inputs(which_inputs(asked))
     chosen = choose_plan(asked, inputs)

@@ -99,9 +99,7 @@ def _folders(asked: Request) -> list[str]:
         writing.check_new_folder(path)
     if len({Path(path).absolute() for path in folders}) < len(folders):
         raise OptionError(f"one folder for two: {', '.join(folders)}", "a folder for each")
-    writing.check_writable(
-        None if asked.json == "-" else asked.json, asked.save_plan, asked.journal
-    )
+    reading.check_files(asked)
     return folders
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from refq import schemes, search
+from refq import schemes, search, writing
 from refq.cli import console
 from refq.cli.command import Command, Option, Request
-from refq.cli.options import SCHEME, SEARCH
+from refq.cli.options import FILES, SCHEME, SEARCH
 from refq.errors import OptionError
 from refq.schemes.options import Options, Reads, conditions, names
 
@@ -74,7 +74,27 @@ def check(asked: Request) -> None:
         raise OptionError("--save-plan with scheme float", "a scheme that makes a plan")
     if asked.delta is not None:
         read |= _check_search(asked)
-    asked.refuse(_of(asked, SCHEME, read), f"with scheme {scheme}")
+    unread = _of(asked, SCHEME, read)
+    asked.refuse(unread, f"with scheme {scheme}", _able(asked, unread))
+
+
+def check_files(asked: Request) -> None:
+    """Raises OptionError for files that could not be written at the end, or would be written over
+    each other or the weights."""
+    rows = [row for row in asked.rows if row.group == FILES or row.name == "journal"]
+    written = {row.spelled: getattr(asked, row.name) for row in rows}
+    written["--json"] = None if asked.json == "-" else asked.json
+    writing.check_apart(**{"--weights": asked.weights, **written})
+    writing.check_writable(*written.values())
+
+
+def _able(asked: Request, unread: Collection[str]) -> str:
+    """The schemes that read all the options of these names that were typed."""
+    typed = [row for row in asked.rows if row.name in asked.given and row.name in unread]
+    able = [
+        name for name in schemes.known() if all(row.fields & names(reads(name)) for row in typed)
+    ]
+    return ": ".join(filter(None, ("a scheme that reads them", ", ".join(able))))
 
 
 def _of(asked: Request, reader: str, read: set[str]) -> set[str]:

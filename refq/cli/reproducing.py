@@ -9,7 +9,8 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from refq import __version__, papers, schemes, search, writing
+from refq import __version__, papers, schemes, search
+from refq.cli import reading
 from refq.cli.command import Request
 from refq.cli.inputs import Inputs, open_inputs, which_inputs
 from refq.cli.options import SCHEME
@@ -54,7 +55,7 @@ def reproduce(asked: Request, show: Callable[[str], object]) -> list[dict[str, A
 
 def _check(asked: Request, paper: ModuleType) -> None:
     """Raises OptionError for options that contradict each other, or that nobody reads."""
-    writing.check_writable(None if asked.json == "-" else asked.json, asked.journal)
+    reading.check_files(asked)
     count = len(asked.network or paper.NETWORKS)
     if asked.weights and count > 1:
         raise OptionError(f"--weights for {count} networks", "one --network with them")

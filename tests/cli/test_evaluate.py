@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -317,7 +318,7 @@ BAD: list[tuple[Callable[[Path], list[str]] | list[str], str]] = [
     (unreadable_image, r"a\.png"),
     (label_out_of_range, r"val\.txt:1.*label 1000; expected 0\.\.999"),
     (broken_plan, r"plan .*plan.json: a plan with KeyError"),
-    (["vgg61"], r"unknown network 'vgg61'; expected one of alexnet, alexnet_matconvnet"),
+    (["vgg61"], r"unknown network 'vgg61'; expected one of 28: vgg19, vgg16, "),
     (["vgg16", "--scheme", "magic"], r"unknown scheme 'magic'; expected one of clnq, clustered"),
     (["vgg16", "--scheme", "uniform", "--bits-act", "0"], r"--bits-act 0; expected 1 to 24"),
     (["vgg16", "--scheme", "uniform", "--bits-act", "99"], r"--bits-act 99; expected 1 to 24"),
@@ -328,6 +329,10 @@ BAD: list[tuple[Callable[[Path], list[str]] | list[str], str]] = [
     (["vgg16", "--scheme", "uniform", "--rounding", "up"], r"unknown rounding 'up'"),
     (["vgg16", "--scheme", "uniform", "--bits-acc", "1"], r"an accumulator of 1 bits; expected 2"),
     (["vgg16", "--scheme", "uniform", "--acc-every-mac"], r"--bits-acc with them"),
+    (["vgg16", "--images", "2", "--images", "3"], r"--images again; expected each option once"),
+    (["vgg16", "--acc-every-mac", "--acc-every-mac"], r"--acc-every-mac again"),
+    (["vgg16", "--scheme", ""], r"--scheme ''; expected a value"),
+    (["vgg16", "--save-outputs", "a", "--json", "./a"], r"\./a as --save-outputs and as --json"),
     (["vgg16", "--images", "0"], r"--images 0; expected 1 to 2000 of this data"),
     (["vgg16", "--images", "many"], r"invalid int value: 'many'; see --help"),
     (["vgg16", "--skip", "2000"], r"--skip 2000; expected 0 to 1999"),
@@ -344,7 +349,7 @@ BAD: list[tuple[Callable[[Path], list[str]] | list[str], str]] = [
     (["vgg16", "--scheme", "enq", "--delta", "1", "--bits-act", "4"], r"--delta with --bits-act"),
     (["vgg16", "--scheme", "enq", "--bits-act", "fc6=3,fc6=4"], r"fc6=3,fc6=4; expected each"),
     (["vgg16", "--scheme", "enq", "--imag", "4"], r"unrecognized arguments: --imag"),
-    (["vgg16", "--data", ""], r"no images in \.; expected val.txt"),
+    (["vgg16", "--data", ""], r"--data ''; expected a value"),
     (huge_weight, r"conv2: bias has 1 NaN or infinite values"),
     (["vgg16", "--plan", "p.json", "--bits-act", "3"], r"--plan with --bits-act; expected one or"),
 ]
@@ -440,3 +445,19 @@ def test_refq_lists_its_commands(
     assert refq_main() == 0 and "evaluate" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["refq", "fly"])
     assert refq_main() == 2 and "unknown command 'fly'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "told"),
+    [
+        ("refq --help >/dev/full", 2, "refq: No space left on device\n"),
+        ("refq --help >&-", 0, ""),
+        ("refq fly 2>&-", 2, ""),
+        ("refq evaluate vgg16 --images 2 >&-", 0, ""),
+        ("refq evaluate vgg16 --images 2 >&- 2>&-", 0, ""),
+    ],
+)
+def test_streams_that_nobody_reads(command: str, status: int, told: str) -> None:
+    shell = f"exec {shlex.quote(sys.executable)} -m {command}"
+    ended = subprocess.run(shell, shell=True, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", told)

@@ -302,7 +302,7 @@ def test_layers_that_do_not_fit(layer: Layer, inputs: list[Any], text: str) -> N
 @pytest.mark.parametrize(
     ("name", "parameters", "text"),
     [
-        ("vgg17", {}, "unknown network 'vgg17'; expected one of alexnet, "),
+        ("vgg17", {}, "unknown network 'vgg17'; expected one of 28: vgg19, vgg16, "),
         ("", {}, "unknown network ''"),
         ("vgg16", {"depth": 3}, "unknown parameter of vgg16 'depth'; expected one of classes,"),
         ("alexnet", {"width": "wide"}, "width 'wide' for alexnet; expected a number"),
