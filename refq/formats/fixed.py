@@ -94,11 +94,6 @@ class FixedPointFormat:
         return limits(self.bits, self.signed, overflow)
 
     @property
-    def int_bits(self) -> int:
-        """I of the papers: T - F - 1 signed, T - F unsigned."""
-        return self.bits - self.frac_bits - int(self.signed)
-
-    @property
     def dtype(self) -> np.dtype:
         """Array type of the codes: int32, or int64 for 32 unsigned bits."""
         return np.dtype(np.int64 if self.max_code > 2**31 - 1 else np.int32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from refq.errors import DataError, ShapeError
-from refq.measure.streaming import Collector, Source, collect
+from refq.measure.streaming import Collector, Source
 from refq.networks.graph import Network
 from refq.networks.layers import Layer
 
@@ -72,11 +72,3 @@ def of_filters(source: Source, grams: Collector) -> dict[str, np.ndarray]:
         name: energies_of(source.weights.weight[name], grams.totals[name], layer.group)
         for name, layer in convolutions(source.network).items()
     }
-
-
-def filter_energies(source: Source) -> dict[str, np.ndarray]:
-    """of_filters, from a pass over the images. Ctrl-C raises KeyboardInterrupt: energies of a part
-    of the images are not comparable to those of all. Where a part will do, collect `grams`."""
-    kept = grams(source)
-    collect(source, [kept])
-    return of_filters(source, kept)

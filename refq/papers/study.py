@@ -27,7 +27,6 @@ from refq.search.journal import Journal
 
 # schemes with one F for the whole network, unless frac_act says otherwise
 OF_ONE_F = ("uniform", "enq", "knq")
-Percent = Mapping[str, "float | None"]
 
 
 @dataclass(frozen=True)

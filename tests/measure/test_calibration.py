@@ -13,7 +13,6 @@ from refq import kernels, networks, schemes
 from refq.engine.forward import Run, forward
 from refq.formats.fixed import Rounding
 from refq.measure.calibration import code_counts, gather, quantized
-from refq.measure.energy import filter_energies
 from refq.measure.noise import makers, storage_noise
 from refq.measure.streaming import Batches, Collector, Source, collect
 from refq.networks import Network
@@ -129,9 +128,9 @@ def test_statistics_share_a_pass(name: str) -> None:
             assert not part or part.keys() == quantized(network)
             for tensor, value in part.items():
                 np.testing.assert_array_equal(getattr(together, field)[tensor], value)
-    energies = filter_energies(source)
-    assert list(energies) == list(together.energies)
-    for layer, value in energies.items():
+    energies = gather(Wanted(energies=True), source)
+    assert energies is not None and list(energies.energies) == list(together.energies)
+    for layer, value in energies.energies.items():
         np.testing.assert_array_equal(together.energies[layer], value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numba
@@ -11,14 +11,22 @@ import pytest
 
 from refq import kernels, networks, oracle
 from refq.errors import DataError, ShapeError
-from refq.measure.energy import energies_of, filter_energies, grams
+from refq.measure.calibration import gather
+from refq.measure.energy import energies_of, grams
 from refq.measure.streaming import Source, collect
 from refq.networks import Network, Node
 from refq.networks.layers import Concat, Conv, Dense, GlobalAvgPool, MaxPool, ReLU
 from refq.networks.weights import Weights, random_weights
+from refq.schemes.statistics import Wanted
 
 RNG = np.random.default_rng(579)
 Batch = tuple[np.ndarray, "np.ndarray | None"]
+
+
+def filter_energies(source: Source) -> Mapping[str, np.ndarray]:
+    statistics = gather(Wanted(energies=True), source)
+    assert statistics is not None
+    return statistics.energies
 
 
 def real(*shape: int) -> np.ndarray:

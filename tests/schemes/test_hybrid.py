@@ -20,7 +20,6 @@ from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overfl
 from refq.formats.floats import Affine, AffineGrid
 from refq.kernels import backends
 from refq.measure.calibration import gather
-from refq.measure.energy import filter_energies
 from refq.measure.streaming import Source
 from refq.networks import Network, Node
 from refq.networks.layers import Add, Concat, Conv, Dense, MaxPool, ReLU
@@ -31,7 +30,7 @@ from refq.plans.plan import Clustered, Plan
 from refq.schemes import kmeans
 from refq.schemes.granular import formats, integer_bits
 from refq.schemes.hybrid_options import HybridOptions
-from refq.schemes.statistics import Statistics
+from refq.schemes.statistics import Statistics, Wanted
 from tests.agreement import assert_all_ways_agree, bundled_case, every_tensor
 from tests.shared_data import shared
 
@@ -575,7 +574,10 @@ def test_bad_grids_and_clusters() -> None:
 def test_energy_masks() -> None:
     network, weights = branched(), uneven(branched(), 3)
     images = pixels(network, 5, 6)
-    energies = filter_energies(Source(network, weights, lambda: [(images, None)]))
+    source = Source(network, weights, lambda: [(images, None)])
+    statistics = gather(Wanted(energies=True), source)
+    assert statistics is not None
+    energies = statistics.energies
     low = schemes.find("energy").low_filters
     found = low(network, energies, schemes.Options(hybrid=HybridOptions(threshold=0.3)))
     for name, energy in energies.items():
