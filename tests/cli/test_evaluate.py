@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import h5py
 import numpy as np
 import pytest
 
-from refq.__main__ import main as refq_main
 from refq.cli import console
 from refq.data import batches
 from refq.evaluate import main
@@ -436,28 +434,3 @@ def test_sigint_ends_a_process_without_a_traceback() -> None:
         process.kill()
         pytest.fail("SIGINT did not end the evaluation")
     assert process.returncode == console.INTERRUPTED and "Traceback" not in err
-
-
-def test_refq_lists_its_commands(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["refq"])
-    assert refq_main() == 0 and "evaluate" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["refq", "fly"])
-    assert refq_main() == 2 and "unknown command 'fly'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("command", "status", "told"),
-    [
-        ("refq --help >/dev/full", 2, "refq: No space left on device\n"),
-        ("refq --help >&-", 0, ""),
-        ("refq fly 2>&-", 2, ""),
-        ("refq evaluate vgg16 --images 2 >&-", 0, ""),
-        ("refq evaluate vgg16 --images 2 >&- 2>&-", 0, ""),
-    ],
-)
-def test_streams_that_nobody_reads(command: str, status: int, told: str) -> None:
-    shell = f"exec {shlex.quote(sys.executable)} -m {command}"
-    ended = subprocess.run(shell, shell=True, capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", told)

@@ -26,7 +26,7 @@ MOST_PARAMETERS = 6
 # What was there before these rules: numbers may fall, and a file that keeps the rule is taken out.
 LONGER = {
     "refq/oracle.py": 800,  # definitions in a row, one place to look them up
-    "tests/cli/test_evaluate.py": 442,
+    "tests/cli/test_evaluate.py": 436,
     "tests/schemes/test_hybrid.py": 676,
     "tests/schemes/test_kmeans.py": 404,
     "tests/search/test_search.py": 781,

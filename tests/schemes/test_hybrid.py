@@ -573,11 +573,9 @@ def test_bad_grids_and_clusters() -> None:
 
 def test_energy_masks() -> None:
     network, weights = branched(), uneven(branched(), 3)
-    images = pixels(network, 5, 6)
-    source = Source(network, weights, lambda: [(images, None)])
+    source = Source(network, weights, lambda: [(pixels(network, 5, 6), None)])
     statistics = gather(Wanted(energies=True), source)
-    assert statistics is not None
-    energies = statistics.energies
+    energies = statistics.energies if statistics else pytest.fail("nothing was gathered")
     low = schemes.find("energy").low_filters
     found = low(network, energies, schemes.Options(hybrid=HybridOptions(threshold=0.3)))
     for name, energy in energies.items():
