@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,10 @@ import pytest
 COMPILED = ""
 if "NUMBA_CACHE_DIR" not in os.environ:
     os.environ["NUMBA_CACHE_DIR"] = COMPILED = tempfile.mkdtemp(prefix="refq-compiled-")
+
+# a shell starts what runs in its background deaf to Ctrl-C, which tests raise
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure() -> None:

@@ -119,7 +119,7 @@ def test_declared_accumulators_count_overflows(capsys: pytest.CaptureFixture[str
     wide = report(capsys, "vgg16", "--scheme", "uniform", *SMALL, "--bits-acc", "32")
     assert [layer["accumulator_overflows"] for layer in wide["layers"]] == [0] * 16
     for more in (["--acc-every-mac"], ["--acc-overflow", "wrap"]):
-        narrow = [*SMALL, "--images", "4", "--bits-acc", "18", *more]
+        narrow = ["--images", "4", "--calibrate", "60", "--bits-acc", "18", *more]
         got = report(capsys, "vgg16", "--scheme", "uniform", *narrow)
         convolutions = [layer for layer in got["layers"] if layer["name"].startswith("conv")]
         assert min(layer["accumulator_overflows"] for layer in convolutions[1:4]) > 0

@@ -31,7 +31,9 @@ class Results:
     def path(self, name: str) -> str:
         path = self.folder / name
         if not path.exists():
-            small = ("--images", "40", "--calibrate", "60")
+            # without a scheme nothing is calibrated
+            few = ("--calibrate", "60") if "--scheme" in ARGUMENTS[name] else ()
+            small = ("--images", "40", *few)
             with redirect_stdout(io.StringIO()):
                 assert evaluate([*ARGUMENTS[name], *small, "--json", str(path)]) == 0
         return str(path)
