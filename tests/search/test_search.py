@@ -479,9 +479,7 @@ def test_cuts_that_do_not_fit() -> None:
 
 def astuple(kernel: Any) -> tuple[Any, ...]:
     """Arrays and numbers of a panels.Kernel; its recipe compares as one."""
-    # what a kernel keeps for later batches is not of its own
-    names = [field.name for field in dataclasses.fields(kernel) if field.compare]
-    fields = {name: getattr(kernel, name) for name in names}
+    fields = {f.name: getattr(kernel, f.name) for f in dataclasses.fields(kernel) if f.compare}
     fields["recipe"] = str(fields["recipe"])
     return tuple(fields.values())
 
