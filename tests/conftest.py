@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-# Numba does not see an edit in what a kernel inlines: machine code of yesterday would pass today.
-# Workers of pytest-xdist inherit the variable and share the folder.
+# Tests start without machine code of yesterday, whatever keeps it. Workers of pytest-xdist inherit
+# the variable and share the folder.
 COMPILED = ""
 if "NUMBA_CACHE_DIR" not in os.environ:
     os.environ["NUMBA_CACHE_DIR"] = COMPILED = tempfile.mkdtemp(prefix="refq-compiled-")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, Protocol, TypeVar
 
 from refq.errors import OptionError, RefqError
+from refq.kernels import compiling
 
 Parsed = TypeVar("Parsed")
 Made = TypeVar("Made", covariant=True)
@@ -37,15 +38,23 @@ def run(
     main: Callable[[Parsed], int], parser: Parsing[Parsed], arguments: Sequence[str] | None
 ) -> int:
     """Parses and runs; bad input becomes one line on stderr and exit code 2."""
-    return ending(lambda: main(parser.parse_args(arguments)))
+
+    def work() -> int:
+        parsed = parser.parse_args(arguments)
+        compiling.start_threads()
+        return main(parsed)
+
+    return ending(work)
 
 
 def ending(work: Callable[[], int]) -> int:
     """The exit code of a command's work, its refusals told."""
     _open_closed()
     try:
+        _tell_of_compiled_code()
         with _terminable():
             status = work()
+        _tell_of_compiled_code()  # a disk may be full by now
         tell()
         return status
     except RefqError as error:
@@ -78,6 +87,11 @@ def tell(*lines: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _unheard()
+
+
+def _tell_of_compiled_code() -> None:
+    if told := compiling.not_kept():
+        print(f"refq: {told}", file=sys.stderr)
 
 
 def _unheard() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import Accumulator, Overflow, Rounding
+from refq.kernels.compiling import njit, prange
 
 
 class Limits(NamedTuple):
@@ -90,19 +90,19 @@ def saturates_every_mac(accumulator: Accumulator) -> bool:
     )
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _shifted(code, drop, always, even, negative):
     """code * 2**-drop, rounded as Limits tells; int64."""
     return (code + always + (even & (code >> drop)) + (negative & (code >> 63))) >> drop
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _terms(limits, o):
     """How output o's codes are shifted: Limits.terms in compiled code."""
     return limits.drop[o], limits.always[o], limits.even[o], limits.negative[o]
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _keep(sums, limits, wrap):
     """Brings exact sums (N, O, P) into their accumulators in place; counts those outside."""
     outside = 0
@@ -145,7 +145,7 @@ def add_limited(
     return total, keep_sums(total, held, accumulator.overflow) if held else 0
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _rounded_products(w, x, start, limits, out):
     """out (O, P) = start (O,) + the sum of products of w (O, K) and x (K, P), each rounded."""
     for o in prange(w.shape[0]):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
 from refq.kernels.accumulating import _shifted, rounding_terms
+from refq.kernels.compiling import njit, prange
 from refq.kernels.endings import Ending
 from refq.kernels.maps import Map, _at, _put
 
@@ -31,7 +31,7 @@ class Steps(NamedTuple):
     table: np.ndarray
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _gather(line, source, at):
     """Adds a map's codes, `scale` bits further left, to int64 sums."""
     a = source.low[at : at + line.size]
@@ -45,7 +45,7 @@ def _gather(line, source, at):
             line[k] += (np.int64(a[k]) - source.offset) << source.scale
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _add(one, two, target, channels, steps):
     outside = 0
     low, high, both = target.low, target.high, target.both

@@ -7,9 +7,8 @@ import os
 import platform
 from functools import lru_cache
 
-import llvmlite.binding as llvm
-
 from refq.errors import OptionError, unknown
+from refq.kernels.compiling import features
 from refq.kernels.writer import CHOICES
 
 VARIABLE = "REFQ_BACKEND"
@@ -21,19 +20,17 @@ BLOCKS = {"amx": (2, 2), "vnni": (1, 4), "portable": (2, 2)}
 
 
 def supported() -> list[str]:
-    """Backends that this machine can run, best first."""
+    """Backends that this machine can run, of those that Numba compiles for; best first."""
     return list(_supported())
 
 
 @lru_cache(maxsize=1)
 def _supported() -> tuple[str, ...]:
     found = ["portable"]
-    if platform.machine().lower() in ("x86_64", "amd64"):
-        features = llvm.get_host_cpu_features()
-        if features.get("avx512vnni"):
-            found.insert(0, "vnni")
-            if features.get("amx-int8") and _amx_permitted():
-                found.insert(0, "amx")
+    if platform.machine().lower() in ("x86_64", "amd64") and "avx512vnni" in features():
+        found.insert(0, "vnni")
+        if "amx-int8" in features() and _amx_permitted():
+            found.insert(0, "amx")
     return tuple(found)
 
 

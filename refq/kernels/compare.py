@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import ShapeError
+from refq.kernels.compiling import njit, prange
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _energies(reference, codes, scale, signal, noise):
     """Sums over rows, so that the result does not depend on the number of threads."""
     for row in prange(reference.shape[0]):

@@ -9,12 +9,12 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import Accumulator
 from refq.kernels import gemm
 from refq.kernels.accumulating import keep_sums, limits, rounded_products, saturates_every_mac
+from refq.kernels.compiling import njit, prange
 from refq.kernels.saturating import saturating_dtype, saturating_product
 from refq.networks.layers import NO_PADS, Conv, Pads, Pair
 
@@ -22,7 +22,7 @@ from refq.networks.layers import NO_PADS, Conv, Pads, Pair
 BLOCK_VALUES = 1 << 20
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _patches(x, first, out, strides, pads):
     """Fills out (C, kh, kw, images, rows, columns) with what each output pixel sees, from the first
     (image, channel, output row) on."""
@@ -53,7 +53,7 @@ def _patches(x, first, out, strides, pads):
                             line[left + k] = row[at + k * strides[1]]
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _store(sums, bias, out, first):
     """Adds the bias and moves sums (O, images, rows, columns) to their place in out, from the first
     (image, channel, row) on."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import ShapeError
 from refq.formats.fixed import Accumulator
+from refq.kernels.compiling import njit, prange
 from refq.kernels.conv import conv_integer
 
 # weights widened at a time in an integer product
@@ -27,7 +27,7 @@ def _flat(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     return flat
 
 
-@njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "nsz", "contract"})
+@njit(parallel=True, fastmath={"reassoc", "nsz", "contract"})
 def _dense(x, w, out):
     """x (N, K) with N a multiple of IMAGES, w (O, K): two rows of weights meet IMAGES images, so
     that reading takes less time than multiplying."""

@@ -10,10 +10,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
+from refq.kernels.compiling import njit, prange
 
 MODE = {mode: index for index, mode in enumerate(Rounding)}
 EVEN, AWAY, POS, TO_NEG, TO_ZERO, TO_POS, STOCHASTIC = range(7)
@@ -59,7 +59,7 @@ def rule_of(
     )
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _random(seed, index):
     """SplitMix64 (Steele, Lea, Flood 2014) at a position: 64 random bits."""
     z = seed + (np.uint64(index) + ONE) * GOLDEN
@@ -68,13 +68,13 @@ def _random(seed, index):
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _noise(rule, index):
     """64 random bits for an element, which the stochastic mode alone looks at."""
     return _random(rule.seed, rule.offset + index) if rule.mode == STOCHASTIC else np.uint64(0)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _rounds_up(mode, negative, odd, half, inexact, lucky):
     """Whether the magnitude grows by one; half is -1, 0, 1: below, at, above the midpoint."""
     if mode == EVEN:
@@ -92,7 +92,7 @@ def _rounds_up(mode, negative, odd, half, inexact, lucky):
     return False  # TO_ZERO
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _shift_right(magnitude, negative, shift, mode, noise):
     """magnitude * 2**-shift (uint64, shift >= 1), rounded."""
     if shift < 64:
@@ -122,7 +122,7 @@ def _shift_right(magnitude, negative, shift, mode, noise):
     return whole
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _divide(magnitude, negative, divisor, mode, noise):
     """magnitude / divisor (both uint64, divisor below 2**63), rounded."""
     whole = magnitude // divisor
@@ -146,7 +146,7 @@ def _divide(magnitude, negative, divisor, mode, noise):
     return whole
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _limit(code, rule):
     """A code brought into range, for codes that fit int64."""
     if rule.overflow == WRAP:
@@ -159,7 +159,7 @@ def _limit(code, rule):
     return min(max(code, low), rule.high)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _shift_code(code, shift, noise, rule):
     """code * 2**shift, rounded, then brought into range: (code, whether it was outside)."""
     negative = code < 0
@@ -182,7 +182,7 @@ def _shift_code(code, shift, noise, rule):
     return limited, limited != value
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _requantize(codes, out, shift, rule):
     outside = 0
     for i in prange(codes.size):
@@ -192,7 +192,7 @@ def _requantize(codes, out, shift, rule):
     return outside
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _real_code(x, scale, noise, rule):
     """x * scale rounded and brought into range: (code, outside); exact in float64."""
     negative = x < 0
@@ -221,7 +221,7 @@ def _real_code(x, scale, noise, rule):
     return limited, limited != code
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _quantize(x, out, scale, rule):
     outside = 0
     unusable = 0
@@ -239,7 +239,7 @@ def _quantize(x, out, scale, rule):
     return outside, unusable
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _quantize_to_even(x, out, scale, low, high):
     """The default, rounding to even and saturating, in code that has no branches."""
     outside = 0

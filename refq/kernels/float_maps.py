@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
+from refq.kernels.compiling import njit, prange
 from refq.kernels.maps import Layout, _at
 from refq.kernels.windows import ACROSS, DOWN, Window, _seen
 from refq.networks.layers import Pads, Pair
@@ -40,7 +40,7 @@ class FloatMap:
         return FloatView(self.values, *self.layout.place(channel))
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _pack(x, target):
     images, count, height, width = x.shape
     values = target.values
@@ -53,7 +53,7 @@ def _pack(x, target):
             at += target.channels
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _unpack(source, out):
     images, count, height, width = out.shape
     for task in prange(images * height):
@@ -79,7 +79,7 @@ def unpack(source: FloatMap, channels: slice | None = None) -> np.ndarray:
     return out
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _max_pool(source, target, window):
     channels, values = source.channels, target.values
     for task in prange(target.images * target.height):

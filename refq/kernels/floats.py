@@ -11,13 +11,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import get_num_threads, njit, prange, types
+from numba import get_num_threads, types
 from numba.extending import intrinsic
 
 from refq.kernels import aligned
+from refq.kernels.compiling import features, njit, prange
 from refq.kernels.float_maps import FloatMap
 from refq.kernels.maps import Layout
 from refq.kernels.turns import _take
@@ -26,7 +26,7 @@ from refq.kernels.writer import CHOICES, CHOSEN, I32, I64, Writer, fields
 from refq.networks.layers import Layer
 
 LANES = 16
-WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
+WIDE = "avx512f" in features()
 # vectors of channels in a block -> its pixels: sums fill the vector registers, and the pixels'
 # addresses fit in the others. Four vectors take the fewest loads a product.
 PIXELS = {4: 6, 3: 8, 2: 10, 1: 10} if WIDE else {1: 4}
@@ -238,7 +238,7 @@ class Tasks(NamedTuple):
     sums: np.ndarray
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _convolve(form, operands, where, target, tasks):
     """One group of channels. where: walk.Pixels, one by one; target: a FloatView."""
     pixels, runs, size = where.starts.size, operands.lengths.size, tasks.size

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads
 
 from refq.kernels import aligned, backends
+from refq.kernels.compiling import njit, prange
 from refq.kernels.endings import EXACT, Ending, Store, store_of, sum_bits
 from refq.kernels.maps import NONE, Layout, Map, View
 from refq.kernels.panels import Kernel
@@ -71,7 +72,7 @@ class Tasks(NamedTuple):
     seen: np.ndarray
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _convolve(choice, operands, where, target, stored, tasks):
     """One group of channels. choice: rows.choice_of; where: walk.Pixels; target: maps.View, or with
     int64 sums for its low plane."""

@@ -7,15 +7,15 @@ while every partial sum stays below 2**53. Beyond that, int64 loops.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError
+from refq.kernels.compiling import njit, prange
 
 EXACT_FLOAT64 = 2**53
 EXACT_INT64 = 2**63
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _absolute_row_sums(w, out):
     for row in prange(w.shape[0]):
         total = np.int64(0)
@@ -24,7 +24,7 @@ def _absolute_row_sums(w, out):
         out[row] = total
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _multiply_int64(w, x, out):
     for row in prange(w.shape[0]):
         out[row, :] = 0

@@ -10,13 +10,13 @@ the sum begins and ends: a 3x3 kernel has 45 different entries but 13 distances.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import ShapeError
+from refq.kernels.compiling import njit, prange
 from refq.networks.layers import NO_PADS, Conv, Pads, Pair
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _patch_grams(x, width, out, pixels, window):
     """x (N, C, H*W): one task is one distance in one channel, down and then right."""
     kernel, strides, pads = window

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError
+from refq.kernels.compiling import njit, prange
 
 BINS = 1 << 16
 # parts of an array that are counted at the same time
 PARTS = 8
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _float_histogram(bits, counts):
     for i in range(bits.size):
         counts[bits[i] >> 16] += 1
@@ -30,7 +30,7 @@ def float_histogram(x: np.ndarray) -> np.ndarray:
     return counts
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _code_histogram(codes, low, drop, counts):
     """Part by part, each into counts of its own; returns how many codes had no place."""
     outside = 0
@@ -60,7 +60,7 @@ def code_histogram(codes: np.ndarray, low: int, drop: int, bins: int) -> np.ndar
     return counts.sum(axis=0)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _exponent_histograms(patterns, counts):
     """patterns uint32 (N, C, P), counts (C, 256)."""
     for c in prange(patterns.shape[1]):

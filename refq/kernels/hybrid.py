@@ -4,15 +4,15 @@ feature map (paper B, section 4; contract section 3)."""
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import FixedPointFormat, FormatGrid, Overflow, Rounding
 from refq.formats.floats import AffineGrid
+from refq.kernels.compiling import njit, prange
 from refq.kernels.fixed import _noise, _shift_code, rule_of
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _quantize_rows(x, bits, frac_bits, out):
     """x, out (R, K); bits, frac_bits (R,): nearest codes, ties to even, saturated."""
     outside = 0
@@ -55,7 +55,7 @@ def quantize_grid(x: np.ndarray, grid: FormatGrid) -> tuple[np.ndarray, int]:
     return out, int(outside)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _requantize_maps(codes, out, shift, drops, rule):
     """codes, out (N, C, P); drops (C,)."""
     outside = 0
@@ -107,7 +107,7 @@ def requantize_maps(
     return out, int(outside)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _round_affine(x, mean, step, high, out):
     """x, out (R, K); mean, step (R,)."""
     for r in prange(x.shape[0]):

@@ -6,10 +6,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
+from refq.kernels.compiling import njit, prange
 from refq.kernels.fixed import quantize
 
 
@@ -24,7 +24,7 @@ class Curve(NamedTuple):
     quarters: int
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _power(base, out, quarters, beta):
     """out = base ** beta; for beta = quarters / 4 by square roots alone, which IEEE 754 rounds
     correctly, so that every machine gets the same bits. One loop a step: each vectorises."""
@@ -44,7 +44,7 @@ def _power(base, out, quarters, beta):
             out[p] *= math.sqrt(math.sqrt(base[p]))
 
 
-@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@njit(parallel=True, error_model="numpy")
 def _normalise(x, out, curve, unit):
     """x and out (N, C, pixels); sums of squares in the type of `unit` (int64 or float64)."""
     channels, pixels = x.shape[1], x.shape[2]

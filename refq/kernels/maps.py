@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
 from refq.kernels import aligned
+from refq.kernels.compiling import njit, prange
 from refq.kernels.planes import activation_planes, radix
 from refq.kernels.windows import ACROSS, DOWN, Window, _seen
 from refq.networks.layers import Pads, Pair
@@ -129,13 +129,13 @@ def new_map(layout: Layout, bits: int, frac_bits: int, offset: int = 0, scale: i
     return Map(layout, tuple(planes), frac_bits, offset, scale)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _at(view, image, row):
     """Where a row's first value lies in the arrays of a map."""
     return (view.first + (image * view.rows + row) * view.pitch) * view.channels + view.channel
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _put(code, at, low, high, both, radix):
     if high.size:
         lower, upper = code & ((1 << radix) - 1), code >> radix
@@ -146,7 +146,7 @@ def _put(code, at, low, high, both, radix):
         low[at] = code
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _pack(codes, target):
     images, count, height, width = codes.shape
     low, high, both = target.low, target.high, target.both
@@ -160,7 +160,7 @@ def _pack(codes, target):
                 _put(line[x] + target.offset, place, low, high, both, target.radix)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _unpack(source, out):
     images, count, height, width = out.shape
     for task in prange(images * height):
@@ -191,7 +191,7 @@ def unpack(source: Map, channels: slice | None = None) -> np.ndarray:
     return out
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _max_pool(source, target, window):
     channels, radix = source.channels, source.radix
     low, high, both = target.low, target.high, target.both

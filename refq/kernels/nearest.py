@@ -7,14 +7,15 @@ result depends on the number of threads.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+
+from refq.kernels.compiling import njit, prange
 
 PARTS = 16
 # samples whose distances to all centroids stay in the first cache
 ROWS = 16
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _assign(samples, across, labels, distances, sums, masses):
     """samples: x and weights; across: centroids (d, k), so that the lanes of a vector are
     centroids."""
@@ -44,7 +45,7 @@ def _assign(samples, across, labels, distances, sums, masses):
                     sums[part, best, j] += weights[i] * np.float64(x[i, j])
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _masses(weights, distances, masses):
     each = (weights.size + PARTS - 1) // PARTS
     for part in prange(PARTS):
@@ -54,7 +55,7 @@ def _masses(weights, distances, masses):
         masses[part] = mass
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _approach(x, centre, distances):
     for i in prange(x.shape[0]):
         apart = 0.0
@@ -64,7 +65,7 @@ def _approach(x, centre, distances):
         distances[i] = min(distances[i], apart)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _find(weights, distances, part, target):
     """The sample at which the part's running mass passes the target; it never has mass 0."""
     each = (weights.size + PARTS - 1) // PARTS

@@ -11,7 +11,8 @@ import itertools
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from refq.kernels.compiling import njit
 
 # 2**27 + 1 halves a float64 into two numbers whose products are exact
 HALVER = 134217729.0
@@ -21,7 +22,7 @@ TIE = 2.0**-90
 WORSE = 2.0**-46
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _sum(a, b):
     """a + b as a pair, exactly."""
     high = a + b
@@ -29,7 +30,7 @@ def _sum(a, b):
     return high, (a - (high - other)) + (b - other)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _product(a, b):
     """a * b as a pair, exactly."""
     high = a * b
@@ -42,7 +43,7 @@ def _product(a, b):
     return high, ((a_high * b_high - high) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _plus(a_high, a_low, b_high, b_low):
     high, error = _sum(a_high, b_high)
     low, more = _sum(a_low, b_low)
@@ -50,7 +51,7 @@ def _plus(a_high, a_low, b_high, b_low):
     return _sum(high, error + more)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _times(a_high, a_low, b):
     high, error = _product(a_high, b)
     return _sum(high, error + a_low * b)
@@ -65,7 +66,7 @@ class Prefixes(NamedTuple):
     squares: np.ndarray
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _prefixes(high, low, weights, before):
     """Fills in the prefixes; x = high + low."""
     counts, sums, squares = before.counts, before.sums, before.squares
@@ -80,7 +81,7 @@ def _prefixes(high, low, weights, before):
         squares[0, i + 1], squares[1, i + 1] = _plus(squares[0, i], squares[1, i], part, rest)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _cost(i, j, before):
     """Values i..j-1 as one cluster."""
     counts, sums, squares = before
@@ -96,7 +97,7 @@ def _cost(i, j, before):
     return _plus(q_high, q_low, -high, -low)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _best_end(i, first, last, before, rest, rough):
     """Where the cluster that begins at i ends best, and what it costs with the rest behind it.
 
@@ -125,7 +126,7 @@ def _best_end(i, first, last, before, rest, rough):
     return best_high, best_low, end
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _cut(k, before, ends, starts):
     """Fills starts (k,); ends: int32 (k, values), of the first of c + 1 clusters from i on."""
     size = before.counts.size - 1

@@ -4,16 +4,16 @@ that starts in the padding (contract section 4)."""
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError, ShapeError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
+from refq.kernels.compiling import njit, prange
 from refq.kernels.fixed import _divide, _limit, _noise, rule_of
 from refq.kernels.windows import ACROSS, DOWN, Window, _seen
 from refq.networks.layers import NO_PADS, AvgPool, MaxPool, Pads, Pair
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _max_pool(x, out, window):
     """x (planes, H, W) -> out (planes, H', W')."""
     for plane in prange(out.shape[0]):
@@ -28,7 +28,7 @@ def _max_pool(x, out, window):
                 out[plane, r, c] = best
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _sum_pool(x, sums, counts, window, include_pad):
     """Window sums (planes, H', W') in the accumulating type of `sums`; counts (H', W')."""
     for plane in prange(sums.shape[0]):
@@ -45,7 +45,7 @@ def _sum_pool(x, sums, counts, window, include_pad):
                     counts[r, c] = tall * wide if include_pad else (bottom - top) * (right - left)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _mean_codes(sums, counts, out, up, down, rule):
     """sums * 2**(up - down) / counts, rounded once, brought into range."""
     outside = 0

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError
 from refq.formats.fixed import FixedPointFormat, Rounding
 from refq.formats.floats import ROUNDINGS, Affine, Buckets, MiniFloat, Number, PowerOfTwo
+from refq.kernels.compiling import njit, prange
 
 FRACTION_BITS = 23
 BIAS = 127
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _nearest(value, even):
     """A real value's nearest integer; ties to even or away from zero."""
     if even:
@@ -27,7 +27,7 @@ def _nearest(value, even):
     return math.copysign(whole, value)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _affine(values, mean, step, first, last, even):
     """In place: mean + step * k, k the nearest in [first, last]. Fixed point is this with a power
     of two for a step, and then every operation is exact."""
@@ -43,7 +43,7 @@ def _affine(values, mean, step, first, last, even):
     return outside, unusable
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _buckets(values, low, high, width, count):
     """In place, all in float32, as the original computes."""
     outside = 0
@@ -63,7 +63,7 @@ def _buckets(values, low, high, width, count):
     return outside, unusable
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _minifloat(values, patterns, bias, top, mantissa_bits, even):
     """In place, on patterns, the uint32 view of values: (saturated, NaN)."""
     outside = 0
@@ -92,7 +92,7 @@ def _minifloat(values, patterns, bias, top, mantissa_bits, even):
     return outside, unusable
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _powers(values, least, most, even):
     """In place: rounded in the logarithm, which is a float32; zero becomes 2**least."""
     outside = 0

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import types
 from numba.core import config
 from numba.extending import intrinsic
 
 from refq.kernels.accumulating import Limits, _shifted, _terms
+from refq.kernels.compiling import njit, prange
 from refq.kernels.writer import I32, I64, Writer
 
 LANES = 16
@@ -88,7 +89,7 @@ def _block(typing_context, depth, w, x, out, bounds):
     return types.intp(types.intp, pair, pair, pair, types.UniTuple(types.intp, 3)), generate
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _narrow(w, x, start, out, low, high):
     """Rows of w and columns of x in whole blocks; start, low, high: int32 (rows,)."""
     clipped = 0
@@ -114,7 +115,7 @@ def _narrow(w, x, start, out, low, high):
     return clipped
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _wide(w, x, start, out, limits):
     """Every product is shifted right and rounded before it is added."""
     clipped = 0

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError
 from refq.formats.fixed import FixedPointFormat
+from refq.kernels.compiling import njit, prange
 
 # fraction bits of the integer exponential
 EXP_BITS = 30
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _softmax_codes(x, constants, out, out_bits, high):
     """x, out (N, C, pixels); constants[b] = exp(-2**(b - F)) with EXP_BITS fraction bits."""
     channels = x.shape[1]

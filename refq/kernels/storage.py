@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from refq.errors import FormatError
+from refq.kernels.compiling import njit, prange
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _shift_encode(codes, out, drop, half, high):
     for i in prange(codes.size):
         out[i] = min((np.int64(codes[i]) + half) >> drop, high)
@@ -36,7 +36,7 @@ def shift_decode(index: np.ndarray, drop: int) -> np.ndarray:
     return np.left_shift(index, np.int32(drop), dtype=np.int32)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(parallel=True)
 def _codebook_encode(codes, thresholds, out):
     for i in prange(codes.size):
         # how many thresholds are not above the code, by halving

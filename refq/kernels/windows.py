@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
+from refq.kernels.compiling import njit
 
 DOWN, ACROSS = 0, 1
 
@@ -22,7 +22,7 @@ class Window(NamedTuple):
     right: int
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _seen(window, axis, at, length):
     """Window of an output position, DOWN or ACROSS: (first, end) inside the image of that length,
     cells with padding."""

@@ -31,7 +31,8 @@ FLOORS = [
 DOORS = FLOORS[-2]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGES = {"numpy", "numba", "scipy", "h5py", "tqdm"}
-PRINTING = {"cli", "export", "__main__"}
+# `__init__`: what Numba would refuse as it is imported, before a command could
+PRINTING = {"cli", "export", "__main__", "__init__"}
 MOST_LINES_OF_A_DOOR = 120
 MODULES = {
     ".".join(path.relative_to(TOP).with_suffix("").parts): path
