@@ -82,8 +82,10 @@ def _block(typing_context, depth, w, x, out, bounds):
             for v in range(VECTORS):
                 to = b.add(out, b.mul(out_stride, ir.Constant(I64, r)))
                 w.store(after[2 + r * VECTORS + v], w.plus(to, 64 * v))
-        wide = b.sext(after[1], ir.VectorType(I64, LANES))
-        return w.call(f"llvm.vector.reduce.add.v{LANES}i64", I64, [wide])
+        total = ir.Constant(I64, 0)
+        for lane in range(LANES):  # LLVM's own reduction has other names in Numba before 0.57
+            total = b.add(total, b.sext(b.extract_element(after[1], ir.Constant(I32, lane)), I64))
+        return total
 
     pair = types.UniTuple(types.intp, 2)
     return types.intp(types.intp, pair, pair, pair, types.UniTuple(types.intp, 3)), generate
