@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +26,35 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# messages that were refused with, for docs/refused.md (tools/refusals.py)
+TOLD: set[str] = set()
+
+
+def pytest_configure() -> None:
+    if "REFQ_REFUSALS" in os.environ:
+        record_refusals()
+
+
+def record_refusals() -> None:
+    from refq.errors import RefqError
+
+    making = RefqError.__init__
+
+    def told(self: RefqError, *parts: str, **named: str) -> None:
+        making(self, *parts, **named)
+        # whatever folder a test made
+        TOLD.add(re.sub(r"/[^ ,;:()'\"]*/(?=[^/])", "", str(self)))
+
+    RefqError.__init__ = told  # type: ignore[method-assign]
+
+
 def pytest_unconfigure() -> None:
+    if TOLD:
+        folder = Path(os.environ["REFQ_REFUSALS"])
+        folder.mkdir(exist_ok=True)
+        (folder / f"{os.getpid()}.txt").write_text(
+            "\n".join(sorted(TOLD)) + "\n", "utf-8", "backslashreplace"
+        )
     if COMPILED:
         shutil.rmtree(COMPILED, ignore_errors=True)
 

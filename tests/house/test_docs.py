@@ -6,6 +6,7 @@ import ast
 import doctest
 import importlib
 import re
+import runpy
 from pathlib import Path
 from types import ModuleType
 
@@ -216,3 +217,13 @@ def test_search_keys_are_documented() -> None:
     assert len(keys) > 15
     for key in [*keys, *judging.Passes.__dataclass_fields__]:
         assert f"`{key}`" in page, key
+
+
+def test_every_refusal_is_told() -> None:
+    made = runpy.run_path(str(TOP / "tools" / "refusals.py"))
+    told = text("docs/refused.md")
+    again = "run tools/refusals.py"
+    assert made["page"](made["examples_of"](told)) == told, again
+    # the tests refuse with most of what the source can say
+    lines = re.findall(r"^- ", told, re.MULTILINE)
+    assert 2 * len(made["examples_of"](told)) > len(lines), again
