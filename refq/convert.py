@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from refq import writing
-from refq.cli import console
+from refq.cli import console, paths
 from refq.cli.command import Command, Group, Option, Request
 from refq.errors import OptionError
 from refq.importers import converting, read
@@ -41,8 +41,18 @@ COMMAND = Command(
     "refq.convert",
     (__doc__ or "").splitlines()[0],
     (
-        Option("file FILE", FILES, "the weight file, of any known format", kind=Path),
-        Option("--out OUT", FILES, "the HDF5 file to write", kind=Path, alias="-o", required=True),
+        Option(
+            "file FILE", FILES, "the weight file, of any known format", kind=Path, path=paths.INPUT
+        ),
+        Option(
+            "--out OUT",
+            FILES,
+            "the HDF5 file to write",
+            kind=Path,
+            alias="-o",
+            required=True,
+            path=paths.FILE,
+        ),
         Option("--network NAME", MEANING, "what it is (default: as names and shapes say)"),
         Option(
             "--parameter NAME=VALUE",
@@ -59,7 +69,7 @@ COMMAND = Command(
             "how images were prepared, if not as usual",
             choices=sorted(RULES),
         ),
-        Option("--json FILE", FILES, "the report as JSON; - is stdout"),
+        Option("--json FILE", FILES, "the report as JSON; - is stdout", path=paths.FILE),
     ),
 )
 
@@ -70,9 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _convert(asked: Request) -> int:
-    listed = asked.json if asked.json != "-" else None
-    writing.check_apart(**{"FILE": str(asked.file), "--out": str(asked.out), "--json": listed})
-    writing.check_writable(str(asked.out), listed)
     parameters = dict(asked.parameter)
     if len(parameters) < len(asked.parameter):
         raise OptionError(f"--parameter {asked.parameter[-1][0]} again", "each name once")

@@ -27,14 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(asked: Request) -> int:
-    evaluation = evaluate(asked)
+    evaluation, steps = evaluate(asked)
     content = json.dumps(evaluation.to_json(), indent=1, allow_nan=False) if asked.json else ""
     if asked.json == "-":
-        console.tell(content)
+        writing.every(*steps, lambda: console.tell(content))
     else:
         if asked.json:
-            writing.write_text(asked.json, content + "\n")
-        console.tell(as_text(evaluation))
+            steps.append(lambda: writing.write_text(asked.json, content + "\n"))
+        writing.every(*steps, lambda: console.tell(as_text(evaluation)))
     return console.INTERRUPTED if evaluation.measurement.interrupted else 0
 
 

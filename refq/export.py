@@ -12,7 +12,6 @@ from refq.cli import console, exporting
 from refq.cli.command import Command, Request
 from refq.cli.options import JSON, OPTIONS
 from refq.cli.reading import narrowed
-from refq.hardware.golden.agreement import DisagreementError
 
 # as in an evaluation, but for the images
 ROWS = [
@@ -36,18 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(asked: Request) -> int:
-    try:
-        exported = exporting.export(asked)
-    except DisagreementError as error:
-        print(f"refq: {error}", file=sys.stderr)
-        return 1
+    exported = exporting.export(asked)
     manifest = exported.manifest.to_json() if exported.manifest else None
     if asked.json == "-":
         console.tell(json.dumps(manifest, indent=1, allow_nan=False))
         return 0
+    console.tell(*exported.told)
     if asked.json:
         writing.write_json(asked.json, manifest)
-    console.tell(*exported.told)
     return 0
 
 

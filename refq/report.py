@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from refq import writing
-from refq.cli import console
+from refq.cli import console, paths
 from refq.cli.command import Command, Group, Option, Request
 from refq.results import drawing
 from refq.results.pages import page_of
@@ -17,8 +17,10 @@ COMMAND = Command(
     "refq.report",
     "Figures as PNG and one HTML page from results' JSON.",
     (
-        Option("results RESULT.json", FILES, "files of --json", several=True),
-        Option("--out DIR", FILES, "folder, made where it is missing", required=True),
+        Option("results RESULT.json", FILES, "files of --json", several=True, path=paths.INPUT),
+        Option(
+            "--out DIR", FILES, "folder, made where it is missing", required=True, path=paths.FOLDER
+        ),
     ),
 )
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from refq import papers, writing
-from refq.cli import console, options
+from refq.cli import console, options, paths
 from refq.cli.command import Command, Option, Request
 from refq.cli.reproducing import reproduce
 from refq.results.evaluation import versions
@@ -28,7 +28,11 @@ COMMAND = Command(
         *options.named("weights", "data", "images", "skip", "calibrate", "batch_size", "frac_act"),
         replace(options.named("delta")[0], help="points that a search may lose", default=2.0),
         *options.named("metric"),
-        replace(options.named("journal")[0], help="FILE.NETWORK... that a killed run resumes from"),
+        replace(
+            options.named("journal")[0],
+            help="FILE.NETWORK... that a killed run resumes from",
+            path=paths.FILES,
+        ),
         Option("--no-search", options.FOUND, "leave out what is searched for"),
         replace(options.JSON, help="tables and figures as JSON, - for stdout"),
     ),
@@ -53,9 +57,9 @@ def _main(asked: Request) -> int:
     if asked.json == "-":
         console.tell(json.dumps(content, indent=1, allow_nan=False))
         return 0
+    console.tell(f"{seconds:.1f} s")
     if asked.json:
         writing.write_json(asked.json, content)
-    console.tell(f"{seconds:.1f} s")
     return 0
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from refq import writing
-from refq.cli import console, words
+from refq.cli import console, paths, words
 from refq.cli.command import Command, Group, Option, Request
 from refq.cli.verifying import verify
 from refq.hardware.diagnosis import report
@@ -17,13 +17,13 @@ COMMAND = Command(
     "refq.verify",
     "A device's integers beside the golden ones: the first wrong bit, and why.",
     (
-        Option("golden GOLDEN", RESULT, "folder that refq.export wrote"),
-        Option("device DUT_DIR", RESULT, "folder with the device's files"),
+        Option("golden GOLDEN", RESULT, "folder that refq.export wrote", path=paths.INPUT),
+        Option("device DUT_DIR", RESULT, "folder with the device's files", path=paths.INPUT),
         Option("--layers A,B:C", RESULT, "of these layers alone"),
         *words.rows(Group("how the device's files are written")),
         Option("--complete", RESULT, "a missing tensor is a failure"),
         Option("--all", RESULT, "list equal and absent arrays, too"),
-        Option("--json FILE", RESULT, "the result as JSON, - for stdout"),
+        Option("--json FILE", RESULT, "the result as JSON, - for stdout", path=paths.FILE),
         Option("--no-hash", RESULT, "trust the golden set's files"),
     ),
 )
@@ -36,15 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(asked: Request) -> int:
     if asked.json == "-":
         asked.refuse(["all"], "with --json -", "the text: JSON has them all")
-    writing.check_writable(None if asked.json == "-" else asked.json)
     result = verify(asked)
     content = report.to_json(result)
     if asked.json == "-":
         console.tell(json.dumps(content, indent=1, allow_nan=False))
         return result.status
+    console.tell(*report.lines(result, asked.all))
     if asked.json:
         writing.write_json(asked.json, content)
-    console.tell(*report.lines(result, asked.all))
     return result.status
 
 

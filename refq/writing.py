@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from refq.errors import OptionError
+from refq.partial import longest, partial_folder
 
 
 def check_writable(*paths: str | None) -> None:
@@ -24,7 +25,8 @@ def check_writable(*paths: str | None) -> None:
             folder = target.parent
             changed = [] if _special(target) else [folder]
             changed += [target] if os.path.exists(target) else []
-            if os.path.isdir(target) or not folder.is_dir() or _too_long(_partial(target)):
+            partial = folder / longest(target)
+            if os.path.isdir(target) or not folder.is_dir() or _too_long(partial):
                 raise OptionError(f"cannot write {path}", "a file in an existing folder")
             if not all(os.access(place, os.W_OK) for place in changed):
                 raise OptionError(f"cannot write {path}", "a file that may be written")
@@ -38,24 +40,6 @@ def _too_long(path: Path) -> bool:
     return False
 
 
-def check_apart(**paths: str | None) -> None:
-    """Raises OptionError for a file that is named twice, and would be overwritten."""
-    seen: dict[object, str] = {}
-    for role, path in paths.items():
-        if path and not _special(Path(path)):
-            other = seen.setdefault(_identity(path), role)
-            if other != role:
-                raise OptionError(f"{path} as {other} and as {role}", "two different files")
-
-
-def _identity(path: str) -> object:
-    """What the system calls a file that is there, whatever its names; else where it would be."""
-    if not os.path.exists(path):
-        return os.path.realpath(path)
-    told = os.stat(path)
-    return told.st_dev, told.st_ino
-
-
 def _special(target: Path) -> bool:
     """Whether it is a device or a pipe, which nothing may take the place of."""
     return os.path.exists(target) and not os.path.isfile(target)  # a long name raises nothing here
@@ -66,30 +50,22 @@ def _place(path: str) -> Path:
     return Path(path) if _special(Path(path)) else Path(os.path.realpath(path))
 
 
-def _partial(target: Path) -> Path:
-    """Where a file is while it is written."""
-    return target.with_name(f".{target.name}.{os.getpid()}.part")
-
-
 def write_whole(path: str, write: Callable[[Path], object]) -> None:
     """Writes beside the target and moves it there, so that no half file is ever seen; who may read
     and write the target stays. A device or a pipe is handed to `write` itself. Raises OptionError
     for what the system refuses."""
     target = _place(path)
-    partial = _partial(target)
-    try:
+    with _told(path):
         if _special(target):
             write(target)
             return
-        write(partial)
-        if target.exists():
-            shutil.copymode(target, partial)
-        os.replace(partial, target)
-    except OSError as error:
-        raise OptionError(f"cannot write {path} ({error.strerror or error})") from None
-    finally:
-        with contextlib.suppress(OSError):  # what was raised above is told
-            partial.unlink()
+        with partial_folder(target, target.parent) as folder:
+            # of its own name: a writer may tell files apart by their suffix
+            partial = folder / target.name
+            write(partial)
+            if target.exists():
+                shutil.copymode(target, partial)
+            os.replace(partial, target)
 
 
 def check_folder(path: str) -> None:
@@ -108,7 +84,7 @@ def write_folder(path: str, files: Mapping[str, bytes]) -> None:
     target = Path(os.path.abspath(path))
     # beside a new folder, inside one that is there: on the same disk, where moving is at once
     beside = target if target.exists() else target.parent
-    with _partial_folder(path, beside) as partial:
+    with _told(path), partial_folder(target, beside) as partial:
         for name, content in files.items():
             (partial / name).write_bytes(content)
         if beside != target:
@@ -124,22 +100,31 @@ def new_folder(path: str) -> Iterator[Path]:
     nothing of it stays. Raises OptionError where something is there already."""
     target = Path(os.path.abspath(path))
     check_new_folder(path)
-    with _partial_folder(path, target.parent) as partial:
+    with _told(path), partial_folder(target, target.parent) as partial:
         yield partial
         os.rename(partial, target)
 
 
 @contextlib.contextmanager
-def _partial_folder(path: str, beside: Path) -> Iterator[Path]:
-    """An empty folder of a hidden name, which is gone after the block unless it was moved."""
-    partial = beside / f".{Path(os.path.abspath(path)).name}.{os.getpid()}.part"
+def _told(path: str) -> Iterator[None]:
+    """What the system refuses inside, as an OptionError."""
     try:
-        partial.mkdir()
-        yield partial
+        yield
     except OSError as error:
-        raise OptionError(f"cannot write {path} ({error.strerror})") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise OptionError(f"cannot write {path} ({error.strerror or error})") from None
+
+
+def every(*steps: Callable[[], object]) -> None:
+    """Takes every step, so that what one cannot write costs no other its result; then raises what
+    went wrong first."""
+    failures = []
+    for step in steps:
+        try:
+            step()
+        except OptionError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def check_new_folder(path: str) -> None:

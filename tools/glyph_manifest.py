@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import re
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 from glyph_fonts import CLASSES, Face
 from PIL import features
 
+from refq import writing
 from refq.errors import DataError
 
 # Phrases by which a licence is known in copyright files without machine-readable fields.
@@ -45,10 +45,7 @@ def update(path: Path, section: str, value: Any) -> None:
         }
         for file in sorted(path.parent.glob("*.h5"))
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    ordered = {key: manifest[key] for key in sorted(manifest)}
-    partial.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    writing.write_json(str(path), {key: manifest[key] for key in sorted(manifest)})
 
 
 def versions(*packages: str) -> dict[str, str]:

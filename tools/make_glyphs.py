@@ -25,7 +25,10 @@ from glyph_draw import SIDE, draw
 from glyph_fonts import CLASSES, PACKAGES, Face, split, usable
 from tqdm import tqdm
 
-from refq.errors import OptionError, RefqError
+from refq import writing
+from refq.apart import Named, check_apart
+from refq.cli import console
+from refq.errors import OptionError
 
 CHUNK = 64
 HELD_OUT = 0.2  # share of the font groups kept for testing and calibration
@@ -90,8 +93,8 @@ def _chunks(job: Job, workers: int) -> Iterator[np.ndarray]:
 def make(job: Job, workers: int) -> None:
     """Draws and writes one split; the file appears only when it is complete."""
     job.path.parent.mkdir(parents=True, exist_ok=True)
-    partial = job.path.with_name(f".{job.path.name}.{os.getpid()}.part")
-    try:
+
+    def whole(partial: Path) -> None:
         with h5py.File(partial, "w") as file:
             shape = (SIDE, SIDE, 3)
             images = file.create_dataset(
@@ -112,9 +115,8 @@ def make(job: Job, workers: int) -> None:
             file.attrs["classes"] = json.dumps(list(CLASSES))
             file.attrs["source"] = SOURCE
             file.attrs["licence"] = LICENCE
-        os.replace(partial, job.path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    writing.write_whole(str(job.path), whole)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -156,6 +158,10 @@ def run(arguments: argparse.Namespace) -> None:
         jobs.append(
             Job("train", 3, counts[2], arguments.train_file, families(train), arguments.seed)
         )
+    manifest = out / "manifest.json"
+    fonts = [Named("--fonts", str(folder)) for folder in arguments.fonts]
+    outputs = [Named(job.name, str(job.path), True) for job in jobs]
+    check_apart([*fonts, *outputs, Named("the manifest", str(manifest), True)])
     for job in jobs:
         make(job, arguments.workers)
     command = f"python tools/make_glyphs.py --seed {arguments.seed}"
@@ -163,7 +169,7 @@ def run(arguments: argparse.Namespace) -> None:
     command += f" --train-images {counts[2]} --train-file TRAIN.h5"
     sides = {"train": train, "test and calibration": held_out}
     glyph_manifest.update(
-        out / "manifest.json", "glyphs", glyph_manifest.describe(command, arguments.seed, sides)
+        manifest, "glyphs", glyph_manifest.describe(command, arguments.seed, sides)
     )
 
 
@@ -172,15 +178,12 @@ def main() -> int:
     if arguments.packages:
         print(" ".join(PACKAGES))
         return 0
-    try:
+
+    def work() -> int:
         run(arguments)
-    except RefqError as error:
-        print(f"make_glyphs: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"make_glyphs: cannot write: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return console.ending(work, "make_glyphs")
 
 
 if __name__ == "__main__":

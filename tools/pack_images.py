@@ -19,10 +19,12 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from refq.apart import Named, check_apart
+from refq.cli import console
 from refq.data import Dataset, open_dataset
 from refq.data.packed import write
 from refq.data.preprocessing import scale_and_crop
-from refq.errors import DataError, OptionError, RefqError
+from refq.errors import DataError, OptionError
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Rule:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 packed, 2 bad input, 130 interrupted."""
     options = _parser().parse_args(arguments)
+    return console.ending(lambda: _run(options), "pack_images")
+
+
+def _run(options: argparse.Namespace) -> int:
     interrupted: list[bool] = []
     # A KeyboardInterrupt raised inside h5py can vanish in one of its weak-reference callbacks:
     # note the signal instead, and stop between two images.
@@ -51,12 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     before = [signal.signal(each, lambda *_: interrupted.append(True)) for each in signals]
     try:
         _pack(options, interrupted)
-    except RefqError as error:
-        print(f"pack_images: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        print("pack_images: interrupted, nothing written", file=sys.stderr)
-        return 130
+        raise KeyboardInterrupt("interrupted, nothing written") from None
     finally:
         for each, handler in zip(signals, before):
             signal.signal(each, handler)
@@ -95,6 +97,7 @@ def _rule(size: str | None, shorter: int | None, crop: int | None) -> Rule | Non
 
 
 def _pack(options: argparse.Namespace, interrupted: list[bool]) -> None:
+    check_apart([Named("SOURCE", options.source), Named("OUT.h5", str(options.out), True)])
     rule = _rule(options.size, options.shorter, options.crop)
     dataset = open_dataset(options.source, (3, *(rule.crop if rule else (224, 224))), options.split)
     count = len(dataset) if options.images is None else options.images
@@ -110,7 +113,7 @@ def _pack(options: argparse.Namespace, interrupted: list[bool]) -> None:
         source="; ".join(str(part) for part in (options.source_note, rule) if part),
         licence=options.licence,
     )
-    print(f"{options.out}: {count} images, {options.out.stat().st_size} bytes")
+    console.tell(f"{options.out}: {count} images, {options.out.stat().st_size} bytes")
 
 
 def _images(

@@ -8,7 +8,6 @@ See docs/hardware.md: what is synthesised, the cells, and what came out.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,8 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gate_counts import AREAS, LIBRARY, READINGS, Yosys, find_yosys
 
-from refq import networks
-from refq.errors import OptionError, RefqError
+from refq import networks, writing
+from refq.apart import Named, check_apart
+from refq.cli import console
+from refq.errors import OptionError
 from refq.formats.codes import Codebook, ShiftCode
 from refq.hardware.rtl import tables
 from refq.hardware.rtl.tables import Row
@@ -54,28 +55,29 @@ class Figures:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 2 bad input or no Yosys."""
     options = _parser().parse_args(arguments)
-    try:
-        yosys = find_yosys(options.yosys)
-        sets = _of_plans(options.plan) if options.plan else _of_paper(options.layers)
-        figures = [each for label, rows in sets for each in _synthesised(label, rows, yosys)]
-        version = yosys.version
-        ratios = _ratios(figures)
-        _print(version, figures, ratios)
-        if options.json:
-            content = {
-                "yosys": version,
-                "library": {name: area / AREAS["NAND2"] for name, area in AREAS.items()},
-                "units": [asdict(each) for each in figures],
-                "ratios": ratios,
-                "paper": published.tables("ilnq")["units"],
-            }
-            try:
-                options.json.write_text(json.dumps(content, indent=1) + "\n")
-            except OSError as error:
-                raise OptionError(f"cannot write {options.json} ({error.strerror})") from None
-    except RefqError as error:
-        print(f"synthesize_units: {error}", file=sys.stderr)
-        return 2
+    return console.ending(lambda: _run(options), "synthesize_units")
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.json:
+        plans = [Named("--plan", path) for path in options.plan or ()]
+        check_apart([*plans, Named("--json", str(options.json), True)])
+        writing.check_writable(str(options.json))
+    yosys = find_yosys(options.yosys)
+    sets = _of_plans(options.plan) if options.plan else _of_paper(options.layers)
+    figures = [each for label, rows in sets for each in _synthesised(label, rows, yosys)]
+    version = yosys.version
+    ratios = _ratios(figures)
+    _print(version, figures, ratios)
+    if options.json:
+        content = {
+            "yosys": version,
+            "library": {name: area / AREAS["NAND2"] for name, area in AREAS.items()},
+            "units": [asdict(each) for each in figures],
+            "ratios": ratios,
+            "paper": published.tables("ilnq")["units"],
+        }
+        writing.write_json(str(options.json), content)
     return 0
 
 
@@ -213,10 +215,10 @@ RATIOS = (
 
 
 def _print(version: str, figures: Sequence[Figures], ratios: Sequence[dict[str, Any]]) -> None:
-    print(f"{version}, cells of {LIBRARY.name}; area in NAND2 equivalents, depth in cells\n")
-    print(*Table("Units", [asdict(each) for each in figures], declared=UNITS).lines(), sep="\n")
-    print("\nbeside Table V: areas, and depths beside the paper's delays\n")
-    print(*Table("Ratios", ratios, declared=RATIOS).lines(), sep="\n")
+    console.tell(f"{version}, cells of {LIBRARY.name}; area in NAND2 equivalents, depth in cells\n")
+    console.tell(*Table("Units", [asdict(each) for each in figures], declared=UNITS).lines())
+    console.tell("\nbeside Table V: areas, and depths beside the paper's delays\n")
+    console.tell(*Table("Ratios", ratios, declared=RATIOS).lines())
 
 
 if __name__ == "__main__":

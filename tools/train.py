@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import functools
 import math
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -29,8 +28,10 @@ from tqdm import tqdm
 from train_images import Images, accuracy, read
 from train_recipe import MEAN, SIZES, Recipe, parser
 
-from refq import networks
-from refq.errors import DataError, OptionError, RefqError, WeightsError
+from refq import networks, writing
+from refq.apart import Named, check_apart
+from refq.cli import console
+from refq.errors import DataError, OptionError, WeightsError
 from refq.networks import Network, Node, folding, weights
 from refq.networks.graph import INPUT
 from refq.networks.layers import LRN, Add, Concat, Conv, Dense, GlobalAvgPool, MaxPool, ReLU
@@ -219,11 +220,10 @@ def train(
             optimizer.step()
             schedule.step()
             total += loss.item()
-        print(f"epoch {epoch + 1}: loss {total / steps:.4f}")
+        console.tell(f"epoch {epoch + 1}: loss {total / steps:.4f}")
         state = {name: part.state_dict() for name, part in parts.items()}
-        partial = checkpoint.with_name(f".{checkpoint.name}.{os.getpid()}.part")
-        torch.save({"recipe": asdict(recipe), "epoch": epoch + 1, **state}, partial)
-        os.replace(partial, checkpoint)
+        whole = {"recipe": asdict(recipe), "epoch": epoch + 1, **state}
+        writing.write_whole(str(checkpoint), functools.partial(torch.save, whole))
         after_epoch(epoch + 1)
 
 
@@ -270,7 +270,7 @@ def export(
         "quantiles_99_9": quantiles(exported, splits["calibration"]),
     }
     glyph_manifest.update(out / "manifest.json", recipe.network, result)
-    print(f"{path}: {result['float32']}, logits within {difference:.1e}")
+    console.tell(f"{path}: {result['float32']}, logits within {difference:.1e}")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -290,6 +290,15 @@ def run(arguments: argparse.Namespace) -> None:
     torch.manual_seed(recipe.seed)
     model = Model(network, recipe.gain, recipe.dropout)
     checkpoint = arguments.checkpoint or arguments.train_file.with_name(f"{recipe.network}.pt")
+    check_apart(
+        [
+            Named("--train-file", str(arguments.train_file)),
+            *(Named(name, str(out / f"glyphs_{name}.h5")) for name in splits),
+            Named("--checkpoint", str(checkpoint), True),
+            Named("the weights", str(out / f"{recipe.network}.h5"), True),
+            Named("the manifest", str(out / "manifest.json"), True),
+        ]
+    )
 
     def after_epoch(epoch: int) -> None:
         export(model, recipe, epoch, len(data.labels), splits, out)
@@ -298,15 +307,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    try:
-        run(parser((__doc__ or "").partition("\n")[0]).parse_args())
-    except RefqError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"train: cannot write: {error}", file=sys.stderr)
-        return 2
-    return 0
+    arguments = parser((__doc__ or "").partition("\n")[0]).parse_args()
+
+    def work() -> int:
+        run(arguments)
+        return 0
+
+    return console.ending(work, "train")
 
 
 if __name__ == "__main__":

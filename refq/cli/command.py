@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from refq.cli import console
+from refq.cli import console, paths
 from refq.errors import OptionError
 
 # columns of help in a wide terminal, and the column of what options say
@@ -35,7 +35,8 @@ class Option:
     Options of schemes or Settings of a search call it, if not by its name; means: makes what they
     hold of the value, None where that takes several options; by_layer: the field with numbers of
     single layers, each of this kind. instead: as of a group. alias: a short flag. several: values
-    after one flag; again: the flag again for each.
+    after one flag; again: the flag again for each. path: where the value is a path, what is done
+    with it, as cli.paths says.
     """
 
     flag: str
@@ -52,6 +53,7 @@ class Option:
     required: bool = False
     several: bool = False
     again: bool = False
+    path: str = ""
 
     @property
     def spelled(self) -> str:
@@ -136,7 +138,8 @@ class Command:
     narrowed: Callable[[Command, Sequence[str]], tuple[Mapping[Option, str], str]] | None = None
 
     def parse_args(self, arguments: Sequence[str] | None = None) -> Request:
-        """Raises OptionError for what is no option, and for values that are none of its own."""
+        """Raises OptionError for what is no option, for values that are none of its own, and for
+        outputs that would write over what is read."""
         typed = list(sys.argv[1:] if arguments is None else arguments)
         parser = self._parser(dict.fromkeys(self.rows, ""))
         parser.add_argument("-h", "--help", action=_Help, nargs=0, const=lambda: self.help(typed))
@@ -146,6 +149,7 @@ class Command:
             if row.choices and value is not None and value not in row.choices:
                 raise OptionError(f"{row.spelled} {value}", f"one of {', '.join(row.choices)}")
         usual = {row.name: row.default if row.takes else False for row in self.rows}
+        paths.check(self.rows, {**usual, **given})
         return Request(self.rows, {**usual, **given}, frozenset(given))
 
     def help(self, typed: Sequence[str] = ()) -> str:
@@ -195,4 +199,4 @@ class _Help(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *told: Any) -> None:
         console.tell(self.const().rstrip())
-        parser.exit()
+        parser.exit(console.heard(0))

@@ -8,17 +8,19 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, Protocol, TypeVar
 
-from refq.errors import OptionError, RefqError
+from refq.errors import BAD_INPUT, INTERNAL, OptionError, RefqError, clipped, printable
 from refq.kernels import compiling
 
 Parsed = TypeVar("Parsed")
 Made = TypeVar("Made", covariant=True)
 
-BAD_INPUT = 2
 INTERRUPTED = 130
+# what could not be written of what was told, to be said at the end
+_unwritten: list[OSError] = []
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,64 +49,98 @@ def run(
     return ending(work)
 
 
-def ending(work: Callable[[], int]) -> int:
-    """The exit code of a command's work, its refusals told."""
+def ending(work: Callable[[], int], command: str = "refq") -> int:
+    """The exit code of a command's work, its refusals told in a line that begins with its name."""
     _open_closed()
+    _unwritten.clear()
     try:
         _tell_of_compiled_code()
         with _terminable():
             status = work()
         _tell_of_compiled_code()  # a disk may be full by now
         tell()
-        return status
+        return heard(status, command)
     except RefqError as error:
-        print(f"refq: {error}", file=sys.stderr)
-        return BAD_INPUT
+        told, status = str(error), error.status
     except MemoryError:
-        print(
-            "refq: out of memory; expected more of it, or a smaller --batch-size or --input-size",
-            file=sys.stderr,
-        )
-        return BAD_INPUT
+        told = "out of memory; expected more of it, or a smaller --batch-size or --input-size"
+        status = BAD_INPUT
+    except RecursionError:
+        told, status = "an input is nested too deeply; expected a flatter one", BAD_INPUT
     except KeyboardInterrupt as interrupt:
         told = str(interrupt) or "interrupted before the first batch was done"
-        print(f"refq: {told}", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        _unheard()
-        return 0
+        status = INTERRUPTED
     except OSError as error:
-        _unheard()
-        print(f"refq: {error.strerror or error}", file=sys.stderr)
-        return BAD_INPUT
+        place = "" if error.filename is None else f"{error.filename}: "
+        told, status = f"{place}{error.strerror or error}", BAD_INPUT
+    except Exception as error:
+        _say(traceback.format_exc().rstrip())
+        kind = f"{type(error).__name__} {error}".rstrip()
+        told = f"internal error ({clipped(kind, 200)}); please report it with the lines above"
+        status = INTERNAL
+    _say(f"{command}: {printable(' '.join(told.split()))}")
+    return status
+
+
+def heard(status: int, command: str = "refq") -> int:
+    """The exit code of a command that ended so: another where stdout could not be written, which
+    is told."""
+    if not _unwritten:
+        return status
+    _say(f"{command}: cannot write stdout ({_unwritten[0].strerror or _unwritten[0]})")
+    return BAD_INPUT
 
 
 def tell(*lines: str) -> None:
-    """Prints lines. A reader of stdout that went away, as `head` does, changes no exit code."""
+    """Prints lines. A reader of stdout that went away, as `head` does, changes no exit code; what
+    else keeps stdout from being written is told at the end, and the work goes on."""
     try:
         for line in lines:
-            print(line)
+            print(printable(line))
         sys.stdout.flush()
-    except BrokenPipeError:
-        _unheard()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            _unwritten.append(error)
+        _nowhere("stdout")
 
 
 def _tell_of_compiled_code() -> None:
     if told := compiling.not_kept():
-        print(f"refq: {told}", file=sys.stderr)
+        note(told)
 
 
-def _unheard() -> None:
-    """From here on nobody hears what is printed."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def note(line: str) -> None:
+    """A line on stderr of what a person should know, though it ends nothing."""
+    _say(f"refq: {clipped(printable(' '.join(line.split())))}")
+
+
+def _say(line: str) -> None:
+    """A line on stderr; where that leads nowhere, the exit code has to do."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _nowhere("stderr")
+
+
+def _nowhere(name: str) -> None:
+    """From here on nobody hears what is printed there, nor what Python flushes at its end."""
+    with contextlib.suppress(OSError):  # a stream of a test's has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())
 
 
 def _open_closed() -> None:
     """What the caller closed (`2>&-`) leads nowhere: progress finds a stream, and no file that a
-    command writes takes its number."""
+    command writes takes its number. What a stream's encoding lacks is spelled."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        with contextlib.suppress(AttributeError):  # a stream of a test's own
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from refq import writing
@@ -18,10 +19,9 @@ from refq.plans.cost import activation_memory
 from refq.results.evaluation import Evaluation
 
 
-def evaluate(asked: Request) -> Evaluation:
-    """What was measured; plan and outputs are written where that is asked for."""
+def evaluate(asked: Request) -> tuple[Evaluation, list[Callable[[], object]]]:
+    """(what was measured, steps that write plan and outputs where that is asked for)."""
     began = time.perf_counter()
-    reading.check_files(asked)
     reading.check(asked)
     inputs = open_inputs(which_inputs(asked))
     chosen = choose_plan(asked, inputs)
@@ -39,12 +39,14 @@ def evaluate(asked: Request) -> Evaluation:
         measurement = measure(source, chosen.plan, keep)
     if measurement.images == 0:
         raise KeyboardInterrupt
+    steps: list[Callable[[], object]] = []
     if asked.save_plan and chosen.plan is not None:
-        writing.write_json(asked.save_plan, chosen.plan.to_json())
+        plan = chosen.plan.to_json()
+        steps.append(lambda: writing.write_json(asked.save_plan, plan))
     if asked.save_outputs:
-        writing.write_array(asked.save_outputs, outputs)
+        steps.append(lambda: writing.write_array(asked.save_outputs, outputs))
     answered = {row.name for row in asked.rows if asked.plan and reading.in_plan(row)}
-    return Evaluation(
+    evaluation = Evaluation(
         network=inputs.network,
         scheme=chosen.scheme,
         plan=chosen.plan,
@@ -70,3 +72,4 @@ def evaluate(asked: Request) -> Evaluation:
         seconds=time.perf_counter() - began,
         search=chosen.trace,
     )
+    return evaluation, steps

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refq import writing
-from refq.cli import reading, words
+from refq.cli import paths, reading, words
 from refq.cli.command import Group, Option, Request
 from refq.cli.inputs import Inputs, open_inputs, which_inputs
 from refq.cli.planning import choose_plan
@@ -36,9 +36,14 @@ MOST_BYTES = 4_000_000_000
 WRITTEN = Group("what is written, each to a new folder")
 GOLDEN = Group("how a golden set is written")
 OPTIONS = (
-    Option("--out DIR", WRITTEN, "a golden set"),
-    Option("--rtl DIR", WRITTEN, "conversion units and a MAC in Verilog, with benches"),
-    Option("--c-model DIR", WRITTEN, "the layers in C99, with their vectors"),
+    Option("--out DIR", WRITTEN, "a golden set", path=paths.FOLDER),
+    Option(
+        "--rtl DIR",
+        WRITTEN,
+        "conversion units and a MAC in Verilog, with benches",
+        path=paths.FOLDER,
+    ),
+    Option("--c-model DIR", WRITTEN, "the layers in C99, with their vectors", path=paths.FOLDER),
     Option("--layers A,B:C", WRITTEN, "such as conv1_2:conv3_1,fc8 (default: all)"),
     Option("--max-bytes N", WRITTEN, "refuse to write more", MOST_BYTES),
     Option("--stages A,B", GOLDEN, f"of {', '.join((*KINDS, *STAGES))}, weight, ..."),
@@ -97,9 +102,6 @@ def _folders(asked: Request) -> list[str]:
             asked.refuse(["images", "max_bytes"], "with --rtl alone", "--out or --c-model with it")
     for path in folders:
         writing.check_new_folder(path)
-    if len({Path(path).absolute() for path in folders}) < len(folders):
-        raise OptionError(f"one folder for two: {', '.join(folders)}", "a folder for each")
-    reading.check_files(asked)
     return folders
 
 

@@ -8,6 +8,7 @@ search.Settings, which a strategy reads that search.READS names it for.
 from __future__ import annotations
 
 from refq import networks, schemes, search
+from refq.cli import paths
 from refq.cli.command import Group, Option
 from refq.errors import OptionError
 from refq.formats.fixed import Overflow, Rounding, parse_overflow, parse_rounding
@@ -54,8 +55,18 @@ SEVERAL = f"of {len(networks.known())}, such as vgg16 (docs/networks.md)"
 OPTIONS = (
     Option("network NETWORK", INPUTS, f"one {SEVERAL}"),
     Option("--scheme NAME", CHOSEN, f"{', '.join(schemes.known())} (default: float)"),
-    Option("--weights FILE", INPUTS, "HDF5, or random:SEED (default: the bundled weights)"),
-    Option("--data SOURCE", INPUTS, "bundled, random:N, a folder or packed .h5 (docs/data.md)"),
+    Option(
+        "--weights FILE",
+        INPUTS,
+        "HDF5, or random:SEED (default: the bundled weights)",
+        path=paths.INPUT,
+    ),
+    Option(
+        "--data SOURCE",
+        INPUTS,
+        "bundled, random:N, a folder or packed .h5 (docs/data.md)",
+        path=paths.INPUT,
+    ),
     Option("--input-size N", INPUTS, "rows and columns, for random weights", kind=int),
     Option("--images N", INPUTS, "this many images (default: all)", kind=int),
     Option("--skip N", INPUTS, "images to pass over first", 0),
@@ -178,13 +189,13 @@ OPTIONS = (
         means=lambda mebibytes: mebibytes << 20,
     ),
     Option("--step F", FOUND, "of the energy threshold", 0.05),
-    Option("--journal FILE", FOUND, "that a killed search resumes from"),
-    Option("--plan FILE", CHOSEN, "one that --save-plan wrote"),
-    Option("--save-plan FILE", FILES, "the plan as JSON"),
+    Option("--journal FILE", FOUND, "that a killed search resumes from", path=paths.FILE),
+    Option("--plan FILE", CHOSEN, "one that --save-plan wrote", path=paths.INPUT),
+    Option("--save-plan FILE", FILES, "the plan as JSON", path=paths.FILE),
 )
-JSON = Option("--json FILE", FILES, "the report as JSON, - for stdout")
+JSON = Option("--json FILE", FILES, "the report as JSON, - for stdout", path=paths.FILE)
 # what an evaluation has beside them
-OUTPUTS = Option("--save-outputs FILE", FILES, "the final outputs as .npy")
+OUTPUTS = Option("--save-outputs FILE", FILES, "the final outputs as .npy", path=paths.FILE)
 OPS = Option("--ops NAME", INPUTS, "arithmetic", "kernels", ("kernels", "oracle"))
 
 

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from refq import schemes, search
-from refq.cli import reading
+from refq.cli import console, reading
 from refq.cli.asking import scheme_options, search_settings
 from refq.cli.command import Request
 from refq.cli.inputs import Inputs
@@ -102,6 +102,7 @@ def run_search(
             settings=settings,
             ops=inputs.ops,
             told=lambda trial: progress.update(1),
+            noted=console.note,
         )
         try:
             return search.run(task)

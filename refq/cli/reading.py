@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from refq import schemes, search, writing
+from refq import schemes, search
 from refq.cli import console
 from refq.cli.command import Command, Option, Request
-from refq.cli.options import FILES, SCHEME, SEARCH
+from refq.cli.options import SCHEME, SEARCH
 from refq.errors import OptionError
 from refq.schemes.options import Options, Reads, conditions, names
 
@@ -76,16 +76,6 @@ def check(asked: Request) -> None:
         read |= _check_search(asked)
     unread = _of(asked, SCHEME, read)
     asked.refuse(unread, f"with scheme {scheme}", _able(asked, unread))
-
-
-def check_files(asked: Request) -> None:
-    """Raises OptionError for files that could not be written at the end, or would be written over
-    each other or the weights."""
-    rows = [row for row in asked.rows if row.group == FILES or row.name == "journal"]
-    written = {row.spelled: getattr(asked, row.name) for row in rows}
-    written["--json"] = None if asked.json == "-" else asked.json
-    writing.check_apart(**{"--weights": asked.weights, **written})
-    writing.check_writable(*written.values())
 
 
 def _able(asked: Request, unread: Collection[str]) -> str:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from refq import __version__, papers, schemes, search
-from refq.cli import reading
+from refq.cli import console
 from refq.cli.command import Request
 from refq.cli.inputs import Inputs, open_inputs, which_inputs
 from refq.cli.options import SCHEME
@@ -55,7 +55,6 @@ def reproduce(asked: Request, show: Callable[[str], object]) -> list[dict[str, A
 
 def _check(asked: Request, paper: ModuleType) -> None:
     """Raises OptionError for options that contradict each other, or that nobody reads."""
-    reading.check_files(asked)
     count = len(asked.network or paper.NETWORKS)
     if asked.weights and count > 1:
         raise OptionError(f"--weights for {count} networks", "one --network with them")
@@ -113,7 +112,7 @@ def _study(asked: Request, inputs: Inputs) -> Study:
             image_integral=inputs.preprocessing.integral,
         ),
         inputs.network.has_classifier and inputs.dataset.labels is not None,
-        Journal(_journal(asked, inputs), _identity(inputs)),
+        Journal(_journal(asked, inputs), _identity(inputs), console.note),
         _Finder(asked, inputs),
         progress,
     )

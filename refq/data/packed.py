@@ -7,13 +7,13 @@ root attributes `name`, `classes` (JSON list), `source`, `licence`.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from refq import writing
 from refq.data.dataset import Dataset
 from refq.errors import DataError
 from refq.networks.layers import Shape
@@ -61,12 +61,12 @@ def write(
     """Writes `count` images, uint8 (rows, columns, 3) of one size, and labels, int64 (count,).
 
     One image is in memory at a time; the file appears only when it is complete.
-    Raises DataError for an image of another size, or a path that cannot be written.
+    Raises DataError for an image of another size, OptionError for a path that cannot be written.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise DataError(f"cannot write {path}", "a file's name in a folder that exists")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+
+    def whole(partial: Path) -> None:
         with h5py.File(partial, "w") as file:
             _write_images(file, images, count)
             if labels is not None:
@@ -75,11 +75,8 @@ def write(
                 file.attrs["classes"] = json.dumps(list(classes))
             for key, text in (("name", name), ("source", source), ("licence", licence)):
                 file.attrs[key] = text
-        os.replace(partial, path)
-    except OSError as error:
-        raise DataError(f"cannot write {path} ({error})", "a writable folder") from None
-    finally:
-        partial.unlink(missing_ok=True)
+
+    writing.write_whole(str(path), whole)
 
 
 def _write_images(file: h5py.File, images: Iterable[np.ndarray], count: int) -> None:

@@ -7,10 +7,15 @@ from pathlib import Path
 from refq.errors import DataError
 
 
-def path(name: str) -> Path:
-    """A bundled file: inside an installed package, or in the checkout's weights/ folder."""
+def folders() -> list[Path]:
+    """Where they are looked for: inside an installed package, in the checkout's weights/."""
     here = Path(__file__).parents[1]
-    for folder in (here / "bundled_files", here.parent / "weights"):
+    return [each for each in (here / "bundled_files", here.parent / "weights") if each.is_dir()]
+
+
+def path(name: str) -> Path:
+    """A bundled file. Raises DataError where there is none of that name."""
+    for folder in folders():
         if (folder / name).is_file():
             return folder / name
     raise DataError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from refq import networks
+from refq import networks, writing
 from refq.errors import OptionError, RefqError, WeightsError
 from refq.networks import Network
 from refq.networks.layers import Shape
@@ -130,8 +129,8 @@ def save(path: str | Path, network: Network, weights: Weights) -> None:
     path = Path(path)
     if not path.parent.is_dir():
         raise WeightsError(f"cannot write {path}", "a file in an existing folder")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+
+    def whole(partial: Path) -> None:
         with h5py.File(partial, "w") as file:
             for name in network.weight_shapes():
                 group = file.create_group(name)
@@ -145,9 +144,8 @@ def save(path: str | Path, network: Network, weights: Weights) -> None:
             }
             for key, value in stated.items():
                 file.attrs[key] = json.dumps(value) if key in JSON_ATTRIBUTES else value
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    writing.write_whole(str(path), whole)
 
 
 def _seed(source: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from refq.errors import OptionError
+from refq.errors import OptionError, listed
 from refq.formats.fixed import Accumulator, FormatGrid, Overflow
 from refq.formats.floats import OF_FLOAT, OF_TENSORS, ROUNDINGS, Affine, AffineGrid
 from refq.networks.graph import INPUT, Network
@@ -33,7 +33,7 @@ def check(plan: Plan, network: Network) -> None:
         }
         if len(entries) > 1:
             raise OptionError(
-                f"a plan with {len(entries)} formats for {', '.join(point.tensors)}",
+                f"a plan with {len(entries)} formats for {listed(point.tensors)}",
                 "one common format",
             )
     layers = {node.name for node in network.weighted}
@@ -44,7 +44,7 @@ def check(plan: Plan, network: Network) -> None:
         wrong = sorted(wanted ^ got)
         if wrong:
             raise OptionError(
-                f"a plan that misses or invents {kind} {', '.join(wrong)}",
+                f"a plan that misses or invents {kind} {listed(wrong)}",
                 f"one entry for each {kind} of {network.name}",
             )
     for node in network.weighted:
@@ -130,11 +130,11 @@ def _check_simulation(plan: Plan, network: Network) -> None:
         )
     invented = sorted(set(tensors) - set(network.shapes))
     if invented:
-        raise OptionError(f"a plan that invents tensor {', '.join(invented)}", "the network's own")
+        raise OptionError(f"a plan that invents tensor {listed(invented)}", "the network's own")
     wrong = sorted(set(layers) ^ {node.name for node in network.weighted})
     if wrong:
         raise OptionError(
-            f"a plan that misses or invents layer {', '.join(wrong)}",
+            f"a plan that misses or invents layer {listed(wrong)}",
             "one entry for each weighted layer",
         )
     for name, tensor in tensors.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from refq import json_
 from refq.errors import FormatError, OptionError, RefqError
 from refq.formats import floats as float_formats
 from refq.formats.codes import Plain, StorageCode, of_fields
@@ -282,22 +282,9 @@ def exact_sum(operands: Sequence[TensorPlan]) -> tuple[int, int]:
     return reach.bit_length() + 1, frac_bits
 
 
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
-
-
 def load(path: str | Path) -> Plan:
     """A plan from a JSON file. Raises OptionError where it is missing or is no plan."""
-    try:
-        stored = json.loads(Path(path).read_text(), parse_constant=_refused)
-    except OSError as error:
-        raise OptionError(
-            f"cannot read plan {path} ({error.strerror})", remedy="check the path"
-        ) from None
-    except ValueError as error:
-        raise OptionError(f"plan {path} is no JSON ({error})", "what --save-plan writes") from None
-    if not isinstance(stored, dict):
-        raise OptionError(f"plan {path} holds a {type(stored).__name__}", "a JSON object")
+    stored = json_.load(path, "plan", OptionError, "what --save-plan writes")
     try:
         return from_json(stored)
     except RefqError as error:

@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 
-from refq.errors import OptionError
+from refq.errors import OptionError, listed
 from refq.results import drawing, page, sections
 from refq.results.drawing.style import DPI
 
@@ -23,7 +23,7 @@ def page_of(paths: Sequence[str]) -> Mapping[str, bytes]:
         shown.insert(0, compared)
     if not any(section.figures for section in shown):
         raise OptionError(
-            f"no figures in {', '.join(paths)}",
+            f"no figures in {listed(paths)}",
             "the JSON of an evaluation under a scheme",
             "evaluate with --scheme, and with this version of refq",
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from refq import json_
 from refq.errors import OptionError, RefqError
 from refq.results import charts
 from refq.results.layers import layer_table
@@ -47,16 +47,7 @@ class ResultFile:
 
 def load(path: str) -> ResultFile:
     """Raises OptionError for a file that is missing, is no JSON, or holds something else."""
-    try:
-        content = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise OptionError(
-            f"cannot read {path} ({error.strerror})", remedy="check the path"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise OptionError(f"{path} is no JSON ({error})", WANTED) from None
-    if not isinstance(content, dict):
-        raise OptionError(f"{path} holds a {type(content).__name__}", WANTED)
+    content = json_.load(path, "result", OptionError, WANTED)
     try:
         if "refq_reproduce" in content:
             return ResultFile(path, tuple(_reproduction(content)))

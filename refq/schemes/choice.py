@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from refq.errors import OptionError
+from refq.errors import OptionError, listed
 from refq.formats.fixed import Accumulator, FixedPointFormat, Rounding, within
 from refq.networks.graph import INPUT, Network
 from refq.networks.points import Point, storage_points
@@ -170,9 +170,7 @@ def check_widths(points: tuple[Point, ...], widths: Mapping[str, int]) -> None:
     names = {name for point in points for name in (point.name, point.width_of)}
     wrong = sorted(set(widths) - names)
     if wrong:
-        raise OptionError(
-            f"bits for layer {', '.join(wrong)}", f"one of {', '.join(sorted(names))}"
-        )
+        raise OptionError(f"bits for layer {listed(wrong)}", f"one of {', '.join(sorted(names))}")
 
 
 def check_one_width(scheme: str, options: Options) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from refq.engine.clustered import base_kernels, residuals
-from refq.errors import OptionError
+from refq.errors import OptionError, listed
 from refq.networks import Network
 from refq.networks.graph import Node
 from refq.networks.weights import Weights
@@ -49,7 +49,7 @@ def plan(
     layers = {node.name for node in network.weighted}
     wrong = sorted({*own.clusters, *own.low_bits} - layers)
     if wrong:
-        raise OptionError(f"clusters of {', '.join(wrong)}", f"one of {', '.join(sorted(layers))}")
+        raise OptionError(f"clusters of {listed(wrong)}", f"one of {', '.join(sorted(layers))}")
     counts: dict[str, int] = {}
 
     def chosen(node: Node, weight: np.ndarray, bits: int) -> Coefficients:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refq.errors import OptionError
+from refq.errors import OptionError, listed
 from refq.networks import Network
 from refq.networks.graph import Node
 from refq.networks.weights import Weights
@@ -91,7 +91,7 @@ def low_filters(
     for label, given in (("--low-share", shares), ("--bits-low", own.low_bits)):
         wrong = sorted(set(given) - set(layers))
         if wrong:
-            raise OptionError(f"{label} of {', '.join(wrong)}", f"one of {', '.join(layers)}")
+            raise OptionError(f"{label} of {listed(wrong)}", f"one of {', '.join(layers)}")
     if experiment and EXPERIMENTS[experiment] is not None:
         macs = network.macs()
         shares = dict.fromkeys(layers[1:-1], 100.0)

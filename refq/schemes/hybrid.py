@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refq.errors import OptionError
+from refq.errors import OptionError, listed
 from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, within
 from refq.formats.floats import ROUNDINGS
 from refq.networks import Network
@@ -99,7 +99,7 @@ def made(
     for label, given in (("--bits-wt", own.weight_bits), ("--bits-acc", own.accumulator_bits)):
         wrong = sorted(set(given) - set(layers))
         if wrong:
-            raise OptionError(f"{label} of {', '.join(wrong)}", f"one of {', '.join(layers)}")
+            raise OptionError(f"{label} of {listed(wrong)}", f"one of {', '.join(layers)}")
     chosen = {point.name: _data(point, statistics, options) for point in points}
     drops = _map_drops(network, points, statistics, options, chosen)
 
@@ -143,7 +143,7 @@ def in_float(network: Network, planned: Plan, options: Options) -> Plan:
     layers = [node.name for node in network.weighted]
     wrong = sorted(set(own.only) - set(layers))
     if wrong:
-        raise OptionError(f"--only {', '.join(wrong)}", f"of {', '.join(layers)}")
+        raise OptionError(f"--only {listed(wrong)}", f"of {', '.join(layers)}")
     kept = set(own.only or layers)
     read = {network.by_name[name].inputs[0] for name in kept}
     tensors = {} if own.float_data else {name: planned.tensors[name] for name in sorted(read)}

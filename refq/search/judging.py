@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -105,8 +106,11 @@ class Judge:
         """Whether a list keeps the accuracy, measured; once for each list."""
         if widths in self.measured:
             return self.measured[widths].accepted
-        result = self.journal.recall(["trial", *widths], lambda: self._race(widths))
+        key = ["trial", *widths]
+        result = self.journal.recall(key, lambda: self._race(widths), self._most)
         hits, seen, spent = result["hits"], result["images"], result["spent"]
+        if not hits <= seen or not seen > 0:
+            raise self.journal.refused(key, ["hits in some images"])
         trial = Trial(widths, hits, seen, seen == self.images and hits >= self.least)
         self.measured[widths] = trial
         self.passes = self.passes.plus(spent, seen - spent, self.images - seen)
@@ -115,6 +119,11 @@ class Judge:
             self.subject.settle(widths)
         self.told(trial)
         return trial.accepted
+
+    @property
+    def _most(self) -> dict[str, float]:
+        """The largest numbers of a race."""
+        return {"hits": self.images, "images": self.images, "spent": math.inf}
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -139,7 +148,8 @@ class Judge:
             value, spent, images = self.subject.noise(layer, width)
             return {"noise": value, "spent": spent, "images": images}
 
-        result = self.journal.recall(["noise", layer, width], measured)
+        most = {"noise": math.inf, "spent": math.inf, "images": self.images * 2}
+        result = self.journal.recall(["noise", layer, width], measured, most)
         self.passes = self.passes.plus(result["spent"], result["images"] - result["spent"])
         return float(result["noise"])
 

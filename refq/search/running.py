@@ -135,7 +135,7 @@ def journal_of(task: Task, images: Images, base: Plan, space: Space) -> Journal:
             for key in ("delta", "metric", "strategy", "objective", "confidence", "seed")
         },
     }
-    return Journal(task.settings.journal, search)
+    return Journal(task.settings.journal, search, task.noted)
 
 
 def judge_of(subject: Any, journal: Journal, task: Task) -> tuple[Judge, int]:
@@ -145,7 +145,8 @@ def judge_of(subject: Any, journal: Journal, task: Task) -> tuple[Judge, int]:
     def reference() -> dict[str, Any]:
         return {"hits": subject.float_hits(), "spent": settings.images}
 
-    known = journal.recall(["float"], reference)
+    most = {"hits": settings.images, "spent": settings.images}
+    known = journal.recall(["float"], reference, most)
     least = least_hits(known["hits"], settings.images, settings.delta)
     judge = Judge(subject, least, journal, settings.confidence, task.told)
     judge.passes = judge.passes.plus(known["spent"])

@@ -57,7 +57,8 @@ class Task:
     """A scheme's plans of a network, and the images that they are tried on.
 
     statistics: what the scheme wanted to know of calibration images. options: what all plans
-    share. dataset: with labels. told: hears of every new trial.
+    share. dataset: with labels. told: hears of every new trial; noted: of
+    what a person should know, in a line.
     """
 
     network: Network
@@ -70,6 +71,7 @@ class Task:
     settings: Settings
     ops: ModuleType = kernels
     told: Callable[[Any], object] = lambda trial: None
+    noted: Callable[[str], object] = lambda line: None
 
     def plan(self, **changes: Any) -> Plan:
         """The scheme's plan under other options."""

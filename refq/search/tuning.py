@@ -137,7 +137,8 @@ class Trials:
         )
         self.source = Source(task.network, task.weights, images, task.ops)
         asked = {key: getattr(settings, key) for key in ("delta", "metric", "strategy", "step")}
-        self.journal = Journal(settings.journal, {**identity(task, task.plan()), **asked})
+        of_search = {**identity(task, task.plan()), **asked}
+        self.journal = Journal(settings.journal, of_search, task.noted)
         self.reference = self._hits("float", None)
         self.least = least_hits(self.reference, settings.images, settings.delta)
         self.tried: dict[str, Tuning] = {}
@@ -149,7 +150,8 @@ class Trials:
             ranking = rank(self.source, plan)
             return {"hits": ranking.top1 if self.task.settings.metric == "top1" else ranking.top5}
 
-        hits: int = self.journal.recall([key], measured)["hits"]
+        most = {"hits": self.task.settings.images}
+        hits: int = self.journal.recall([key], measured, most)["hits"]
         return hits
 
     def planned(self, setting: Any) -> Plan:

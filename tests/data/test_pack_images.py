@@ -89,8 +89,9 @@ def test_pack_over_an_existing_file_keeps_it_on_errors(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     assert pack(tmp_path / "set", tmp_path / "out.h5").returncode == 2
     assert (tmp_path / "out.h5").read_bytes() == before
-    assert pack(tmp_path / "out.h5", tmp_path / "out.h5", "--images", 2).returncode == 0
-    assert len(open_dataset(str(tmp_path / "out.h5"), INPUT)) == 2
+    done = pack(tmp_path / "out.h5", tmp_path / "set" / ".." / "out.h5", "--images", 2)
+    assert done.returncode == 2 and "as SOURCE and as OUT.h5" in done.stderr
+    assert (tmp_path / "out.h5").read_bytes() == before
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as SIGINT")

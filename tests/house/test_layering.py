@@ -15,8 +15,8 @@ TOP = Path(__file__).parents[2]
 # each other; inside a room, files may import each other as long as there is no circle. A folder
 # inside a room is a room of its own where it is listed.
 FLOORS = [
-    ["errors", "tables", "papers.published"],
-    ["writing", "formats", "results.drawing", "hardware.files"],
+    ["errors", "partial", "tables", "papers.published"],
+    ["apart", "json_", "writing", "formats", "results.drawing", "hardware.files"],
     ["networks"],
     ["kernels", "oracle", "data", "plans", "hardware.c_model"],
     ["engine", "importers", "schemes.kmeans"],
@@ -32,7 +32,7 @@ DOORS = FLOORS[-2]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGES = {"numpy", "numba", "scipy", "h5py", "tqdm"}
 # `__init__`: what Numba would refuse as it is imported, before a command could
-PRINTING = {"cli", "export", "__main__", "__init__"}
+PRINTING = {"cli", "__main__", "__init__"}
 MOST_LINES_OF_A_DOOR = 120
 MODULES = {
     ".".join(path.relative_to(TOP).with_suffix("").parts): path

@@ -29,6 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from refq import partial
 from refq.errors import RefqError
 from refq.importers import converting, read
 from tests.importers import hostile_files, small_weights
@@ -107,10 +108,13 @@ def _late(*_: object) -> None:
     raise TooLong
 
 
-def alarm(watching: list[bool], own: set[str]) -> Callable[[str, tuple[object, ...]], None]:
+def alarm(
+    watching: list[bool], own: set[str], half: str
+) -> Callable[[str, tuple[object, ...]], None]:
     """An audit hook that raises CodeRan while `watching` holds something.
 
-    own: files and folders that may be opened, besides descriptors. It sees what Python opens, not
+    own: files and folders that may be opened, besides descriptors; half: what names of others
+    that may begin with. It sees what Python opens, not
     what HDF5's library does; for that stands a pipe that nobody writes to.
     """
 
@@ -121,6 +125,7 @@ def alarm(watching: list[bool], own: set[str]) -> Callable[[str, tuple[object, .
         elsewhere = (
             isinstance(place, (str, bytes))
             and not {os.fsdecode(place), os.path.dirname(os.fsdecode(place))} & own
+            and not os.fsdecode(place).startswith(half)
         )
         if event in ALARMS or elsewhere:
             raise CodeRan(f"{event} {arguments[:1]}")
@@ -151,8 +156,10 @@ def fuzz(reader: str, inputs: int, seed: int, keep: Path | None) -> tuple[Counte
         # once more with an error, so that all that is imported late has been
         for broken in (whole[: len(whole) // 2], b"", whole[:-3]):
             _outcome(path, out, broken)
-        partial = out.with_name(f".{out.name}.{os.getpid()}.part")
-        sys.addaudithook(alarm(watching, {str(each) for each in (path, out, partial, scratch)}))
+        # what is half written, and what of it is removed by its name alone
+        half = str(out.with_name(f".{out.name}."))
+        there = {*(str(each) for each in (path, out, scratch)), partial.CONTENT}
+        sys.addaudithook(alarm(watching, there, half))
         signal.signal(signal.SIGALRM, _late)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         for index in range(inputs):

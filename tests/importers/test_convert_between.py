@@ -286,9 +286,10 @@ def test_names_that_are_too_long(tmp_path: Path) -> None:
     before = os.listdir(tmp_path)
     for count in (250, 300):  # too long with what a half file is called, and too long
         path = str(tmp_path / ("n" * count))
-        with pytest.raises(OptionError, match=f"cannot write {path} .File name too long"):
+        begin = f"cannot write {path[:100]}.*n"
+        with pytest.raises(OptionError, match=f"{begin} .File name too long"):
             writing.write_text(path, "text")
-        with pytest.raises(OptionError, match=f"cannot write {path}; expected a file"):
+        with pytest.raises(OptionError, match=f"{begin}; expected a file"):
             writing.check_writable(path)
     assert os.listdir(tmp_path) == before
 

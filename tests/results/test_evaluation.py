@@ -69,7 +69,7 @@ def test_text_and_json_share_one_content(
 def test_rows_have_the_columns_keys(scheme: str) -> None:
     few = FEW[:2] if scheme == "float" else FEW  # nothing is calibrated there
     arguments = evaluate.COMMAND.parse_args(["squeezenet1_1", "--scheme", scheme, *few])
-    finished = evaluate.evaluate(arguments)
+    finished, _ = evaluate.evaluate(arguments)
     rows = finished.content["layers"]
     assert len(rows) == 28
     for row in rows:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refq.engine.integer import IntegerSteps, Tensor
-from refq.errors import RefqError
+from refq.errors import INTERNAL, RefqError
 from refq.networks.graph import Node
 from refq.plans.plan import TensorPlan
 
@@ -17,6 +17,8 @@ CHANNELS = 3  # sampled outputs, or feature maps, of a layer
 
 class DisagreementError(RefqError):
     """Kernels and oracle differ: nothing that rests on them may be written."""
+
+    status = INTERNAL
 
     def __init__(self, what: str) -> None:
         super().__init__(

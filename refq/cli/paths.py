@@ -1,0 +1,52 @@
+"""Paths of a command line: which are read and which are written, and that these are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from refq import writing
+from refq.apart import Named, check_apart
+from refq.networks import bundled
+
+# what an option's value is a path of: what is read; a file, files whose names begin with it, or a
+# folder that is written
+INPUT, FILE, FILES, FOLDER = "input", "file", "files", "folder"
+# what is no file
+STDOUT = ("json", "-")
+
+
+class Row(Protocol):
+    """What of an option says which paths it has."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def spelled(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+
+
+def check(rows: Sequence[Row], values: Mapping[str, Any]) -> None:
+    """Raises OptionError for outputs that would write over an input or each other, and for files
+    that could not be written at the end of a long run."""
+    named = {row: list(_named(row, values)) for row in rows if row.path}
+    check_apart([*(each for every in named.values() for each in every), *_bundled(rows)])
+    for row, every in named.items():
+        if row.path in (FILE, FILES):
+            writing.check_writable(*(each.path for each in every))
+
+
+def _named(row: Row, values: Mapping[str, Any]) -> Iterator[Named]:
+    value = values[row.name]
+    several = value if isinstance(value, (list, tuple)) else [value]
+    for each in several:
+        if each is not None and (row.name, each) != STDOUT:
+            yield Named(row.spelled, str(each), row.path != INPUT, row.path == FILES)
+
+
+def _bundled(rows: Sequence[Row]) -> Iterator[Named]:
+    """The files that come with refq are inputs of who reads weights."""
+    if any(row.name == "weights" for row in rows):
+        for folder in bundled.folders():
+            yield Named("bundled files", str(folder))
