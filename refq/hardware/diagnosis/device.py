@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-from refq.errors import DataError, OptionError
+from refq.errors import DataError, OptionError, listed
 from refq.hardware.files import file_format, file_formats
+from refq.hardware.files.files import within
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing, Words
 from refq.hardware.golden import manifest
@@ -108,10 +109,10 @@ def sources(device: Device, arrays: Sequence[GoldenArray]) -> list[Source]:
     ]
     if not there:
         names = [name for array in arrays for name in array.names]
-        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         modules = [file_format(name) for name in device.formats]
         kinds = ", ".join(module.SINGLE or f"*{module.SUFFIX}" for module in modules)
-        raise DataError(f"{device.folder} holds none of {shown}", f"such names as {kinds}")
+        found = f"{device.folder} holds none of {listed(names, 4)}"
+        raise DataError(found, f"such names as {kinds}")
     return there
 
 
@@ -129,10 +130,10 @@ def _containers(folder: Path, module: ModuleType) -> list[Path]:
     if module.SINGLE is None:
         return []
     if (folder / module.SINGLE).is_file():
-        return [folder / module.SINGLE]
-    several = sorted(folder.glob(f"*{module.SUFFIX}"))
+        return [within(folder, module.SINGLE)]
+    several = [within(folder, path.name) for path in sorted(folder.glob(f"*{module.SUFFIX}"))]
     if len(several) > 1:
-        names = ", ".join(path.name for path in several[:4])
+        names = listed((path.name for path in several), 4)
         raise OptionError(f"{folder} holds {names}", f"one {module.SUFFIX} file")
     return several
 
@@ -148,11 +149,10 @@ def _source(
     for format_ in device.formats:
         module = file_format(format_)
         for stem in stems(name):
-            if module.SINGLE is None:
-                path = device.folder / (stem + module.SUFFIX)
-                # what is there but is no file is told when it is read
-                if os.path.lexists(path):
-                    return Source(array, name, path, format_, stem)
+            file = stem + module.SUFFIX
+            # what is there but is no file is told when it is read
+            if module.SINGLE is None and os.path.lexists(device.folder / file):
+                return Source(array, name, within(device.folder, file), format_, stem)
             for each in containers:
                 if each.format == format_ and stem in each.keys:
                     return Source(array, name, each.path, format_, stem)

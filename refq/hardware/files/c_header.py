@@ -13,12 +13,11 @@ from refq.hardware.files.digits import DECIMAL
 from refq.hardware.files.files import ArrayFile, FileWriter, bounded, content
 from refq.hardware.files.parsing import (
     BLANKS,
-    COMMENT,
     Passage,
     Reading,
     separator_table,
     tokens,
-    without,
+    without_comments,
     words_in,
 )
 from refq.hardware.files.words import BIG, PLAIN, Packing, Words, container, known_words
@@ -29,6 +28,8 @@ TEXT = False
 BYTE_ORDER = BIG
 
 ACROSS = 12
+# characters of a number: what is longer is none below 2**63
+LONGEST_NUMBER = 99
 _FRACTION = re.compile(r"fxp-[su]\d+/(-?\d+) = ")
 # braces between dimensions, and the letters after a number that tell its type
 _BETWEEN = BLANKS + b",{}uUlL"
@@ -137,7 +138,7 @@ def writer(folder: Path, packing: Packing) -> FileWriter:
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """The initializer of the array of that name, or of the only one: decimal or hex numbers between
     braces, as they are."""
-    data = without(COMMENT, content(path))
+    data = without_comments(content(path, array), b"//", b"/*", b"*/")
     begin = _initializer(data, path, array)
     reading = Reading(path, array, PLAIN)
     end = re.compile(rb"\}\s*;").search(data, begin)
@@ -154,9 +155,10 @@ def read(path: Path, array: Array, packing: Packing) -> Words:
 def _initializer(data: bytes, path: Path, array: Array) -> int:
     """Where the numbers begin."""
     name = re.escape(identifier(array).encode())
-    match = re.search(rb"\b" + name + rb"\s*(\[[^\]]*\]\s*)*=\s*\{", data)
+    # a dimension is a short expression: what has no end is not looked for through the whole file
+    match = re.search(rb"\b" + name + rb"\s{0,99}(\[[^\[\]]{0,999}\]\s{0,99})*=\s*\{", data)
     if match is None:
-        several = list(re.finditer(rb"\]\s*=\s*\{", data))
+        several = list(re.finditer(rb"\]\s{0,99}=\s{0,99}\{", data))
         if len(several) != 1:
             raise DataError(f"{path}: {len(several)} arrays, none {identifier(array)}", "one")
         match = several[0]
@@ -171,7 +173,7 @@ def _mixed(passage: Passage, reading: Reading) -> Words:
     codes = np.zeros(starts.size, np.int64)
     for i, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist())):
         try:
-            codes[i] = int(text[start:stop], 0)
+            codes[i] = int(text[start : min(stop, start + LONGEST_NUMBER)], 0)
         except (ValueError, OverflowError):
             found = text[start : start + 40].split()[0].decode("latin-1")
             line, expected = passage.line_of(start), "a number below 2**63"

@@ -61,7 +61,7 @@ def writer(folder: Path, packing: Packing) -> FileWriter:
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """Radix 2, 10 or 16; values between commas or blanks; lines that begin with ; are comments.
     Decimal numbers are taken as they are, others as words."""
-    data = content(path)
+    data = content(path, array)
     # a comment before the vector is a whole line; in the vector, ; ends it
     radix, vector = _RADIX.search(_COMMENT.sub(b"", data[: 1 << 16])), _VECTOR.search(data)
     if radix is None or vector is None:

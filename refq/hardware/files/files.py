@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Callable
+import os
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -19,6 +22,8 @@ from refq.hardware.files.words import Packing, Words
 CODES_AT_A_TIME = 1 << 16
 # a file may hold more words than are asked for, but not endlessly more
 SPARE_WORDS = 1 << 20
+# of text: a word with its address, blanks and a comment, and what comes before all words
+BYTES_OF_A_WORD, SPARE_BYTES = 256, 1 << 24
 
 
 class Writer(Protocol):
@@ -139,23 +144,45 @@ class FileWriter:
         self.ledger.close()
 
 
-def content(path: Path) -> bytes:
-    """A file's bytes; DataError where it cannot be read."""
+def within(folder: Path, name: str) -> Path:
+    """A file of a folder. Raises DataError for a name, or a link, that leads out of it."""
+    path, root = folder / name, os.path.realpath(folder)
+    real = os.path.realpath(path)
+    if os.path.commonpath([root, real]) != root:
+        raise DataError(f"{path} leads out of {folder}", "files of its own", "copy it there")
+    return path
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to read. Raises DataError where it cannot be, and for pipes and devices, at once."""
     try:
-        return path.read_bytes()
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(number, "rb") as file:
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                raise DataError(f"{path} is a pipe or a device", "a file")
+            yield file
     except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror})") from None
+        raise DataError(f"cannot read {path} ({error.strerror or error})") from None
+
+
+def content(path: Path, array: Array) -> bytes:
+    """A file's bytes; DataError where it cannot be read, or has more than any spelling of so many
+    words takes."""
+    most = SPARE_BYTES + BYTES_OF_A_WORD * array.words
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise DataError(f"{path} has {size:,} bytes", f"at most {most:,}")
+        return file.read(most)
 
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes; DataError where it cannot be read."""
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while part := file.read(1 << 20):
-                digest.update(part)
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror})") from None
+    with opened(path) as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
     return digest.hexdigest()
 
 

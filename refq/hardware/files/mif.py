@@ -17,10 +17,11 @@ from refq.hardware.files.parsing import (
     BLANKS,
     Passage,
     Reading,
+    hidden,
     pieces,
     separator_table,
     tokens,
-    without,
+    without_comments,
     words_in,
 )
 from refq.hardware.files.words import (
@@ -32,16 +33,18 @@ from refq.hardware.files.words import (
     joined,
     known_words,
     placed,
+    scattered,
 )
 
 SUFFIX = ".mif"
 SINGLE: str | None = None
 TEXT = True
 BYTE_ORDER = BIG
+# entries that are read one by one
+MOST_RANGES = 10_000
 
 RADIX = {"HEX": HEX, "BIN": BINARY, "OCT": OCTAL, "UNS": UNSIGNED, "DEC": DECIMAL}
 SEPARATORS = separator_table(BLANKS + b":;")
-_COMMENT = re.compile(rb"--[^\n]*|%[^%]*%")
 _FIELD = re.compile(rb"\b(ADDRESS_RADIX|DATA_RADIX|DEPTH|WIDTH)\s*=\s*(\w+)\s*;", re.IGNORECASE)
 _CONTENT = re.compile(rb"\bCONTENT\s+BEGIN\b", re.IGNORECASE)
 _END = re.compile(rb"\bEND\s*;", re.IGNORECASE)
@@ -96,9 +99,9 @@ def writer(folder: Path, packing: Packing) -> FileWriter:
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """Radices HEX, BIN, OCT, UNS, DEC; ranges of addresses; several words after an address;
     comments. Words at no address are unknown. DEC numbers are taken as they are."""
-    data = content(path)
+    data = content(path, array)
     if b"--" in data or b"%" in data:
-        data = without(_COMMENT, data)
+        data = without_comments(data, b"--", b"%", b"%")
     begin = _CONTENT.search(data)
     if begin is None:
         raise DataError(f"{path}: no CONTENT BEGIN", "a .mif file")
@@ -116,6 +119,8 @@ def read(path: Path, array: Array, packing: Packing) -> Words:
     passage = Passage(body, 1 + data.count(b"\n", 0, begin.end()))
     reading = Reading(path, array, packing)
     words = _in_order(passage, names, reading)
+    if words is None:
+        words = _in_any_order(passage, names, reading)
     if words is None:
         parts = list(_entries(passage, names, reading))
         reached = max((at + part.codes.size for at, part in parts), default=0)
@@ -154,27 +159,52 @@ def _next_in_order(
     if not tidy.all() or (starts[2::2] < ends[:-1]).any():
         return None
     plain = Array(reading.array.name, (count,), ("address",), 62, False, "")
-    only, between = Passage(_hidden(view, starts[1::2], stops[1::2]), line), BLANKS + b":;"
+    only, between = Passage(hidden(view, starts[1::2], stops[1::2]), line), BLANKS + b":;"
     addresses = words_in(only, between, RADIX[radices[0]], Reading(reading.path, plain, PLAIN))
     if not np.array_equal(addresses.codes, np.arange(address, address + count)):
         return None
-    data = Passage(_hidden(view, starts[::2], stops[::2]), line)
+    data = Passage(hidden(view, starts[::2], stops[::2]), line)
     return words_in(data, between, RADIX[radices[1]], reading)
 
 
-def _hidden(view: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> bytes:
-    """Text with blanks in place of some tokens."""
-    change = np.zeros(view.size + 1, np.int8)
-    change[starts], change[stops] = 1, -1
-    hidden = np.cumsum(change[:-1], dtype=np.int8).astype(bool)
-    return np.where(hidden, np.uint8(ord(" ")), view).tobytes()
+def _in_any_order(passage: Passage, radices: Sequence[str], reading: Reading) -> Words | None:
+    """Words of single addresses, each with some of them, later ones over earlier ones; None for
+    text with ranges, or entries that are none."""
+    if b"[" in passage.text or b";" not in passage.text:
+        return None
+    view = np.frombuffer(passage.text, np.uint8)
+    starts, stops = tokens(view, SEPARATORS)
+    colons, ends = np.flatnonzero(view == ord(":")), np.flatnonzero(view == ord(";"))
+    entry = np.searchsorted(ends, starts)
+    tidy = colons.size == ends.size and entry.max(initial=-1) < ends.size
+    if not tidy or (np.searchsorted(ends, colons) != np.arange(ends.size)).any():
+        return None
+    marks = starts < colons[entry]
+    if not np.array_equal(entry[marks], np.arange(ends.size)):
+        return None
+    lanes, between = reading.packing.lanes, BLANKS + b":;"
+    plain = Array(reading.array.name, (2 * starts.size,), ("address",), 62, False, "")
+    line, most = passage.line, reading.lines - 1
+    only = Passage(hidden(view, starts[~marks], stops[~marks]), line)
+    addresses = words_in(only, between, RADIX[radices[0]], Reading(reading.path, plain, PLAIN))
+    if addresses.unknown.size or not 0 <= addresses.codes.min() <= addresses.codes.max() <= most:
+        return None
+    data = Passage(hidden(view, starts[marks], stops[marks]), line)
+    words = words_in(data, between, RADIX[radices[1]], reading)
+    of, first = entry[~marks], np.searchsorted(entry[~marks], np.arange(ends.size))
+    places = addresses.codes[of] + np.arange(of.size) - first[of]
+    reached = bounded(int(places.max(initial=-1) + 1) * lanes, reading.array, reading.path)
+    return scattered(words, (places[:, None] * lanes + np.arange(lanes)).reshape(-1), reached)
 
 
 def _entries(
     passage: Passage, radices: Sequence[str], reading: Reading
 ) -> Iterator[tuple[int, Words]]:
     """(first word, words) of entries in any order."""
-    line, lanes = passage.line, reading.packing.lanes
+    line, lanes, count = passage.line, reading.packing.lanes, 0
+    if passage.text.count(b";") > MOST_RANGES:
+        found = f"{passage.text.count(b';')} entries, some with ranges or no address : data;"
+        raise DataError(f"{reading.path}: {found}", f"at most {MOST_RANGES} of such files")
     for entry in passage.text.split(b";"):
         at = line + entry[: len(entry) - len(entry.lstrip())].count(b"\n")
         line += entry.count(b"\n")
@@ -193,6 +223,7 @@ def _entries(
             raise reading.refused(at, f"address {bounds[-1]}", f"0 to {reading.lines - 1}")
         if len(bounds) == 2:
             words = _filled(words, (bounds[1] - bounds[0] + 1) * lanes)
+        count = bounded(count + words.codes.size, reading.array, reading.path)
         yield bounds[0] * lanes, words
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import tokenize
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from refq.errors import DataError
 from refq.hardware.files.array import Array
-from refq.hardware.files.files import ArrayFile, FileWriter, bounded, integers, volume
+from refq.hardware.files.files import ArrayFile, FileWriter, bounded, integers, opened, volume
 from refq.hardware.files.words import LITTLE, Packing, Words, container, known_words
 
 SUFFIX = ".npy"
@@ -67,11 +68,8 @@ def writer(folder: Path, packing: Packing) -> FileWriter:
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """Any integer type and byte order; the packing says nothing here. An array of another shape is
     taken in C order."""
-    try:
-        with path.open("rb") as file:
-            return read_stream(file, path, array, path.stat().st_size)
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror})") from None
+    with opened(path) as file:
+        return read_stream(file, path, array, os.fstat(file.fileno()).st_size)
 
 
 def read_stream(file: BinaryIO, path: Path, array: Array, length: int) -> Words:

@@ -13,6 +13,7 @@ import numpy as np
 from refq.errors import DataError
 from refq.hardware.files import npy
 from refq.hardware.files.array import Array
+from refq.hardware.files.files import opened
 from refq.hardware.files.words import LITTLE, Packing, Words
 
 SUFFIX = ".npz"
@@ -24,6 +25,8 @@ OVERHEAD = 256
 COPIED = 1 << 20
 # the same codes make the same file, whenever it is written
 DATE = (1980, 1, 1, 0, 0, 0)
+# the others take gigabytes for kilobytes
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def size(array: Array, packing: Packing) -> int:
@@ -86,7 +89,7 @@ ERRORS = (
 def names(path: Path) -> list[str]:
     """Names of the arrays in an archive."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
             entries = archive.namelist()
     except ERRORS as error:
         raise _broken(path, error) from None
@@ -96,8 +99,10 @@ def names(path: Path) -> list[str]:
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """As of .npy files. Raises DataError where there is no array of that name."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as whole, zipfile.ZipFile(whole) as archive:
             entry = archive.getinfo(array.name + npy.SUFFIX)
+            if entry.compress_type not in METHODS:
+                raise NotImplementedError(f"compressed by method {entry.compress_type}")
             with archive.open(entry) as file:
                 return npy.read_stream(cast(BinaryIO, file), path, array, entry.file_size)
     except KeyError:

@@ -24,7 +24,6 @@ GATHERED = 1 << 24
 # how many more digits than needed a number may have, all of them zeros
 SPARE_DIGITS = 64
 BLANKS = b" \t\r\n\f\v"
-COMMENT = re.compile(rb"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,21 @@ class Passage:
         return self.line + self.text.count(b"\n", 0, place)
 
 
-def without(pattern: re.Pattern[bytes], data: bytes) -> bytes:
-    """Text without what matches, in as many lines as before."""
-    return pattern.sub(lambda match: b"\n" * match[0].count(b"\n") or b" ", data)
+def without_comments(data: bytes, line: bytes, begin: bytes, end: bytes) -> bytes:
+    """Text without comments, in as many lines as before: those that begin so and end with their
+    line, and those between two marks. One without an end stays."""
+    if begin not in data:
+        return re.sub(re.escape(line) + rb"[^\n]*", b"", data)
+    opening, parts, at = re.compile(re.escape(line) + b"|" + re.escape(begin)), [], 0
+    while match := opening.search(data, at):
+        parts.append(data[at : match.start()])
+        at = data.find(b"\n" if match[0] == line else end, match.end())
+        if at < 0:
+            return b"".join(parts) + (b"" if match[0] == line else data[match.start() :])
+        if match[0] == begin:
+            parts.append(b"\n" * data.count(b"\n", match.end(), at) or b" ")
+            at += len(end)
+    return b"".join([*parts, data[at:]])
 
 
 def shown(text: bytes) -> str:
@@ -121,6 +132,14 @@ def tokens(piece: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray
     inside[1:-1] = looked_up(piece, table) == 0
     edges = np.flatnonzero(inside[1:] != inside[:-1])
     return edges[::2], edges[1::2]
+
+
+def hidden(view: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> bytes:
+    """Text with blanks in place of some tokens."""
+    change = np.zeros(view.size + 1, np.int8)
+    change[starts], change[stops] = 1, -1
+    hidden = np.cumsum(change[:-1], dtype=np.int8).astype(bool)
+    return np.where(hidden, np.uint8(ord(" ")), view).tobytes()
 
 
 def _in_even_lines(piece: np.ndarray, reading: Reading) -> Words | None:

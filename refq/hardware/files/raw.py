@@ -44,7 +44,7 @@ def writer(folder: Path, packing: Packing) -> FileWriter:
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """Integers of the narrowest type; of a wider one where the file is exactly that much longer.
     Bytes that make no whole word are left out."""
-    data = content(path)
+    data = content(path, array)
     wider = (wide for wide in (2, 4, 8) if wide > _bytes(array))
     wide = next((wide for wide in wider if len(data) == array.words * wide > 0), _bytes(array))
     words = bounded(len(data) // wide, array, path)

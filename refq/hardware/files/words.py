@@ -93,6 +93,15 @@ def placed(parts: Sequence[tuple[int, Words]], size: int) -> Words:
     return Words(codes, np.flatnonzero(unknown))
 
 
+def scattered(words: Words, places: np.ndarray, size: int) -> Words:
+    """Words each at its place, of two at one place the later; the rest is unknown."""
+    codes, unknown = np.zeros(size, np.int64), np.ones(size, bool)
+    flags = np.zeros(words.codes.size, bool)
+    flags[words.unknown] = True
+    codes[places], unknown[places] = words.codes, flags
+    return Words(codes, np.flatnonzero(unknown))
+
+
 # text as numbers are written
 PLAIN = Packing(byte_order=BIG)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from refq import json_
 from refq.errors import DataError, OptionError, RefqError
-from refq.hardware.files.files import sha256
+from refq.hardware.files.files import sha256, within
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing
 from refq.hardware.golden.arrays import PARAMETER, TENSOR, GoldenArray
@@ -167,17 +169,7 @@ def load(folder: Path) -> Manifest:
 
 def read(folder: Path) -> dict[str, Any]:
     """A manifest's JSON, not looked into. Raises DataError where there is none."""
-    path = folder / NAME
-    try:
-        stored = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        told = f"cannot read {path} ({error.strerror})"
-        raise DataError(told, "a folder that refq.export wrote") from None
-    except (ValueError, RecursionError):
-        raise DataError(f"{path} is no JSON", WRITTEN) from None
-    if not isinstance(stored, dict):
-        raise DataError(f"{path} holds a {type(stored).__name__}", "a JSON object")
-    return stored
+    return json_.load(within(folder, NAME), "manifest", DataError, WRITTEN)
 
 
 # what reading plain values of a wrong kind raises
@@ -261,6 +253,10 @@ def _array_of(stored: Mapping[str, Any], form: Form) -> GoldenArray:
     )
     if array.kind not in (TENSOR, PARAMETER) or array.name != stored["name"]:
         raise ValueError(f"{stored['name']!r} as {array.kind} {array.name}")
+    for name in array.names:
+        # layers' slashes may be folders of a device's, within its own
+        if not name.isprintable() or {"", ".", ".."} & set(re.split(r"[/\\]", name)):
+            raise ValueError(f"{name!r} as the name of an array")
     lies, name = _sizes(stored["stored_shape"]), array.name
     if form.layout.stored_shape(array.shape) != lies or math.prod(lies) > MOST_WORDS:
         raise ValueError(f"stored_shape {lies} of {name}, {array.shape} in {form.layout}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from refq.errors import DataError
-from refq.hardware.files.files import sha256
+from refq.hardware.files.files import sha256, within
 from refq.hardware.golden import manifest
 from refq.hardware.golden.arrays import GoldenArray
 from refq.hardware.golden.manifest import Manifest
@@ -40,7 +40,7 @@ class GoldenSet:
         """Raises DataError where a file of these arrays is missing or not what was written: by its
         length, and, unless the set was opened without hashes, by its SHA-256."""
         for name in dict.fromkeys(self.manifest.form.file(array) for array in arrays):
-            path, stated = self.folder / name, self.manifest.files.get(name)
+            path, stated = within(self.folder, name), self.manifest.files.get(name)
             if stated is None:
                 raise DataError(f"{self.folder}: the manifest does not list {name}", "its SHA-256")
             try:
@@ -56,7 +56,7 @@ class GoldenSet:
         """An array's codes, int64 of its logical shape. Raises DataError where they are not those
         that the manifest tells."""
         form = self.manifest.form
-        path, stored = self.folder / form.file(array), form.stored(array)
+        path, stored = within(self.folder, form.file(array)), form.stored(array)
         words = form.module.read(path, stored, form.packing)
         if words.codes.size != stored.words or words.unknown.size:
             raise DataError(f"{path}: {words.codes.size} words", f"{stored.words}")
