@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refq.errors import RefqError, WeightsError
+from refq.errors import RefqError, WeightsError, printable
 from refq.networks.layers import NO_PADS, Pads, Pair, Shape
 from refq.networks.layers.windows import pool_size
 
@@ -158,8 +158,7 @@ class Contents:
 
 def refuse(found: str, wanted: str = "", remedy: str = "") -> WeightsError:
     """An error whose text is short and printable, whatever a hostile file put into names."""
-    clean = "".join(each if each.isprintable() else "?" for each in found)
-    return WeightsError(clean if len(clean) <= 300 else f"{clean[:297]}...", wanted, remedy)
+    return WeightsError(printable(found), wanted, remedy)
 
 
 def checked_shape(name: str, shape: object, item: int = 4) -> Shape:

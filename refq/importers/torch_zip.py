@@ -106,7 +106,7 @@ def read(path: Path) -> Contents:
         return np.frombuffer(data, dtype, storage.numel, begin)
 
     begin, end = members.place(pickles[0])
-    if end - begin > pickled.MOST_BYTES:
-        raise refuse(f"a data.pkl of {end - begin:,} bytes", f"{pickled.MOST_BYTES:,} or less")
+    if end - begin > pickled.STATE_DICT.most:
+        raise refuse(f"a data.pkl of {end - begin:,} bytes", f"{pickled.STATE_DICT.most:,} or less")
     state, _ = pickled.load(data[begin:end])
     return torch_state.contents(*torch_state.tensors(state, values), FORM)

@@ -275,8 +275,8 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "shared": ("onnx", shared, "layers of 1,610,612,736 bytes in a model of"),
     "large_directory": ("torch_zip", large_directory, "with a directory of 5,200,000 bytes"),
     "one_value": ("torch_zip", one_value, "72,000,000 values, of which 1 are stored"),
-    "many_operations": ("torch_zip", many_operations, "a pickle of millions of operations"),
+    "many_operations": ("torch_zip", many_operations, "a pickle of too many operations"),
     "large_pickle": ("torch_zip", large_pickle, "a data.pkl of 20,971,"),
-    "many_calls": ("torch_zip", many_calls, "a pickle of millions of operations"),
-    "many_calls_before": ("torch_legacy", many_calls_before, "a pickle of millions of operations"),
+    "many_calls": ("torch_zip", many_calls, "a pickle of too many operations"),
+    "many_calls_before": ("torch_legacy", many_calls_before, "a pickle of too many operations"),
 }
