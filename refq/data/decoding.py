@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from types import ModuleType
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from refq.errors import DataError
+from refq import given
+from refq.data import headers
+from refq.errors import DataError, printable
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Pillow knows more, and starts Ghostscript for an EPS, whatever its name
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+REMEDY = "fetch it again, or leave it out"
 
 
 def pillow(purpose: str) -> ModuleType:
@@ -21,27 +28,63 @@ def pillow(purpose: str) -> ModuleType:
         raise DataError(
             f"Pillow is not installed; {purpose} needs it", remedy="pip install 'refq[images]'"
         ) from None
+    # what it warns of is refused here, or does not touch the pixels
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     return Image
 
 
 def decode(path: Path) -> np.ndarray:
     """uint8 RGB (rows, columns, 3); grey, palette and CMYK are converted, alpha is dropped.
 
-    An EXIF orientation is not applied. Raises DataError naming a file that is no whole image.
+    An EXIF orientation is not applied. Raises DataError naming a file that is no whole image, or
+    one that refq does not take: see docs/data.md.
     """
     pil = pillow(f"reading {path.name}")
     try:
-        with pil.open(path) as image:
-            if image.mode not in EIGHT_BIT_MODES:
-                raise DataError(f"{path}: pixels of mode {image.mode}", "8 bits a channel")
-            if "transparency" in image.info:
-                # Straight to RGB would warn, or take the key colour for a colour.
-                image = image.convert("RGBA")
-            return np.asarray(image.convert("RGB"))
-    except DataError:
-        raise
+        with given.open_regular(path) as file:
+            return _decoded(pil, file)
+    except DataError as error:
+        raise DataError(f"{path}: {error.found}", error.wanted, error.remedy or REMEDY) from None
+    except pil.UnidentifiedImageError:
+        reason, wanted = "an unknown format", f"one of {', '.join(FORMATS)}"
     except Exception as error:  # decoders raise whatever a broken file leads them to
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"cannot decode {path} ({reason})", "a complete image file", "fetch it again"
-        ) from None
+        told = str(getattr(error, "strerror", None) or error) or type(error).__name__
+        leads_nowhere = path.is_symlink() and not path.exists()
+        reason = "a link that leads nowhere" if leads_nowhere else printable(told.splitlines()[0])
+        wanted = "a complete image file"
+    raise DataError(f"cannot decode {path} ({reason})", wanted, REMEDY)
+
+
+def _decoded(pil: ModuleType, file: BinaryIO) -> np.ndarray:
+    if file.seek(0, 2) > headers.MOST_BYTES:
+        raise DataError(f"a file of {file.tell():,} bytes", f"at most {headers.MOST_BYTES:,}")
+    file.seek(0)
+    headers.check(file)
+    with pil.open(file, formats=FORMATS) as image:
+        headers.check_size(image.height, image.width)
+        if image.format == "JPEG":
+            headers.check_scans(file, image.height * image.width)
+        # not a JPEG's further pictures (MPO), which are its previews and depths
+        if getattr(image, "is_animated", False) and image.format in FORMATS:
+            raise DataError("an animation", "one image", "save the picture that is wanted")
+        if image.mode not in EIGHT_BIT_MODES or _deep(image):
+            raise DataError(f"pixels of mode {image.mode}", headers.EIGHT_BITS)
+        if "transparency" in image.info and image.mode != "RGBA":
+            # Straight to RGB would warn, or take the key colour for a colour.
+            image = _converted(image, "RGBA")
+        return np.asarray(_converted(image, "RGB"))
+
+
+def _converted(image: Any, mode: str) -> Any:
+    """The image in a mode; memory is its or the other's, for no longer than it takes."""
+    if image.mode == mode:
+        return image
+    made = image.convert(mode)
+    image.close()
+    return made
+
+
+def _deep(image: Any) -> bool:
+    """Whether it is a PPM of more than 8 bits, whose greatest value comes with its pixels."""
+    stated = image.tile[0][3] if image.format == "PPM" and image.tile else None
+    return isinstance(stated, tuple) and stated[-1] > 255

@@ -152,7 +152,7 @@ def test_images_that_cannot_be_decoded_are_named(tmp_path: Path) -> None:
     data = open_dataset(str(tmp_path), INPUT)
     names = [Path(data.where(index)).name for index in range(5)]
     assert names == ["deep.png", "short.jpg", "short.png", "text.jpg", "void.jpg"]
-    with error_of(DataError, f"{tmp_path / 'deep.png'}: pixels of mode I;16; expected 8 bits"):
+    with error_of(DataError, f"{tmp_path / 'deep.png'}: pixels of 16 bits a channel; expected 8"):
         data.image(0)
     for index in range(1, 5):
         with error_of(DataError, f"cannot decode {tmp_path / names[index]} ("):

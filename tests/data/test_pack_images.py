@@ -66,7 +66,7 @@ def test_pack_scales_and_crops(tmp_path: Path) -> None:
         (("--crop", "5"), "one of --shorter and --crop; expected both; or give --size"),
         (("--shorter", "4", "--crop", "5"), "--shorter 4 --crop 5; expected a crop of 1 up to"),
         (("--size", "5x5", "--images", "4"), "--images 4; expected 1..3 of set (image folder)"),
-        (("--size", "5x5"), "3.png (cannot identify image file"),
+        (("--size", "5x5"), "3.png (an unknown format); expected one of BMP, "),
     ],
 )
 def test_pack_errors_are_one_line_and_leave_nothing(
