@@ -199,15 +199,16 @@ def round_values(
     return np.array(out, np.float32).reshape(x.shape), outside
 
 
-def round_affine(x: np.ndarray, grid: AffineGrid) -> np.ndarray:
-    out = np.empty(x.shape, np.float32)
+def round_affine(x: np.ndarray, grid: AffineGrid) -> tuple[np.ndarray, int]:
+    out, outside = np.empty(x.shape, np.float32), 0
     for place in np.ndindex(x.shape):
         own = place[: grid.mean.ndim]
         mean, step = float(grid.mean[own]), float(grid.step[own])
         exact = round_fraction(Fraction((float(x[place]) - mean) / step), Rounding.TIES_EVEN)
         number = max(-(2 ** (grid.bits - 1)), min(exact, 2 ** (grid.bits - 1) - 1))
+        outside += number != exact
         out[place] = np.float32(mean + step * number)
-    return out
+    return out, outside
 
 
 def _rounded(value: float, fmt: Number, rounding: Rounding) -> tuple[float, bool]:

@@ -15,6 +15,7 @@ from refq.cli.progress import bar
 from refq.data import digest
 from refq.measure.measurement import measure
 from refq.measure.streaming import Source
+from refq.networks.extremes import naming_extremes
 from refq.plans.cost import activation_memory
 from refq.results.evaluation import Evaluation
 
@@ -24,9 +25,10 @@ def evaluate(asked: Request) -> tuple[Evaluation, list[Callable[[], object]]]:
     began = time.perf_counter()
     reading.check(asked)
     inputs = open_inputs(which_inputs(asked))
-    chosen = choose_plan(asked, inputs)
+    with naming_extremes(inputs.weights):
+        chosen = choose_plan(asked, inputs)
     outputs: list[Any] = []
-    with bar(inputs.images, "evaluate") as progress:
+    with naming_extremes(inputs.weights), bar(inputs.images, "evaluate") as progress:
         source = Source(
             inputs.network,
             inputs.weights,

@@ -26,8 +26,10 @@ from refq.hardware.golden.manifest import Manifest
 from refq.hardware.golden.parameters import PARAMETERS
 from refq.hardware.golden.span import span
 from refq.hardware.golden.writing import Subject, check_room, write
+from refq.networks.extremes import naming_extremes
 from refq.plans.plan import INTEGER
 from refq.results.evaluation import versions
+from refq.results.warnings import warnings
 
 # each stands for all stages of a kind
 KINDS = ("parameters", "tensors")
@@ -67,7 +69,8 @@ def export(asked: Request) -> Exported:
     folders, form, stages = _folders(asked), _form(asked), _stages(asked.stages)
     reading.check(asked)
     inputs = open_inputs(which_inputs(asked))
-    subject = _subject(asked, inputs, stages)
+    with naming_extremes(inputs.weights):
+        subject = _subject(asked, inputs, stages)
     if asked.save_plan:
         writing.write_json(asked.save_plan, subject.plan.to_json())
     told, manifest = [], None
@@ -84,6 +87,8 @@ def export(asked: Request) -> Exported:
                 told.append(_told(asked.out, manifest, seconds))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; no folder was written by halves") from None
+    lost = {name: layer.losses for name, layer in subject.coded.layers.items()}
+    told += [f"WARNING: {line}" for line in warnings(subject.network, subject.plan, lost)]
     return Exported(manifest, told)
 
 

@@ -18,6 +18,7 @@ from refq.cli.planning import run_search
 from refq.cli.progress import telling
 from refq.data import digest, kept
 from refq.errors import OptionError
+from refq.networks.extremes import naming_extremes
 from refq.papers.study import Study
 from refq.schemes import Options
 from refq.schemes.statistics import Statistics
@@ -76,11 +77,13 @@ def _section(
     """One network's tables, shown as they come, and its figures."""
     show(f"{'=' * 8} {study.network.name}")
     tables = []
-    for table in itertools.chain([first], paper.tables(study, delta)):
-        tables.append(table.to_json())
-        show(f"\n{table.as_text()}")
+    with naming_extremes(study.weights):
+        for table in itertools.chain([first], paper.tables(study, delta)):
+            tables.append(table.to_json())
+            show(f"\n{table.as_text()}")
+        figures = paper.figures(study, delta)
     show("")
-    return {"title": study.network.name, "tables": tables, "figures": paper.figures(study, delta)}
+    return {"title": study.network.name, "tables": tables, "figures": figures}
 
 
 def _inputs_table(inputs: Inputs) -> Table:

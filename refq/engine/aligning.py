@@ -19,10 +19,11 @@ from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid
 @dataclass(frozen=True)
 class Aligned:
     """codes: int (O, I, ...), shifted left within each kernel. top: int64 (O,), the fraction bits
-    of its products."""
+    of its products. outside: coefficients beyond their format."""
 
     codes: np.ndarray
     top: np.ndarray
+    outside: int = 0
 
 
 def aligned(
@@ -30,21 +31,22 @@ def aligned(
 ) -> Aligned:
     """filters: float (O, I, ...). data: int64 (O, I) or broadcast to it, the fraction bits of what
     each reads."""
-    codes, frac_bits = coded(filters, fmt, ops)
+    codes, frac_bits, outside = coded(filters, fmt, ops)
     products = frac_bits + data
     top = np.broadcast_to(products.max(axis=1), len(filters))
-    return Aligned(shifted_left(codes, top[:, None] - products), top)
+    return Aligned(shifted_left(codes, top[:, None] - products), top, outside)
 
 
 def coded(
     filters: np.ndarray, fmt: FixedPointFormat | FormatGrid, ops: ModuleType = kernels
-) -> tuple[np.ndarray, np.ndarray]:
-    """(int codes (O, I, ...), their fraction bits, int64 (O, I) or broadcast to it)."""
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """(int codes (O, I, ...), their fraction bits, int64 (O, I) or broadcast to it, how many lay
+    outside)."""
     if isinstance(fmt, FormatGrid):
-        codes, _ = ops.quantize_grid(filters, fmt)
-        return codes, fmt.frac_bits.astype(np.int64).reshape(len(filters), -1)
-    codes, _ = ops.quantize(filters, fmt)
-    return codes, np.full((1, 1), fmt.frac_bits, np.int64)
+        codes, outside = ops.quantize_grid(filters, fmt)
+        return codes, fmt.frac_bits.astype(np.int64).reshape(len(filters), -1), outside
+    codes, outside = ops.quantize(filters, fmt)
+    return codes, np.full((1, 1), fmt.frac_bits, np.int64), outside
 
 
 def declared(frac_bits: np.ndarray, accumulator: Accumulator) -> tuple[np.ndarray, np.ndarray]:

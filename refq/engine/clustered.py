@@ -63,7 +63,8 @@ class Parts:
         top = np.maximum(base_top, self.residual.top)
         base = shifted_left(self.base.codes[self.labels], top - base_top, name)
         rest = shifted_left(self.residual.codes, top - self.residual.top, name)
-        return Aligned(base.astype(np.int64) + rest, top)
+        outside = self.base.outside + self.residual.outside
+        return Aligned(base.astype(np.int64) + rest, top, outside)
 
     def split(
         self, accumulator: Accumulator, frac_bits: np.ndarray, shape: tuple[int, ...]
@@ -115,10 +116,23 @@ def quantized_values(
     weight: np.ndarray, fmt: Coefficients, ops: ModuleType = kernels
 ) -> np.ndarray:
     """The values that coefficients (O, I, ...) have in their formats: float64, same shape."""
+    return counted_values(weight, fmt, ops)[0]
+
+
+def counted_values(
+    weight: np.ndarray, fmt: Coefficients, ops: ModuleType = kernels
+) -> tuple[np.ndarray, int]:
+    """(quantized_values, how many lay outside; base kernels and residuals both count)."""
     if isinstance(fmt, Clustered):
         labels = np.array(fmt.labels)
-        bases = quantized_values(base_kernels(weight, labels), fmt.base, ops)[labels]
-        rest = residuals(weight, labels, fmt.base, ops)
-        return bases + quantized_values(rest, fmt.residual, ops)
-    codes, frac_bits = coded(weight, fmt, ops)
-    return np.ldexp(codes.astype(np.float64), -against(frac_bits, codes))
+        bases, lost = counted_values(base_kernels(weight, labels), fmt.base, ops)
+        rest, more = counted_values(residuals(weight, labels, fmt.base, ops), fmt.residual, ops)
+        return bases[labels] + rest, lost + more
+    codes, frac_bits, outside = coded(weight, fmt, ops)
+    return np.ldexp(codes.astype(np.float64), -against(frac_bits, codes)), outside
+
+
+def stored_coefficients(weight: np.ndarray, fmt: object) -> int:
+    """How many coefficients a layer's weights (O, I, ...) are stored as."""
+    bases = 1 + max(fmt.labels) if isinstance(fmt, Clustered) else 0
+    return weight.size + bases * (weight.size // len(weight))

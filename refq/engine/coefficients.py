@@ -13,12 +13,16 @@ import numpy as np
 
 from refq import kernels
 from refq.engine.aligning import aligned, declared, narrow, shifted_left, shifted_magnitudes
-from refq.engine.clustered import Parts, Split, parts_of
+from refq.engine.clustered import Parts, Split, parts_of, stored_coefficients
+from refq.engine.losses import Losses, losses
 from refq.errors import FormatError
 from refq.formats.fixed import Accumulator, FixedPointFormat
 from refq.networks.graph import Network, Node
 from refq.networks.weights import Weights
 from refq.plans.plan import Clustered, Plan, TensorPlan, exact_sum
+
+# how far sums of 63 bits may be shifted to the right
+MOST_DROP = 61
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,9 @@ class IntegerLayer:
     bits. align: int64 (O,), left shift that brings the products to those, above 0 where the bias or
     the accumulator is finer. drop: int64 (O,), fraction bits that a declared accumulator has fewer.
     raised: int64 (O,), left shift that brings the sums to frac_bits, the largest of all outputs'.
-    split: base kernels and residuals where the layer is clustered. panels, endings: what the fused
-    steps make of the codes and of their sums, kept as long as they are; it makes results no
-    different.
+    losses: what became of the weights and biases. split: base kernels and residuals where the layer
+    is clustered. panels, endings: what the fused steps make of the codes and of their sums, kept as
+    long as they are; it makes results no different.
     """
 
     codes: np.ndarray
@@ -42,6 +46,7 @@ class IntegerLayer:
     drop: np.ndarray
     raised: np.ndarray
     accumulator: Accumulator
+    losses: Losses
     split: Split | None = None
     panels: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     endings: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -127,22 +132,47 @@ def _layer(
     else:
         coefficients = aligned(filters, fmt, data, ops)
     # products, bias and a declared accumulator meet at the largest number of fraction bits
-    bias_codes, _ = ops.quantize(bias, bias_format)
+    bias_codes, saturated = ops.quantize(bias, bias_format)
     frac_bits, drop = declared(np.maximum(coefficients.top, bias_format.frac_bits), accumulator)
+    if drop.max() > MOST_DROP:
+        raise FormatError(
+            f"layer {node.name}: an accumulator with {int(drop.max())} fraction bits fewer than "
+            "its products",
+            f"{MOST_DROP} fewer at most",
+            "choose formats of weights and activations closer to the accumulator's",
+        )
     kept = frac_bits - drop
     bias_shift = frac_bits - bias_format.frac_bits
+    codes = narrow(coefficients.codes).reshape(weight.shape)
+    aligned_bias = shifted_left(bias_codes, bias_shift, f"{node.name}, bias").astype(np.int64)
     made = IntegerLayer(
-        codes=narrow(coefficients.codes).reshape(weight.shape),
-        bias=shifted_left(bias_codes, bias_shift, node.name).astype(np.int64),
+        codes=codes,
+        bias=aligned_bias,
         frac_bits=int(kept.max()),
         align=frac_bits - coefficients.top,
         drop=drop,
         raised=kept.max() - kept,
         accumulator=accumulator,
+        losses=losses(
+            (weight, codes),
+            (bias, bias_codes),
+            (coefficients.outside, saturated),
+            stored_coefficients(filters, fmt),
+            _beyond(aligned_bias, drop, accumulator),
+        ),
         split=parts.split(accumulator, frac_bits, weight.shape[1:]) if parts else None,
     )
     _check_raised(made, source.fixed, node.name)
     return made
+
+
+def _beyond(bias: np.ndarray, drop: np.ndarray, accumulator: Accumulator) -> int:
+    """How many biases a declared accumulator does not hold."""
+    if accumulator.bits is None:
+        return 0
+    low, high = accumulator.limits()
+    held = np.right_shift(bias, np.minimum(drop, 63))
+    return int(((held < low) | (held > high)).sum())
 
 
 def _check_raised(layer: IntegerLayer, data: FixedPointFormat, name: str) -> None:

@@ -4,7 +4,7 @@ between computed in float32 (contract section 11).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from refq import kernels
-from refq.engine.clustered import quantized_values
+from refq.engine.clustered import counted_values, stored_coefficients
 from refq.engine.float_steps import FloatSteps
 from refq.engine.fused_float import FusedFloatSteps
+from refq.engine.losses import Losses, losses
 from refq.formats.fixed import FormatGrid, Rounding
 from refq.formats.floats import AffineGrid, MiniFloat, Number
 from refq.networks.graph import INPUT, Network, Node
@@ -25,10 +26,12 @@ from refq.plans.plan import Clustered, Coefficients, Plan, TensorPlan
 
 @dataclass(frozen=True)
 class RoundedWeights:
-    """Weights of a network as a simulation computes with them, ready for all batches."""
+    """Weights of a network as a simulation computes with them, ready for all batches. losses: what
+    became of each layer's."""
 
     weights: Weights
     plan: Plan
+    losses: Mapping[str, Losses]
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,22 @@ def weight_values(
     fmt: Number | Coefficients | None,
     rounding: Rounding,
     ops: ModuleType = kernels,
-) -> np.ndarray:
-    """What a format makes of weights or biases, float32 of the same shape; None leaves them.
+) -> tuple[np.ndarray, int]:
+    """(what a format makes of weights or biases, float32 of the same shape, how many lay outside);
+    None leaves them.
 
     Formats by kernel or filter, and clustered ones, round ties to even whatever the rounding.
     """
     if fmt is None:
-        return array
+        return array, 0
     if isinstance(fmt, (FormatGrid, Clustered)):
-        return quantized_values(array, fmt, ops).astype(np.float32)
+        values, outside = counted_values(array, fmt, ops)
+        return values.astype(np.float32), outside
     if isinstance(fmt, AffineGrid):
-        return np.asarray(ops.round_affine(array, fmt))
-    values, _ = ops.round_values(array, fmt, rounding)
-    return np.asarray(values)
+        values, outside = ops.round_affine(array, fmt)
+    else:
+        values, outside = ops.round_values(array, fmt, rounding)
+    return np.asarray(values), outside
 
 
 def rounded_weights(
@@ -73,12 +79,15 @@ def rounded_weights(
 
     Weights in other formats are new arrays, so the panels made of them are their own.
     """
-    weight, bias = {}, {}
+    weight, bias, lost = {}, {}, {}
     for node in network.weighted:
         name, entry = node.name, plan.layers[node.name]
-        weight[name] = weight_values(weights.weight[name], entry.weight, plan.rounding, ops)
-        bias[name] = weight_values(weights.bias[name], entry.bias, plan.rounding, ops)
-    return RoundedWeights(Weights(weight, bias, weights.metadata), plan)
+        own, biases = weights.weight[name], weights.bias[name]
+        weight[name], outside = weight_values(own, entry.weight, plan.rounding, ops)
+        bias[name], beyond = weight_values(biases, entry.bias, plan.rounding, ops)
+        stored = stored_coefficients(own, entry.weight)
+        lost[name] = losses((own, weight[name]), (biases, bias[name]), (outside, beyond), stored)
+    return RoundedWeights(Weights(weight, bias, weights.metadata), plan, lost)
 
 
 def in_order(plan: Plan) -> bool:

@@ -110,15 +110,20 @@ def requantize_maps(
 @njit(parallel=True)
 def _round_affine(x, mean, step, high, out):
     """x, out (R, K); mean, step (R,)."""
+    outside = 0
     for r in prange(x.shape[0]):
         for k in range(x.shape[1]):
             code = np.rint((np.float64(x[r, k]) - mean[r]) / step[r])
-            out[r, k] = np.float32(mean[r] + step[r] * min(max(code, -high - 1), high))
+            limited = min(max(code, -high - 1), high)
+            outside += code != limited
+            out[r, k] = np.float32(mean[r] + step[r] * limited)
+    return outside
 
 
-def round_affine(x: np.ndarray, grid: AffineGrid) -> np.ndarray:
-    """Coefficients (O, I, ...) as mean + step * round((x - mean) / step) of their kernel or filter
-    (paper B, eq. 4): float32 of the same shape; ties to even, saturated, in float64.
+def round_affine(x: np.ndarray, grid: AffineGrid) -> tuple[np.ndarray, int]:
+    """(coefficients (O, I, ...) as mean + step * round((x - mean) / step) of their kernel or filter
+    (paper B, eq. 4): float32 of the same shape; ties to even, saturated, in float64; how many lay
+    outside).
 
     Raises ShapeError where the grid has other kernels or filters.
     """
@@ -129,11 +134,11 @@ def round_affine(x: np.ndarray, grid: AffineGrid) -> np.ndarray:
             f"{x.shape[:1]} or {x.shape[:2]}",
         )
     out, rows = np.empty(x.shape, np.float32), grid.mean.size
-    _round_affine(
+    outside = _round_affine(
         x.reshape(rows, -1),
         grid.mean.reshape(-1),
         grid.step.reshape(-1),
         2.0 ** (grid.bits - 1) - 1,
         out.reshape(rows, -1),
     )
-    return out
+    return out, int(outside)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from refq.engine.coefficients import IntegerWeights
 from refq.engine.forward import Run, Tensor, forward, ready
+from refq.engine.losses import Losses
+from refq.engine.simulated import RoundedWeights
 from refq.measure.noise import PointNoise, makers, noise_of
 from refq.measure.ranking import Ranking
-from refq.measure.streaming import Source
+from refq.measure.streaming import Source, check_finite
 from refq.networks.graph import INPUT, Node
 from refq.plans.plan import Plan
 
@@ -39,7 +42,10 @@ class SumRange:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Everything measured over a stream of images; interrupted where it was cut short."""
+    """Everything measured over a stream of images; interrupted where it was cut short.
+
+    losses: what became of each layer's weights and biases under the plan.
+    """
 
     images: int = 0
     float_: Ranking = Ranking()  # noqa: RUF009 - frozen
@@ -48,6 +54,7 @@ class Measurement:
     points: dict[str, PointNoise] = field(default_factory=dict)
     output: PointNoise = PointNoise()  # noqa: RUF009 - frozen
     sums: dict[str, SumRange] = field(default_factory=dict)
+    losses: Mapping[str, Losses] = field(default_factory=dict)
     interrupted: bool = False
 
 
@@ -62,7 +69,7 @@ def measure(
     returns what was measured so far.
     """
     sides = _Sides(source, plan)
-    result = Measurement()
+    result = Measurement(losses=sides.losses)
     try:
         for images, labels in source.stream("evaluate"):
             wanted, tensors = sides.in_float(images)
@@ -86,18 +93,29 @@ class _Sides:
         self.source, self.plan = source, plan
         self.weights = ready(source.network, source.weights, plan, source.ops)
         self.makers, self.last = makers(source.network), source.network.nodes[-1]
-        self.watched = {*self.makers, self.last.name}
+        self.watched, self.first = {*self.makers, self.last.name}, True
+
+    @property
+    def losses(self) -> Mapping[str, Losses]:
+        """Of each layer's weights and biases; none in float."""
+        if isinstance(self.weights, IntegerWeights):
+            return {name: layer.losses for name, layer in self.weights.layers.items()}
+        return self.weights.losses if isinstance(self.weights, RoundedWeights) else {}
 
     def in_float(self, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """(the output, float32 (N, ...), {tensor that the plan quantizes: what it is in float})."""
+        """(the output, float32 (N, ...), {tensor that the plan quantizes: what it is in float}).
+        Without a plan tensors of the first batch are looked at."""
         source, tensors = self.source, {}
 
         def remember(node: Node | None, tensor: Any) -> None:
             name = node.name if node else INPUT
-            if name in self.makers:
+            if name in self.makers and self.plan:
                 tensors[name] = tensor
+            elif not self.plan:
+                check_finite(name, float(tensor.min()), float(tensor.max()))
 
-        run = Run(remember if self.plan else None, self.watched)
+        run = Run(remember if self.plan or self.first else None, self.watched)
+        self.first = False
         output = forward(source.network, source.weights, None, images, source.ops, run)
         return output, tensors
 
@@ -118,6 +136,7 @@ class _Sides:
             if name in self.makers:
                 point = self.makers[name]
                 noise = noise_of(reference.pop(name), tensor)
+                check_finite(name, noise.signal)
                 points[point] = points.get(point, PointNoise()) + noise
 
         first = source.first_image + so_far.images

@@ -87,7 +87,8 @@ def noise_of(reference: np.ndarray, tensor: Any) -> PointNoise:
     else:
         rounded = tensor if isinstance(tensor, Rounded) else Rounded(tensor)
         values, outside, counts = rounded.tensor, rounded.outside, None
-        error = np.subtract(reference, values, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # whoever measures tells infinite ones
+            error = np.subtract(reference, values, dtype=np.float64)
         signal = float(np.square(reference, dtype=np.float64).sum())
         noise = float(np.square(error).sum())
         zero = values.size - int(np.count_nonzero(values))

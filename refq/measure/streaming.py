@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 
 from refq import kernels
 from refq.engine.forward import Run, forward
+from refq.errors import FormatError
 from refq.networks.graph import INPUT, Network, Node
 from refq.networks.weights import Weights
 
@@ -60,6 +62,16 @@ class Collector:
     totals: dict[Any, Any] = field(default_factory=dict)
 
 
+def check_finite(name: str, *numbers: float) -> None:
+    """Raises FormatError unless all numbers that tell of a float32 tensor's values are finite."""
+    if not all(map(math.isfinite, numbers)):
+        raise FormatError(
+            f"{name}: values that float32 does not hold (NaN or infinite)",
+            "finite ones",
+            "check the weights and the preprocessing",
+        )
+
+
 def collect(source: Source, collectors: Sequence[Collector]) -> None:
     """Adds what collectors make of all images to their totals, in one pass of the network in
     float32. Ctrl-C leaves them those of whole batches."""
@@ -68,6 +80,7 @@ def collect(source: Source, collectors: Sequence[Collector]) -> None:
 
         def add(node: Node | None, tensor: Any, grown: Any = grown) -> None:
             name = node.name if node else INPUT
+            check_finite(name, float(tensor.min()), float(tensor.max()))
             for collector, totals in zip(collectors, grown):
                 if name in collector.tensors:
                     for key, part in collector.parts(name, tensor).items():

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from refq.formats.fixed import FormatGrid
+from refq.formats.fixed import FixedPointFormat, FormatGrid
 from refq.formats.floats import Number
 from refq.networks.graph import Network
 from refq.networks.points import Point, storage_points
@@ -157,6 +157,17 @@ def relative_complexity(coefficient_bits: float, data_bits: float) -> float:
     """What a multiply-accumulate costs in units of one of 8 by 8 bits; floating point counts its 24
     bits of significand (paper B, section 3.1 and Table 1)."""
     return coefficient_bits * data_bits / 64
+
+
+def unclustered(plan: Plan) -> Plan:
+    """The same plan with clustered layers' kernels in the format of their bases, of one width."""
+    layers = {}
+    for name, layer in plan.layers.items():
+        if isinstance(layer.weight, Clustered):
+            bits = math.ceil(_mean_bits(layer.weight.base))
+            layer = replace(layer, weight=FixedPointFormat(bits, 0))
+        layers[name] = layer
+    return replace(plan, layers=layers)
 
 
 def mac_complexity(network: Network, plan: Plan | None) -> dict[str, float]:

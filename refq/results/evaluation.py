@@ -24,6 +24,7 @@ from refq.plans.joins import Join, joins
 from refq.plans.plan import Plan
 from refq.results.figures import figures
 from refq.results.layers import FLOAT32, layer_rows
+from refq.results.warnings import warnings
 
 PACKAGES = ("numpy", "numba", "scipy", "h5py")
 
@@ -58,6 +59,7 @@ class Evaluation:
         """The stable keys of docs/evaluate.md, without figures: plain values only. Percentages are
         of labelled images, None where there are none."""
         measured = self.measurement
+        rows = layer_rows(self.network, self.plan, measured, self.memory)
         quantized = measured.quantized if self.plan else measured.float_
         return {
             "network": self.network.name,
@@ -70,7 +72,8 @@ class Evaluation:
             "quantized": quantized.percent(),
             "agreement": {"top1": measured.agreement.percent()["top1"] if self.plan else None},
             "output_sqnr_db": measured.output.sqnr_db if self.plan else None,
-            "layers": layer_rows(self.network, self.plan, measured, self.memory),
+            "warnings": warnings(self.network, self.plan, measured.losses, rows),
+            "layers": rows,
             "joins": [join.to_json() for join in self.joins],
             "memory": self._memory(),
             "complexity": complexity(self.network, self.plan),

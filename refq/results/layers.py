@@ -34,12 +34,17 @@ def _where_any(megabytes: float) -> Cell:
 # accumulator_bits: signed bits that hold every exact sum. saturated_percent: share of the input's
 # values beyond its format. zero_percent, entropy_bits: share of its values that are zero, and the
 # bits a value that no lossless code of single values goes below. megabytes: of the stored input.
+# weight_, bias_saturated_percent: share of the layer's own weights and biases. empty_kernels: how
+# many of those that hold anything but zero have nothing left of it.
 LAYERS = (
     Column("name", "layer"),
     Column("input_format", "input", told=_one_spelling),
     Column("input_bits", "bits"),
     Column("weight_format", "weight", told=_one_spelling),
     Column("bias_format", "bias", told=_one_spelling),
+    Column("weight_saturated_percent", "w. sat %", "weights saturated, %"),
+    Column("bias_saturated_percent", "b. sat %", "biases saturated, %"),
+    Column("empty_kernels", "empty", "empty kernels"),
     Column("accumulator"),
     Column("accumulator_bits", "needs"),
     Column("accumulator_overflows", "overflows"),
@@ -50,10 +55,15 @@ LAYERS = (
     Column("megabytes", "MB", "memory, MB", ".4g", _where_any),
 )
 
+# columns that older results do not have
+COEFFICIENTS = ("weight_saturated_percent", "bias_saturated_percent", "empty_kernels")
+
 
 def layer_table(rows: Sequence[Row], notes: Sequence[str] = ()) -> Table:
-    """rows: as `layer_rows` makes them, or a result's JSON has them."""
-    return Table("Layers", rows, notes, LAYERS)
+    """rows: as `layer_rows` makes them, or a result's JSON has them; those of older results know
+    nothing of coefficients."""
+    unknown = dict.fromkeys(COEFFICIENTS)
+    return Table("Layers", [{**unknown, **row} for row in rows], notes, LAYERS)
 
 
 def layer_rows(
@@ -96,6 +106,10 @@ def _told(name: str, point: Point, plan: Plan, measurement: Measurement) -> Row:
         told["weight_format"] = str(layer.weight or FLOAT32)
         told["bias_format"] = str(layer.bias or FLOAT32)
         told["accumulator"] = FLOAT32 if plan.arithmetic == FLOAT else str(layer.accumulator)
+    if lost := measurement.losses.get(name):
+        told["weight_saturated_percent"] = 100 * lost.saturated_weights / lost.weights
+        told["bias_saturated_percent"] = 100 * lost.saturated_biases / lost.outputs
+        told["empty_kernels"] = lost.empty_kernels
     if sums := measurement.sums.get(name):
         told["accumulator_bits"] = sums.bits
         told["accumulator_overflows"] = sums.overflows

@@ -111,6 +111,8 @@ def _facts(content: Mapping[str, Any]) -> dict[str, str]:
         "search": (content.get("search") or {}).get("summary"),
         "versions": ", ".join(f"{name} {version}" for name, version in content["versions"].items()),
     }
+    if content.get("warnings"):
+        facts["warnings"] = "; ".join(content["warnings"])
     if content["interrupted"]:
         facts["interrupted"] = f"the figures cover {content['images']} images only"
     return {key: charts.text(value, key) for key, value in facts.items() if value}

@@ -20,6 +20,7 @@ def as_text(evaluation: Evaluation) -> str:
     """Lines of what JSON holds, and of formats as the plan spells them."""
     content, plan = evaluation.content, evaluation.plan
     lines = [*_inputs(evaluation), "", *_accuracy(content)]
+    lines += [f"WARNING: {warning}" for warning in content["warnings"]]
     if plan:
         lines += ["", *layer_table(content["layers"]).lines()]
         if any(row["name"] == "output" for row in content["layers"]):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from refq.errors import OptionError, listed
-from refq.formats.fixed import Accumulator, FixedPointFormat, Rounding, within
+from refq.formats.fixed import MAX_FRAC_BITS, Accumulator, FixedPointFormat, Rounding, within
 from refq.networks.graph import INPUT, Network
 from refq.networks.points import Point, storage_points
 from refq.networks.weights import Weights
@@ -103,7 +103,7 @@ def layer_plans(
         weight = formats.get(node.name) or by_magnitude(weights.weight[node.name], bits)
         bias = by_magnitude(weights.bias[node.name], bits)
         finest = tensors[node.inputs[0]].fixed.frac_bits + weight.frac_bits + BIAS_FINER
-        bias = FixedPointFormat(bias.bits, min(bias.frac_bits, finest))
+        bias = FixedPointFormat(bias.bits, max(-MAX_FRAC_BITS, min(bias.frac_bits, finest)))
         plans[node.name] = LayerPlan(weight, bias, options.accumulator or Accumulator())
     return plans
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refq.errors import OptionError
+from refq.errors import FormatError, OptionError
 from refq.formats.fixed import FixedPointFormat, Rounding, within
 from refq.formats.floats import MiniFloat, Number, PowerOfTwo
 from refq.networks import Network
@@ -177,7 +177,7 @@ def _fixed(bits: int, peak: float, sign: int) -> FixedPointFormat:
 
 def _minifloat(bits: int, exponent_bits: int, cpu: bool) -> MiniFloat:
     if bits - 1 - exponent_bits < 0:
-        raise OptionError(
+        raise FormatError(
             f"minifloats of {bits} bits with {exponent_bits} exponent bits",
             f"{exponent_bits + 1} or more bits",
         )

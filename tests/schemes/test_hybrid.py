@@ -477,7 +477,7 @@ def test_fewer_bits_lose_less_by_filter() -> None:
         for granularity in ("4D", "3D", "2D"):
             fmt = formats(weight, 5, granularity, options)
             filters = weight.reshape(*weight.shape[:2], -1)
-            codes, frac_bits = aligning.coded(filters, fmt)
+            codes, frac_bits, _ = aligning.coded(filters, fmt)
             values = np.ldexp(codes.astype(float), -frac_bits.reshape(*frac_bits.shape, 1))
             errors.append(float(np.square(values - filters).sum()))
         assert errors[0] > 1.5 * errors[1] > 2 * errors[2]
@@ -605,9 +605,9 @@ def test_affine_values_by_hand() -> None:
     assert isinstance(grid, AffineGrid)
     assert grid.mean.tolist() == [1.0, 5.0] and grid.step.tolist() == [0.5, 0.25]
     # (x - 1) / 0.5 = -4, -2, 0.4, 4, of which 3 bits hold -4 to 3
-    assert kernels.round_affine(weight, grid)[0].ravel().tolist() == [-1.0, 0.0, 1.0, 2.5]
-    whole = formats(weight[:1], 3, "4D", options)
-    assert whole == Affine(3, 0.5, -4, 1.0)
+    values, outside = kernels.round_affine(weight, grid)
+    assert values[0].ravel().tolist() == [-1.0, 0.0, 1.0, 2.5] and outside == 1
+    assert formats(weight[:1], 3, "4D", options) == Affine(3, 0.5, -4, 1.0)
 
 
 SIMULATED: list[dict[str, Any]] = [
