@@ -7,44 +7,90 @@ root attributes `name`, `classes` (JSON list), `source`, `licence`.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from refq import writing
 from refq.data.dataset import Dataset
-from refq.errors import DataError
+from refq.errors import DataError, OptionError
+from refq.hdf5 import nodes
+from refq.hdf5.created import Created
+from refq.hdf5.file import File
+from refq.hdf5.nodes import Hdf5Error
+from refq.networks import bundled
 from refq.networks.layers import Shape
 
 CHUNK_BYTES = 1 << 18  # a quarter of the cache that HDF5 keeps of decompressed chunks
-BROKEN = (OSError, RuntimeError, KeyError, ValueError)  # what h5py raises on a damaged file
+BLOCK_BYTES = 1 << 20  # of images that are read at once
+LARGEST = 1 << 28  # bytes of one image: 89 million pixels
 REMEDY = "make it with tools/pack_images.py, or fetch it again"
 
 
 def open_packed(path: Path) -> Dataset:
     """The images of a packed file, decompressed as they are read."""
+    file = File(path, trusted=bundled.holds(path))
     try:
-        file = h5py.File(path, "r")
-        images, stored = file.get("images"), file.get("labels")
-        _check_images(path, images)
-        labels = None if stored is None else _labels(path, stored, len(images))
-        name = str(file.attrs.get("name", path.stem))
-        classes = _classes(path, file.attrs.get("classes"))
-    except BROKEN as error:
+        stored, labels = file.nodes.get("images"), file.nodes.get("labels")
+        images = _Images(file, _checked_images(path, stored))
+        count = len(images)
+        classes = _classes(path, file.root.attributes.get("classes"))
+        name = file.root.attributes.get("name", path.stem)
+        return Dataset(
+            name if isinstance(name, str) else path.stem,
+            count,
+            images.read,
+            images.where,
+            None if labels is None else _labels(file, labels, count),
+            classes,
+        )
+    except Hdf5Error as error:
         raise _unreadable(str(path), error) from None
 
-    def where(index: int) -> str:
-        return f"{path}, image {index}"
 
-    def read(index: int) -> np.ndarray:
+class _Images:
+    """Reads images one by one and, where they are asked for in turn, ever more at once and ahead,
+    as disks are read."""
+
+    def __init__(self, file: File, dataset: nodes.Dataset) -> None:
+        self.file, self.dataset = file, dataset
+        size = dataset.nbytes // dataset.shape[0]
+        # a chunk is unpacked as a whole
+        self.least = min(dataset.chunks[0] if dataset.chunks else 1, max(1, BLOCK_BYTES // size))
+        self.most = max(self.least, BLOCK_BYTES // size // self.least * self.least)
+        self.lock = threading.Lock()
+        self.rows = self.least
+        self.begin, self.block = 0, np.empty((0, *dataset.shape[1:]), np.uint8)
+
+    def __len__(self) -> int:
+        return self.dataset.shape[0]
+
+    def where(self, index: int) -> str:
+        return f"{self.file.path}, image {index}"
+
+    def read(self, index: int) -> np.ndarray:
+        with self.lock:
+            if not self.begin <= index < self.begin + len(self.block):
+                self._read_block(index)
+            return self.block[index - self.begin].copy()
+
+    def _read_block(self, index: int) -> None:
+        in_turn = index == self.begin + len(self.block)
+        rows = self.rows if in_turn else self.least
+        begin = index if in_turn else index // self.least * self.least
+        self.block, self.rows = self.block[:0], min(2 * rows, self.most) if in_turn else self.least
         try:
-            return images[index]
-        except BROKEN as error:
-            raise _unreadable(where(index), error) from None
+            block = self.file.read(self.dataset, self._span(begin, rows))
+            if in_turn and begin + rows < len(self):
+                self.file.read_ahead(self.dataset, self._span(begin + rows, self.rows))
+        except Hdf5Error as error:
+            raise _unreadable(self.where(index), error) from None
+        self.begin, self.block = begin, block
 
-    return Dataset(name, len(images), read, where, labels, classes)
+    def _span(self, begin: int, rows: int) -> tuple[int, int]:
+        return begin, min(begin + rows, len(self))
 
 
 def write(
@@ -65,27 +111,30 @@ def write(
     """
     if path.is_dir() or not path.parent.is_dir():
         raise DataError(f"cannot write {path}", "a file's name in a folder that exists")
+    texts = {"name": name, "source": source, "licence": licence}
 
-    def whole(partial: Path) -> None:
-        with h5py.File(partial, "w") as file:
+    def write_hdf5(partial: Path) -> None:
+        with Created(partial) as file:
             _write_images(file, images, count)
             if labels is not None:
-                file.create_dataset("labels", data=np.asarray(labels, np.int64))
+                file.put("labels", np.asarray(labels, np.int64))
             if classes is not None:
-                file.attrs["classes"] = json.dumps(list(classes))
-            for key, text in (("name", name), ("source", source), ("licence", licence)):
-                file.attrs[key] = text
+                file.state("/", {"classes": json.dumps(list(classes))})
+            file.state("/", texts)
 
-    writing.write_whole(str(path), whole)
+    try:
+        writing.write_whole(str(path), write_hdf5)
+    except OptionError as error:
+        raise DataError(error.found, "a writable folder with room for it") from None
 
 
-def _write_images(file: h5py.File, images: Iterable[np.ndarray], count: int) -> None:
-    target, shape, written = None, (0, 0, 3), 0
+def _write_images(file: Created, images: Iterable[np.ndarray], count: int) -> None:
+    shape, written = (0, 0, 3), 0
     for image in images:
-        if target is None:
+        if not written:
             shape = image.shape
             together = max(1, min(count, CHUNK_BYTES // image.size))
-            target = file.create_dataset(
+            file.make(
                 "images",
                 (count, *shape),
                 np.uint8,
@@ -99,44 +148,50 @@ def _write_images(file: h5py.File, images: Iterable[np.ndarray], count: int) -> 
                 f"{shape[0]}x{shape[1]} like those before it",
                 "give --size ROWSxCOLUMNS to scale and crop all to one size",
             )
-        target[written] = image
+        file.fill("images", written, image)
         written += 1
     if written != count:
         raise DataError(f"{written} images", str(count))
 
 
-def _check_images(path: Path, images: object) -> None:
+def _checked_images(path: Path, images: nodes.Node | None) -> nodes.Dataset:
     wanted = "dataset 'images', uint8 (N, rows, columns, 3)"
-    if not isinstance(images, h5py.Dataset):
-        raise DataError(f"{path}: no dataset 'images'", wanted, REMEDY)
+    if not isinstance(images, nodes.Dataset):
+        why = f" ({images.why})" if isinstance(images, nodes.Foreign) else ""
+        raise DataError(f"{path}: no dataset 'images'{why}", wanted, REMEDY)
     if images.dtype != np.uint8:
         raise DataError(f"{path}: 'images' of dtype {images.dtype}", wanted, REMEDY)
-    shape: Shape = images.shape or ()
+    shape: Shape = images.shape
     if len(shape) != 4 or shape[3] != 3 or 0 in shape:
         raise DataError(f"{path}: 'images' of shape {shape}", wanted, REMEDY)
+    if images.nbytes // shape[0] > LARGEST:
+        raise DataError(
+            f"{path}: images of {shape[1]}x{shape[2]}", f"{LARGEST // 3:,} pixels or less", REMEDY
+        )
+    return images
 
 
-def _labels(path: Path, stored: object, count: int) -> np.ndarray:
-    if not isinstance(stored, h5py.Dataset) or stored.dtype.kind not in "iu":
-        found = getattr(stored, "dtype", "group")
-        raise DataError(f"{path}: 'labels' of dtype {found}", "int64", REMEDY)
+def _labels(file: File, stored: nodes.Node, count: int) -> np.ndarray:
+    if not isinstance(stored, nodes.Dataset) or stored.dtype.kind not in "iu":
+        found = getattr(stored, "dtype", getattr(stored, "why", "group"))
+        raise DataError(f"{file.path}: 'labels' of dtype {found}", "int64", REMEDY)
     if stored.shape != (count,):
-        raise DataError(f"{path}: 'labels' of shape {stored.shape}", f"({count},)", REMEDY)
-    return stored[()].astype(np.int64)
+        raise DataError(f"{file.path}: 'labels' of shape {stored.shape}", f"({count},)", REMEDY)
+    return file.read(stored).astype(np.int64)
 
 
-def _classes(path: Path, stored: object) -> tuple[str, ...] | None:
+def _classes(path: Path, stored: nodes.Value | None) -> tuple[str, ...] | None:
     if stored is None:
         return None
     try:
         names = json.loads(str(stored))
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list):
-        raise DataError(f"{path}: attribute 'classes' {stored!r}", "a JSON list", REMEDY)
+        told = str(stored)[:80]
+        raise DataError(f"{path}: attribute 'classes' {told!r}", "a JSON list", REMEDY)
     return tuple(str(name) for name in names)
 
 
-def _unreadable(what: str, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(f"cannot read {what} ({reason})", "a complete packed HDF5 file", REMEDY)
+def _unreadable(what: str, error: Hdf5Error) -> DataError:
+    return DataError(f"cannot read {what} ({error.reason})", "a complete packed HDF5 file", REMEDY)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
-
+from refq.hdf5.file import is_hdf5, opened
 from refq.importers import caffe_graph, hdf5
 from refq.importers.contents import Contents, Tensor, Unit, refuse
 
@@ -13,20 +12,17 @@ FORM = "Caffe caffemodel.h5"
 
 
 def sniff(head: bytes, path: Path) -> bool:
-    return hdf5.is_hdf5(head) and "data" in hdf5.top_names(path)
+    return is_hdf5(head) and "data" in hdf5.top_names(path)
 
 
 def read(path: Path) -> Contents:
     layers: dict[str, dict[int, Tensor]] = {}
-    with hdf5.opened(path) as file:
-        root = hdf5.member(file, "data")
-        if not isinstance(root, h5py.Group):
-            raise refuse("data is a dataset", "a group for each layer, as Caffe writes it")
-        for name, dataset in hdf5.walk(root):
-            layer, _, number = name.rpartition("/")
-            if not number.isdecimal() or len(number) > 2:
-                raise refuse(f"data/{name}", "datasets named 0, 1, 2 in each layer's group")
-            layers.setdefault(layer, {})[int(number)] = hdf5.tensor(dataset, name, path)
+    file = opened(path)
+    for name, dataset in file.datasets(file.group("data")):
+        layer, _, number = name.rpartition("/")
+        if not number.isdecimal() or len(number) > 2:
+            raise refuse(f"data/{name}", "datasets named 0, 1, 2 in each layer's group")
+        layers.setdefault(layer, {})[int(number)] = hdf5.tensor(file, dataset, name)
     units: dict[str, Unit] = {}
     for layer, blobs in layers.items():
         if sorted(blobs) != list(range(len(blobs))):

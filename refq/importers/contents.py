@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from refq.errors import RefqError, WeightsError, printable
+from refq.hdf5.nodes import Hdf5Error
 from refq.networks.layers import NO_PADS, Pads, Pair, Shape
 from refq.networks.layers.windows import pool_size
 
@@ -203,6 +204,8 @@ def one_line(path: Path, what: str) -> Iterator[None]:
     """Whatever a broken file raises becomes one line that says which file it was."""
     try:
         yield
+    except Hdf5Error as error:
+        raise WeightsError(f"{path}: {error.reason}", error.wanted, error.remedy) from None
     except RefqError as error:
         if error.found.startswith(str(path)):
             raise

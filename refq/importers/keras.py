@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from refq.hdf5.file import File, is_hdf5, opened
+from refq.hdf5.nodes import Dataset, Group
 from refq.importers import hdf5, keras_graph
 from refq.importers.contents import Contents, Tensor, Unit, refuse
-from refq.importers.hdf5_text import Heaps, names
 from refq.networks.layers import Shape
 
 FORM = "Keras weights (HDF5)"
@@ -45,7 +45,7 @@ STRANGE = re.compile(r"depthwise|separable|p_re_lu")
 
 
 def sniff(head: bytes, path: Path) -> bool:
-    if not hdf5.is_hdf5(head):
+    if not is_hdf5(head):
         return False
     names = hdf5.top_names(path)
     return bool(names & {"@layer_names", "model_weights", "layers", "vars"}) or any(
@@ -54,36 +54,19 @@ def sniff(head: bytes, path: Path) -> bool:
 
 
 def read(path: Path) -> Contents:
-    with hdf5.opened(path) as file:
-        if "network" in file.attrs:
-            raise refuse("refq's own weights", remedy="give them to --weights as they are")
-        root: h5py.Group = file
-        if "model_weights" in file:
-            root = hdf5.member(file, "model_weights")
-        if "layer_names" not in root.attrs:
-            return keras3(file, path)
-        found = _legacy(root, path)
-        if _text(file, "backend", path) == "theano":
-            found = replace(
-                found, units={name: _flipped(unit) for name, unit in found.units.items()}
-            )
-        config = _text(file, "model_config", path)
-        return keras_graph.contents(found, config, f"{FORM}, whole model") if config else found
-
-
-def _text(file: h5py.File, attribute: str, path: Path) -> str:
-    """An attribute of the file that is text; empty without it."""
-    if attribute not in file.attrs:
-        return ""
-    stored = h5py.h5a.open(file.id, attribute.encode())
-    kind = stored.get_type()
-    if not isinstance(kind, h5py.h5t.TypeStringID):
-        raise refuse(f"an attribute {attribute} that is no text")
-    size = Heaps(path).largest if kind.is_variable_str() else kind.get_size()
-    if size > LONGEST_CONFIG or stored.get_space().get_simple_extent_npoints() != 1:
-        raise refuse(f"an attribute {attribute} of {size:,} bytes", f"{LONGEST_CONFIG:,} or less")
-    value = file.attrs[attribute]
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    file = opened(path)
+    root = file.root
+    if "network" in root.attributes:
+        raise refuse("refq's own weights", remedy="give them to --weights as they are")
+    if "model_weights" in root.names:
+        root = file.group("model_weights")
+    if "layer_names" not in root.attributes:
+        return keras3(file)
+    found = _legacy(file, root)
+    if hdf5.text(file.root, "backend") == "theano":
+        found = replace(found, units={name: _flipped(unit) for name, unit in found.units.items()})
+    config = hdf5.text(file.root, "model_config")
+    return keras_graph.contents(found, config, f"{FORM}, whole model") if config else found
 
 
 def _flipped(unit: Unit) -> Unit:
@@ -95,18 +78,17 @@ def _flipped(unit: Unit) -> Unit:
     return replace(unit, arrays={**unit.arrays, "weight": turned})
 
 
-def _legacy(root: h5py.Group, path: Path) -> Contents:
+def _legacy(file: File, root: Group) -> Contents:
     units: dict[str, Unit] = {}
     order, ignored = [], []
-    heaps = Heaps(path)
-    for name in _names(root, "layer_names", heaps):
-        group = hdf5.member(root, name)
+    for name in _names(root, "layer_names"):
+        group = file.node(f"{root.path}/{name}" if root.path else name)
         order.append(name)
         # a model within the model lists the arrays of all its layers
-        layers: dict[str, dict[str, h5py.Dataset]] = {}
-        for whole in _names(group, "weight_names", heaps):
-            place = hdf5.member(group, whole)
-            if isinstance(place, h5py.Dataset):
+        layers: dict[str, dict[str, Dataset]] = {}
+        for whole in _names(group, "weight_names"):
+            place = file.node(f"{group.path}/{whole}")
+            if isinstance(place, Dataset):
                 old = OLD.fullmatch(_bare(whole))
                 parent = whole.rpartition("/")[0] or (old[1] if old else "")
                 layers.setdefault(parent, {})[whole] = place
@@ -125,8 +107,8 @@ def _legacy(root: h5py.Group, path: Path) -> Contents:
                 role = ROLES.get(parts[whole])
                 if role in arrays:
                     raise refuse(f"{whole}: a second {role} of one layer", "one")
-                if role and hdf5.has_floats(place):
-                    arrays[role] = _turned(role, hdf5.tensor(place, whole, path))
+                if role and place.has_floats:
+                    arrays[role] = _turned(role, hdf5.tensor(file, place, whole))
                 elif role or place.dtype.kind == "f":
                     arrays["other"] = _unread(place, whole)
                 else:
@@ -152,32 +134,30 @@ def _of_images(shapes: Sequence[Shape]) -> bool:
     return all(math.prod(shape) in (1, 3) for shape in shapes)
 
 
-def _unread(dataset: h5py.Dataset, name: str) -> Tensor:
+def _unread(dataset: Dataset, name: str) -> Tensor:
     """An array that no network takes: it only tells that there is a layer."""
 
     def load() -> np.ndarray:
         raise refuse(f"{name}: an array of unknown use")
 
-    return Tensor(tuple(dataset.shape or ()), load)
+    return Tensor(dataset.shape, load)
 
 
-def _names(group: h5py.Group | h5py.Dataset, attribute: str, heaps: Heaps) -> list[str]:
+def _names(place: Group | Dataset, attribute: str) -> list[str]:
     """A list of names; long ones are split into layer_names0, layer_names1, ..."""
     keys = [attribute]
-    if attribute not in group.attrs:
-        keys = [
-            f"{attribute}{index}" for index in range(1000) if f"{attribute}{index}" in group.attrs
-        ]
-    return [name for key in keys for name in names(group, key, heaps)]
+    if attribute not in place.attributes:
+        split = (f"{attribute}{index}" for index in range(1000))
+        keys = [key for key in split if key in place.attributes]
+    return [name for key in keys for name in hdf5.names(place, key)]
 
 
-def keras3(file: h5py.File, path: hdf5.Source) -> Contents:
+def keras3(file: File) -> Contents:
     """<path>/vars/0, 1, ...: a layer's arrays in the order in which it makes them. The group
     `vars` has the layer's name, where Keras wrote it; else the path stands for it."""
-    groups: dict[str, dict[str, h5py.Dataset]] = {}
+    groups: dict[str, dict[str, Dataset]] = {}
     ignored = []
-    heaps = Heaps(path)
-    for name, dataset in hdf5.walk(file):
+    for name, dataset in file.datasets(file.root):
         layer, _, key = name.rpartition("/vars/")
         if layer and not TRAINING & set(layer.split("/")):
             groups.setdefault(layer, {})[key] = dataset
@@ -189,20 +169,20 @@ def keras3(file: h5py.File, path: hdf5.Source) -> Contents:
         if _is_no_layer(layer, list(arrays.values())):
             ignored.append(layer)
             continue
-        group = hdf5.member(file, f"{layer}/vars")
-        said = names(group, "name", heaps) if "name" in group.attrs else []
+        group = file.group(f"{layer}/vars")
+        said = hdf5.names(group, "name") if "name" in group.attributes else []
         name = said[0] if said else layer.rpartition("/")[2]
         name = layer if name in units else name
         roles = _roles(layer, arrays)
         lazies = {
-            role: _turned(role, hdf5.tensor(each, f"{layer}/{role}", path))
+            role: _turned(role, hdf5.tensor(file, each, f"{layer}/{role}"))
             for role, each in zip(roles, arrays.values())
         } or {"other": _unread(next(iter(arrays.values())), layer)}
         units[name] = Unit(name, lazies, channels_last=True)
     return Contents("keras", f"{FORM}, Keras 3", units, tuple(units), tuple(ignored), by_name=True)
 
 
-def _is_no_layer(layer: str, arrays: Sequence[h5py.Dataset]) -> bool:
+def _is_no_layer(layer: str, arrays: Sequence[Dataset]) -> bool:
     """Whether it computes nothing within a network: the state of random numbers, or a Normalization
     of images, which has two moments and a count."""
     floats = [each.dtype.kind == "f" for each in arrays]
@@ -211,11 +191,11 @@ def _is_no_layer(layer: str, arrays: Sequence[h5py.Dataset]) -> bool:
     return not any(floats) and layer.endswith("generator")
 
 
-def _roles(layer: str, arrays: Mapping[str, h5py.Dataset]) -> tuple[str, ...]:
+def _roles(layer: str, arrays: Mapping[str, Dataset]) -> tuple[str, ...]:
     """What a layer's arrays are, by their count and dimensions; none where they are others'."""
     shapes = [each.shape for each in arrays.values()]
     numbered = all(key.isdecimal() and len(key) <= 3 for key in arrays)
-    if not numbered or not all(map(hdf5.has_floats, arrays.values())):
+    if not numbered or not all(each.has_floats for each in arrays.values()):
         return ()
     if STRANGE.match(layer.rpartition("/")[2]):
         return ()

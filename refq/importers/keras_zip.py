@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refq.importers import hdf5, keras, keras_graph
+from refq.hdf5.file import opened
+from refq.importers import keras, keras_graph
 from refq.importers.contents import Contents, refuse
 from refq.importers.torch_zip import Members, directory
 
@@ -24,7 +25,5 @@ def read(path: Path) -> Contents:
     if end - begin > keras.LONGEST_CONFIG:
         raise refuse(f"{CONFIG} of {end - begin:,} bytes", f"{keras.LONGEST_CONFIG:,} or less")
     config = members.data[begin:end].decode("utf-8", "replace")
-    part = hdf5.Part(path, *members.place(WEIGHTS))
-    with hdf5.opened(part) as file:
-        found = keras.keras3(file, part)
+    found = keras.keras3(opened(path, *members.place(WEIGHTS)))
     return keras_graph.contents(found, config, FORM)

@@ -8,44 +8,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from refq.hdf5.file import File, is_hdf5, opened
+from refq.hdf5.nodes import Dataset, Group
 from refq.importers import hdf5, matlab, matlab_graph
 from refq.importers.contents import DEEPEST, Contents, Tensor, refuse
-from refq.importers.hdf5_text import Heaps, names
 
 FORM = "MatConvNet network (MAT version 7.3)"
 VARIABLES = ("net", "layers", "params", "meta", "normalization")
 
 
 def sniff(head: bytes, path: Path) -> bool:
-    return head[:19] == b"MATLAB 7.3 MAT-file" and hdf5.is_hdf5(head)
+    return head[:19] == b"MATLAB 7.3 MAT-file" and is_hdf5(head)
 
 
 class _Reader:
     """Counts what it meets: references can lead in circles."""
 
-    def __init__(self, file: h5py.File, path: Path) -> None:
-        self.file, self.path, self.count = file, path, 0
-        self.heaps = Heaps(path)
+    def __init__(self, file: File) -> None:
+        self.file, self.count = file, 0
 
-    def value(self, item: h5py.Group | h5py.Dataset, depth: int) -> matlab.Value:
+    def value(self, item: Group | Dataset, depth: int) -> matlab.Value:
         self.count += 1
         matlab.counted(self.count)
         if depth > DEEPEST:
             raise refuse("structs too deep in each other", f"at most {DEEPEST}")
-        stated = "MATLAB_class" in item.attrs
-        category = "".join(names(item, "MATLAB_class", self.heaps)) if stated else ""
-        if isinstance(item, h5py.Group):
+        stated = "MATLAB_class" in item.attributes
+        category = "".join(hdf5.names(item, "MATLAB_class")) if stated else ""
+        if isinstance(item, Group):
             return self._struct(item, depth)
-        if "MATLAB_empty" in item.attrs or 0 in item.shape:
+        if "MATLAB_empty" in item.attributes or 0 in item.shape:
             return None
         if category == "cell":
             return matlab.Cell([self.value(each, depth + 1) for each in self._referred(item)])
         if category == "char":
             if item.dtype.kind != "u":
-                raise refuse(f"{item.name}: text of type {item.dtype.kind}", "numbers of letters")
+                raise refuse(f"{item.path}: text of type {item.dtype.kind}", "numbers of letters")
             codes = self._small(item).T.reshape(-1)
             return "".join(chr(code) for code in codes.tolist() if 0 <= code < 0xD800)
         if item.dtype.kind in "iu" and item.size <= matlab_graph.LARGEST:
@@ -54,34 +53,31 @@ class _Reader:
         if item.dtype.kind != "f":
             return None
         reverse = range(len(item.shape) - 1, -1, -1)
-        return hdf5.tensor(item, item.name, self.path).transposed(*reverse)
+        return hdf5.tensor(self.file, item, item.path).transposed(*reverse)
 
-    def _small(self, item: h5py.Dataset) -> np.ndarray:
-        if item.size > matlab.MOST or item.dtype.itemsize > 16:
-            raise refuse(f"{item.name}: {item.nbytes:,} bytes of letters", "a network")
-        hdf5.checked(item, item.name)
-        return hdf5.values(item, item.name)
+    def _small(self, item: Dataset) -> np.ndarray:
+        return hdf5.numbers(self.file, item, matlab.MOST)
 
-    def _referred(self, item: h5py.Dataset) -> list[h5py.Group | h5py.Dataset]:
-        if h5py.check_dtype(ref=item.dtype) is not h5py.Reference:
-            raise refuse(f"{item.name}: a cell without references")
-        found = []
-        for reference in self._small(item).T.reshape(-1):
-            if not reference:
-                raise refuse(f"{item.name}: a reference to nothing")
-            found.append(hdf5.within(self.file[reference], item.name))
-        return found
+    def _referred(self, item: Dataset) -> list[Group | Dataset]:
+        if not item.references:
+            raise refuse(f"{item.path}: a cell without references")
+        if item.size > matlab.MOST:
+            raise refuse(f"{item.path}: {item.size:,} references", "a network")
+        found = np.array([*self.file.references(item), None], object)[:-1]
+        return list(found.reshape(item.shape).T.reshape(-1))
 
-    def _struct(self, group: h5py.Group, depth: int) -> matlab.Struct:
-        fields: dict[str, list[h5py.Group | h5py.Dataset]] = {}
-        for name in group:
-            item = hdf5.member(group, name)
+    def _struct(self, group: Group, depth: int) -> matlab.Struct:
+        fields: dict[str, list[Group | Dataset]] = {}
+        for name in group.names:
+            item = self.file.node(f"{group.path}/{name}")
             # a field of an array of structs is a dataset of references without a class
-            many = isinstance(item, h5py.Dataset) and "MATLAB_class" not in item.attrs
-            fields[name] = self._referred(item) if many else [item]
+            if isinstance(item, Dataset) and "MATLAB_class" not in item.attributes:
+                fields[name] = self._referred(item)
+            else:
+                fields[name] = [item]
         sizes = {len(items) for items in fields.values()}
         if len(sizes) > 1:
-            raise refuse(f"{group.name}: a struct array with fields of different lengths")
+            raise refuse(f"{group.path}: a struct array with fields of different lengths")
         return matlab.Struct(
             [
                 {name: self.value(items[index], depth + 1) for name, items in fields.items()}
@@ -91,9 +87,9 @@ class _Reader:
 
 
 def read(path: Path) -> Contents:
-    with hdf5.opened(path) as file:
-        reader = _Reader(file, path)
-        variables = {
-            name: reader.value(hdf5.member(file, name), 0) for name in VARIABLES if name in file
-        }
-        return matlab.contents(variables, FORM)
+    file = opened(path)
+    reader = _Reader(file)
+    variables = {
+        name: reader.value(file.node(name), 0) for name in VARIABLES if name in file.root.names
+    }
+    return matlab.contents(variables, FORM)

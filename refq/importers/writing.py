@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from refq import writing
+from refq.hdf5.created import Created
 from refq.networks import Network
 from refq.networks.weights import hashed
 
-FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 Layers = Iterable[tuple[str, np.ndarray, np.ndarray]]
 
 
@@ -43,28 +40,14 @@ def write(out: Path, network: Network, layers: Layers, stated: Mapping[str, str]
 
 
 def _hdf5(place: Path, network: Network, layers: Layers, stated: Mapping[str, str]) -> str:
-    _reserve(place, network)
-    with h5py.File(place, "w") as file:
+    with Created(place) as file:
         for layer, weight, bias in layers:
-            file[f"{layer}/weight"] = weight
-            file[f"{layer}/bias"] = bias
+            file.put(f"{layer}/weight", weight)
+            file.put(f"{layer}/bias", bias)
         digest = hashed(
-            (layer, file[f"{layer}/{part}"][()])
+            (layer, file.values(f"{layer}/{part}"))
             for layer in sorted(network.weight_shapes())
             for part in ("weight", "bias")
         )
-        file.attrs.update({**stated, "sha256": digest})
+        file.state("/", {**stated, "sha256": digest})
     return digest
-
-
-def _reserve(place: Path, network: Network) -> None:
-    """Raises OSError where the disk has too little left. HDF5 would end the process then."""
-    shapes = network.weight_shapes().values()
-    size = sum(4 * int(np.prod(shape)) + 4 * shape[0] + 4096 for shape in shapes)
-    with place.open("wb") as file:
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                if error.errno in FULL:  # else the file system cannot reserve
-                    raise

@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from refq import networks, writing
-from refq.errors import OptionError, RefqError, WeightsError
-from refq.networks import Network
+from refq.errors import OptionError, WeightsError
+from refq.hdf5.created import Created
+from refq.hdf5.file import File
+from refq.hdf5.nodes import Dataset, Foreign, Group, Hdf5Error
+from refq.networks import Network, bundled
 from refq.networks.layers import Shape
 
 TEXT_ATTRIBUTES = ("network", "data_set", "source", "licence", "sha256")
@@ -69,11 +71,21 @@ def load(
     if str(source).startswith("random:"):
         network = networks.build(network_name, parameters)
         return network, random_weights(network, _seed(str(source)))
-    raw, metadata = _read(Path(source))
+    path = Path(source)
+    _check_kind(path)
+    try:
+        with File(path, trusted=bundled.holds(path)) as file:
+            return _load(file, network_name, parameters or {})
+    except Hdf5Error as error:
+        raise WeightsError(error.found, error.wanted, error.remedy) from None
+
+
+def _load(file: File, network_name: str, parameters: Mapping[str, Any]) -> tuple[Network, Weights]:
+    raw, metadata = _layers(file), _metadata(file)
     stated = metadata.get("network")
     if stated and stated != network_name:
         raise WeightsError(
-            f"{source} holds weights of {stated}", network_name, f"evaluate {stated} instead"
+            f"{file.path} holds weights of {stated}", network_name, f"evaluate {stated} instead"
         )
     sizes = metadata.get("parameters")
     if sizes is None:
@@ -83,12 +95,12 @@ def load(
             if "weight" in parts
         }
         sizes = networks.infer(network_name, shapes)
-    network = networks.build(network_name, {**sizes, **(parameters or {})})
-    weights = _checked(network, raw, metadata, str(source))
+    network = networks.build(network_name, {**sizes, **parameters})
+    weights = _checked(network, raw, metadata, file)
     stored = metadata.get("sha256")
     if stored and stored != weights.sha256:
         raise WeightsError(
-            f"{source}: values hash to {weights.sha256[:12]}",
+            f"{file.path}: values hash to {weights.sha256[:12]}",
             f"the stored sha256 {stored[:12]}",
             "fetch the file again",
         )
@@ -129,23 +141,24 @@ def save(path: str | Path, network: Network, weights: Weights) -> None:
     path = Path(path)
     if not path.parent.is_dir():
         raise WeightsError(f"cannot write {path}", "a file in an existing folder")
+    stated = {
+        **weights.metadata,
+        "network": network.name,
+        "parameters": dict(network.parameters),
+        "sha256": weights.sha256,
+    }
+    attributes = {
+        key: json.dumps(value) if key in JSON_ATTRIBUTES else value for key, value in stated.items()
+    }
 
-    def whole(partial: Path) -> None:
-        with h5py.File(partial, "w") as file:
+    def write(partial: Path) -> None:
+        with Created(partial) as file:
             for name in network.weight_shapes():
-                group = file.create_group(name)
-                group.create_dataset("weight", data=weights.weight[name].astype(np.float32))
-                group.create_dataset("bias", data=weights.bias[name].astype(np.float32))
-            stated = {
-                **weights.metadata,
-                "network": network.name,
-                "parameters": dict(network.parameters),
-                "sha256": weights.sha256,
-            }
-            for key, value in stated.items():
-                file.attrs[key] = json.dumps(value) if key in JSON_ATTRIBUTES else value
+                file.put(f"{name}/weight", weights.weight[name].astype(np.float32))
+                file.put(f"{name}/bias", weights.bias[name].astype(np.float32))
+            file.state("/", attributes)
 
-    writing.write_whole(str(path), whole)
+    writing.write_whole(str(path), write)
 
 
 def _seed(source: str) -> int:
@@ -155,53 +168,53 @@ def _seed(source: str) -> int:
     return int(text)
 
 
-Raw = dict[str, dict[str, np.ndarray]]
+Raw = dict[str, dict[str, Dataset]]
 
 
-def _read(path: Path) -> tuple[Raw, dict[str, Any]]:
-    """Arrays of each layer, keyed weight and bias, as stored; and the metadata."""
+def _check_kind(path: Path) -> None:
+    """Raises WeightsError where there is no file, or one that another command takes."""
     if not path.is_file():
         raise WeightsError(f"no weight file at {path}", remedy="check the path given to --weights")
     try:
         other = _of_others(path)
-        if other:
+    except OSError as error:
+        raise WeightsError(f"cannot read {path} ({error.strerror})") from None
+    if other:
+        raise _foreign(path, other)
+
+
+def _foreign(path: Path, other: str) -> WeightsError:
+    return WeightsError(
+        f"{path} is {other}",
+        "weights in refq's HDF5",
+        f"convert it: python -m refq.convert {path.name} -o weights.h5",
+    )
+
+
+def _layers(file: File) -> Raw:
+    """Datasets of each layer, keyed weight and bias. A layer's name may contain slashes."""
+    root, raw = file.root, Raw()
+    if {"layer_names", "keras_version"} & set(root.attributes) or "model_weights" in root.names:
+        raise _foreign(file.path, "a file of Keras")
+    caffe = isinstance(file.nodes.get("data"), Group)
+    keys = ("0", "1") if caffe else ("weight", "bias")
+    for name, dataset in file.datasets(file.group("data") if caffe else root):
+        layer, _, part = name.rpartition("/")
+        if part not in keys:
             raise WeightsError(
-                f"{path} is {other}",
-                "weights in refq's HDF5",
-                f"convert it: python -m refq.convert {path.name} -o weights.h5",
+                f"{file.path}: dataset {layer}/{part}",
+                f"{keys[0]} and {keys[1]} in each layer's group",
+                "see docs/weights.md for the layouts refq reads",
             )
-        with h5py.File(path, "r") as file:
-            metadata = _metadata(file, path)
-            raw: Raw = {}
-            if {"layer_names", "keras_version"} & set(file.attrs) or "model_weights" in file:
-                raise WeightsError(
-                    f"{path} is a file of Keras",
-                    "weights in refq's HDF5",
-                    f"convert it: python -m refq.convert {path.name} -o weights.h5",
-                )
-            caffe = isinstance(file.get("data"), h5py.Group)
-            for layer, part, dataset in _parts(file["data"] if caffe else file):
-                keys = ("0", "1") if caffe else ("weight", "bias")
-                if part not in keys:
-                    raise WeightsError(
-                        f"{path}: dataset {layer}/{part}",
-                        f"{keys[0]} and {keys[1]} in each layer's group",
-                        "see docs/weights.md for the layouts refq reads",
-                    )
-                array = np.asarray(dataset[()])
-                if array.ndim == 0:
-                    raise WeightsError(f"{path}: {layer}/{part} is a scalar", "an array")
-                raw.setdefault(layer, {})["weight" if part == keys[0] else "bias"] = array
-    except RefqError:
-        raise
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"cannot read {path} as HDF5 ({reason})", "a complete HDF5 file", "fetch it again"
-        ) from None
+        if not dataset.shape:
+            raise WeightsError(f"{file.path}: {layer}/{part} is a scalar", "an array")
+        if dataset.hollow:
+            found = f"{layer}/{part} of {dataset.nbytes:,} bytes, of which it stores hardly any"
+            raise WeightsError(f"{file.path}: {found}", "a complete file", "fetch it again")
+        raw.setdefault(layer, {})["weight" if part == keys[0] else "bias"] = dataset
     if not raw:
-        raise WeightsError(f"{path} holds no layers", "a group per layer with weight and bias")
-    return raw, metadata
+        raise WeightsError(f"{file.path} holds no layers", "a group per layer with weight and bias")
+    return raw
 
 
 # how files of other formats end, and what their bytes begin with
@@ -227,31 +240,23 @@ def _of_others(path: Path) -> str:
     return "a zip archive, as PyTorch and Keras write" if head[:4] == b"PK\x03\x04" else ""
 
 
-def _metadata(file: h5py.File, path: Path) -> dict[str, Any]:
+def _metadata(file: File) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
-    for key in TEXT_ATTRIBUTES:
-        if key in file.attrs:
-            value = file.attrs[key]
-            metadata[key] = value.decode() if isinstance(value, bytes) else str(value)
-    for key in JSON_ATTRIBUTES:
-        if key in file.attrs:
-            try:
-                metadata[key] = json.loads(file.attrs[key])
-            except (TypeError, ValueError):
-                raise WeightsError(f"{path}: attribute {key!r}", "JSON text") from None
-            if not isinstance(metadata[key], dict):
-                raise WeightsError(f"{path}: attribute {key!r}", "a JSON object")
+    attributes = file.root.attributes
+    for key in (*TEXT_ATTRIBUTES, *JSON_ATTRIBUTES):
+        value = attributes.get(key)
+        if isinstance(value, Foreign):
+            raise WeightsError(f"{file.path}: attribute {key!r} ({value.why})", "text")
+        if value is not None:
+            metadata[key] = str(value) if key in TEXT_ATTRIBUTES else value
+    for key in metadata.keys() & set(JSON_ATTRIBUTES):
+        try:
+            metadata[key] = json.loads(metadata[key])
+        except (TypeError, ValueError, RecursionError):
+            raise WeightsError(f"{file.path}: attribute {key!r}", "JSON text") from None
+        if not isinstance(metadata[key], dict):
+            raise WeightsError(f"{file.path}: attribute {key!r}", "a JSON object")
     return metadata
-
-
-def _parts(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, str, h5py.Dataset]]:
-    """(layer, part, dataset) below a group; a layer's name may contain slashes."""
-    for key in sorted(group):
-        item = group[key]
-        if isinstance(item, h5py.Dataset):
-            yield prefix, key, item
-        else:
-            yield from _parts(item, f"{prefix}/{key}" if prefix else key)
 
 
 def _plain_shape(shape: Shape) -> Shape:
@@ -265,8 +270,9 @@ def _same(shape: Shape, want: Shape) -> bool:
     return extra >= 0 and shape[extra:] == want and all(size == 1 for size in shape[:extra])
 
 
-def _checked(network: Network, raw: Raw, metadata: dict[str, Any], source: str) -> Weights:
-    """Every layer, shape, dtype and value against the network; all problems in one error."""
+def _checked(network: Network, raw: Raw, metadata: dict[str, Any], file: File) -> Weights:
+    """Every layer, shape, dtype and value against the network; all problems in one error. Only what
+    has the shape that the network wants is read."""
     wanted = network.weight_shapes()
     problems = [f"unknown layer {name!r}" for name in raw if name not in wanted]
     weight: dict[str, np.ndarray] = {}
@@ -276,15 +282,16 @@ def _checked(network: Network, raw: Raw, metadata: dict[str, Any], source: str) 
             problems.append(f"missing layer {name!r}")
             continue
         for label, target, want in (("weight", weight, shape), ("bias", bias, shape[:1])):
-            array = raw[name].get(label)
-            if array is None:
+            dataset = raw[name].get(label)
+            if dataset is None:
                 problems.append(f"{name}: {label} is missing")
                 continue
-            if not _same(array.shape, want):
-                problems.append(f"{name}: {label} has shape {array.shape}, not {want}")
-            elif array.dtype.kind != "f":
-                problems.append(f"{name}: {label} has dtype {array.dtype}, not a float")
+            if not _same(dataset.shape, want):
+                problems.append(f"{name}: {label} has shape {dataset.shape}, not {want}")
+            elif dataset.dtype.kind != "f":
+                problems.append(f"{name}: {label} has dtype {dataset.dtype}, not a float")
             else:
+                array = file.read(dataset)
                 with np.errstate(over="ignore"):
                     values = np.ascontiguousarray(array.reshape(want), np.float32)
                 unusable = int((~np.isfinite(values)).sum())
@@ -293,7 +300,7 @@ def _checked(network: Network, raw: Raw, metadata: dict[str, Any], source: str) 
                 target[name] = values
     if problems:
         raise WeightsError(
-            f"{source}: {len(problems)} problem(s): {'; '.join(problems)}",
+            f"{file.path}: {len(problems)} problem(s): {'; '.join(problems)}",
             f"the layers of {network.name} {dict(network.parameters)}",
         )
     return Weights(weight, bias, metadata)

@@ -254,15 +254,15 @@ def many_calls_before(path: Path) -> None:
 
 # name: (reader of small_weights.WRITERS, what writes the file, part of what is told)
 FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "linked": ("keras", linked, "e/fc1: a link to elsewhere (ExternalLink)"),
-    "linked_weight": ("keras_model", linked_weight, "e/kernel:0: a link to elsewhere"),
+    "linked": ("keras", linked, ": e: a link to elsewhere (ExternalLink)"),
+    "linked_weight": ("keras_model", linked_weight, "fc1/e: a link to elsewhere"),
     "virtual": ("keras3", virtual, "values in another file"),
     "virtual_text": ("matconvnet_v73", virtual_text, "name: values in another file"),
-    "one_long_name": ("keras", one_long_name, "layer_names of 2,000 names, up to 1,0"),
+    "one_long_name": ("keras", one_long_name, "layer_names that is no list of names (Can't"),
     "wide_letters": ("matconvnet_v73", wide_letters, "text of type S; expected numbers"),
     "long_class": ("matconvnet_v73", long_class, "a name of 7,000 letters in MATLAB_class"),
     "large_chunk": ("matconvnet_v73", large_chunk, "chunks larger than the dataset"),
-    "dense_chunk": ("matconvnet_v73", dense_chunk, "a compressed element of more than"),
+    "dense_chunk": ("matconvnet_v73", dense_chunk, "name: Can't synchronously read data (filter"),
     "twice_compressed": ("caffe_hdf5", twice_compressed, "compressed by other than gzip"),
     "beyond_the_file": (
         "caffe_hdf5",

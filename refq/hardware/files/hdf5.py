@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from refq.errors import DataError
 from refq.hardware.files.array import Array
 from refq.hardware.files.files import Ledger, bounded, integers
 from refq.hardware.files.words import LITTLE, Packing, Words, container, known_words
+from refq.hdf5.created import Created
+from refq.hdf5.file import opened
+from refq.hdf5.nodes import Dataset, Foreign, Hdf5Error
 
 SUFFIX = ".h5"
 SINGLE: str | None = "golden.h5"
@@ -45,7 +47,7 @@ def size(array: Array, packing: Packing) -> int:
 
 class Hdf5Writer:
     def __init__(self, folder: Path, packing: Packing, deflate: int | None) -> None:
-        self.file = h5py.File(folder / "golden.h5", "w")
+        self.file = Created(folder / "golden.h5")
         self.deflate, self.ledger = deflate, Ledger()
 
     def append(self, array: Array, codes: np.ndarray) -> None:
@@ -56,11 +58,11 @@ class Hdf5Writer:
         done = (progress.words - progress.waiting.size) // row if row else 0
         ready = progress.taken(flat, max(1, row))
         if ready.size:
-            _write_rows(self.file[array.name], ready.reshape(-1, row), done)
+            _write_rows(self.file, array, ready.reshape(-1, row), done)
 
     def _create(self, array: Array) -> None:
         packed = bool(array.shape) and array.words > 0
-        dataset = self.file.create_dataset(
+        self.file.make(
             array.name,
             array.shape,
             container(array.bits, array.signed).newbyteorder("<"),
@@ -69,10 +71,8 @@ class Hdf5Writer:
             shuffle=packed and self.deflate is not None,
             track_times=False,
         )
-        dataset.attrs["axes"] = " ".join(array.axes)
-        dataset.attrs["bits"] = array.bits
-        dataset.attrs["signed"] = array.signed
-        dataset.attrs["format"] = array.format
+        stated = {"bits": array.bits, "signed": array.signed, "format": array.format}
+        self.file.state(array.name, {"axes": " ".join(array.axes), **stated})
 
     def close(self) -> None:
         self.file.close()
@@ -87,17 +87,18 @@ def _split(shape: tuple[int, ...]) -> int:
     return axis
 
 
-def _write_rows(dataset: h5py.Dataset, rows: np.ndarray, first: int) -> None:
+def _write_rows(file: Created, array: Array, rows: np.ndarray, first: int) -> None:
     """Rows from that one on, as many at a time as lie in one block of the axis above them."""
-    axis = _split(dataset.shape)
-    outer, tail = dataset.shape[:axis], dataset.shape[axis:]
+    axis = _split(array.shape)
+    outer, tail = array.shape[:axis], array.shape[axis:]
     done = 0
     while done < len(rows):
         place = np.unravel_index(first + done, outer)
         count = min(len(rows) - done, outer[-1] - int(place[-1]))
         block = rows[done : done + count].reshape(count, *tail)
         here = int(place[-1])
-        dataset[tuple(map(int, place[:-1])) + (slice(here, here + count),)] = block
+        index = (*map(int, place[:-1]), slice(here, here + count))
+        file.fill(array.name, index, block)
         done += count
 
 
@@ -105,46 +106,32 @@ def writer(folder: Path, packing: Packing, deflate: int | None = DEFLATE) -> Hdf
     return Hdf5Writer(folder, packing, deflate)
 
 
-# what h5py raises for files that are no good
-ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
-
-
-def _broken(path: Path, error: Exception) -> DataError:
-    told = " ".join(str(error).split())[:80]
-    return DataError(f"{path}: unreadable ({told})", "an HDF5 file, whole")
+def _broken(path: Path, error: Hdf5Error) -> DataError:
+    return DataError(f"{path}: unreadable ({error.reason[:80]})", "an HDF5 file, whole")
 
 
 def names(path: Path) -> list[str]:
     """Names of the datasets in a file, groups included: layer/stage; and of links, which are not
     followed, so that whoever reads them is told."""
-    listed: list[str] = []
-
-    def visit(name: str, link: object) -> None:
-        if not isinstance(link, h5py.HardLink) or isinstance(file[name], h5py.Dataset):
-            listed.append(name)
-
     try:
-        with h5py.File(path, "r") as file:
-            file.visititems_links(visit)
-    except ERRORS as error:
+        found = opened(path).nodes
+    except Hdf5Error as error:
         raise _broken(path, error) from None
-    return listed
+    return [name for name, node in found.items() if isinstance(node, (Dataset, Foreign))]
 
 
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """A dataset of any integer type, byte order and shape, taken in C order. Raises DataError where
     there is none of that name."""
     try:
-        with h5py.File(path, "r") as file:
-            link = file.get(array.name, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                raise DataError(f"{path}: no dataset {array.name}")
-            dataset = file[array.name]
-            if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-                raise DataError(f"{path}: {array.name} is no dataset of its own", "a plain one")
-            if dataset.dtype.kind not in "iub":
-                raise DataError(f"{path}: numbers of dtype {dataset.dtype}", "integer codes")
-            bounded(dataset.size or 0, array, path)
-            return known_words(integers(np.asarray(dataset[()]), path))
-    except ERRORS as error:
+        file = opened(path)
+        dataset = file.nodes.get(array.name)
+        if not isinstance(dataset, Dataset):
+            why = f" ({dataset.why})" if isinstance(dataset, Foreign) else ""
+            raise DataError(f"{path}: no dataset {array.name}{why}")
+        if dataset.dtype.kind not in "iub":
+            raise DataError(f"{path}: numbers of dtype {dataset.dtype}", "integer codes")
+        bounded(dataset.size, array, path)
+        return known_words(integers(file.read(dataset), path))
+    except Hdf5Error as error:
         raise _broken(path, error) from None
