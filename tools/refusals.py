@@ -35,7 +35,7 @@ HEADINGS = {
         "verify",
         "report",
     ),
-    "Files that are written": ("writing",),
+    "Files that are read and written": ("writing", "apart", "partial", "json_", "given"),
     "Images and labels": ("data",),
     "Networks and their weights": ("networks",),
     "Weight files of other tools": ("importers", "hdf5", "pickles"),
