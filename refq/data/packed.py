@@ -183,12 +183,13 @@ def _labels(file: File, stored: nodes.Node, count: int) -> np.ndarray:
 def _classes(path: Path, stored: nodes.Value | None) -> tuple[str, ...] | None:
     if stored is None:
         return None
+    told = stored.why if isinstance(stored, nodes.Foreign) else str(stored)
     try:
-        names = json.loads(str(stored))
+        names = json.loads(told)
     except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list):
-        told = str(stored)[:80]
+        told = told[:80]
         raise DataError(f"{path}: attribute 'classes' {told!r}", "a JSON list", REMEDY)
     return tuple(str(name) for name in names)
 

@@ -107,6 +107,11 @@ class Library:
     def opened(cls, path: Path, begin: int = 0, end: int | None = None) -> Library:
         return cls(h5py.File(Within(path, begin, end), "r"))
 
+    @property
+    def bytes(self) -> int:
+        """Of the file."""
+        return int(self.file.id.get_filesize())
+
     def close(self) -> None:
         self.file.close()
 

@@ -28,7 +28,9 @@ try:
 except ImportError:  # no Unix
     resource = None  # type: ignore[assignment]
 
-SECONDS = 10  # of the processor, for a request; a network of 100,000 parts takes 7
+SECONDS = 3  # of the processor, for a question about a small file
+# more for a large one: a megabyte has up to 5,000 parts, of which each takes 0.1 ms
+MORE, PARTS = 27, 1 << 20
 WAITING = 30  # of the clock: the disk may be slow, the machine busy
 FAST, SLOW = 50 << 20, 1 << 20  # bytes a second, at least: of the processor and of the disk
 MEMORY = 256 << 20  # bytes beyond what an idle worker has and a block of values takes
@@ -108,6 +110,7 @@ def work(stream: frames.Stream) -> None:
                 if library is None:
                     with limits.hold():
                         library = Library.opened(Path(asked["path"]), asked["begin"], asked["end"])
+                    limits.seconds += min(MORE, library.bytes / PARTS)
                     limits.open_nothing()
                 for kind, data in _answers(library, asked, limits):
                     frames.send(stream, kind, data)
@@ -145,7 +148,7 @@ class _Limits:
     whoever asks."""
 
     def __init__(self) -> None:
-        self.idle = 0
+        self.idle, self.seconds = 0, float(SECONDS)
         if resource is None:
             return
         for each in (signal.SIGALRM, signal.SIGPROF):
@@ -171,7 +174,7 @@ class _Limits:
             wanted = self.idle + MEMORY + 4 * size
             if most == resource.RLIM_INFINITY or wanted < most:
                 resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
-        signal.setitimer(signal.ITIMER_PROF, SECONDS + size / FAST)
+        signal.setitimer(signal.ITIMER_PROF, self.seconds + size / FAST)
         signal.setitimer(signal.ITIMER_REAL, WAITING + size / SLOW)
         try:
             yield

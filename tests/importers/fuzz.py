@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -31,7 +32,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from refq import partial
 from refq.errors import RefqError
+from refq.hdf5 import processes
+from refq.hdf5.file import is_hdf5
 from refq.importers import converting, read
+from tests.hdf5 import damaged
 from tests.importers import hostile_files, small_weights
 
 SECONDS = 10
@@ -96,6 +100,10 @@ def mutated_zip(data: bytes, rng: np.random.Generator) -> bytes:
     return target.getvalue()
 
 
+READERS = [*small_weights.WRITERS, *damaged.READERS]
+LONGEST = [0.0]  # seconds that one input has taken
+
+
 class CodeRan(BaseException):
     """Something tried to run code, or opened a file; no handler of the readers catches this."""
 
@@ -138,10 +146,9 @@ def fuzz(reader: str, inputs: int, seed: int, keep: Path | None) -> tuple[Counte
     outcomes: Counter[str] = Counter()
     findings: list[str] = []
     watching: list[bool] = []
-    name, write = small_weights.WRITERS[reader]
-    network, weights = small_weights.case()
+    case = damaged.READERS.get(reader) or _converter(reader)
     with tempfile.TemporaryDirectory() as folder:
-        path, out, scratch = (Path(folder) / part for part in (name, "out.h5", "scratch"))
+        path, out, scratch = (Path(folder) / part for part in (case.name, "out.h5", "scratch"))
         scratch.mkdir()
         tempfile.tempdir = str(scratch)
         os.mkfifo(Path(folder) / hostile_files.PIPE)
@@ -150,12 +157,12 @@ def fuzz(reader: str, inputs: int, seed: int, keep: Path | None) -> tuple[Counte
             if own == reader:
                 make(path)
                 constructed.append(path.read_bytes())
-        write(path, network, weights)
+        case.write(path)
         whole = path.read_bytes()
-        converting.convert(read(path), path, out, None, None)
+        case.read(path)
         # once more with an error, so that all that is imported late has been
         for broken in (whole[: len(whole) // 2], b"", whole[:-3]):
-            _outcome(path, out, broken)
+            _outcome(case, path, broken)
         # what is half written, and what of it is removed by its name alone
         half = str(out.with_name(f".{out.name}."))
         there = {*(str(each) for each in (path, out, scratch)), partial.CONTENT}
@@ -169,23 +176,27 @@ def fuzz(reader: str, inputs: int, seed: int, keep: Path | None) -> tuple[Counte
                 data = constructed[index // 4 % len(constructed)]
                 data = mutated(data, rng) if index // 4 >= len(constructed) else data
             else:
-                zipped = reader == "torch_zip" and index % 2
-                data = mutated_zip(whole, rng) if zipped else mutated(whole, rng)
+                change = mutated
+                if index % 2:
+                    zipped, hdf5 = reader == "torch_zip", is_hdf5(whole[:1024])
+                    change = mutated_zip if zipped else damaged.mutated if hdf5 else mutated
+                data = change(whole, rng)
             if keep:
                 (keep / f"{reader}-{index}").write_bytes(data)
-            before = _peak()
+            before, begin = _peak(), time.monotonic()
             faulthandler.dump_traceback_later(STUCK, exit=True)
             signal.alarm(SECONDS)
             watching.append(True)
-            outcome = _outcome(path, out, data)
+            outcome = _outcome(case, path, data)
             watching.clear()
+            LONGEST[0] = max(LONGEST[0], time.monotonic() - begin)
             signal.alarm(0)
             faulthandler.cancel_dump_traceback_later()
             grown = _peak() - before
             if grown > GROWTH:
                 outcome = f"memory: {grown} MB"
             outcomes[outcome.partition(":")[0]] += 1
-            if outcome not in ("converted", "refused"):
+            if outcome not in ("read", "refused"):
                 findings.append(f"{reader} seed {seed} input {index}: {outcome}")
             elif keep:
                 (keep / f"{reader}-{index}").unlink()
@@ -199,13 +210,31 @@ def _peak() -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) >> 10
 
 
-def _outcome(path: Path, out: Path, data: bytes) -> str:
+def _of_workers() -> str:
+    """What those took at most that read HDF5."""
+    processes._drop()
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
+    return f"; workers {most} MB" if most else ""
+
+
+def _converter(reader: str) -> damaged.Reader:
+    """Conversion to out.h5, beside the file."""
+    name, write = small_weights.WRITERS[reader]
+
+    def convert(path: Path) -> None:
+        converting.convert(read(path), path, path.with_name("out.h5"), None, None)
+
+    return damaged.Reader(name, lambda path: write(path, *small_weights.case()), convert)
+
+
+def _outcome(case: damaged.Reader, path: Path, data: bytes) -> str:
+    out = path.with_name("out.h5")
     path.write_bytes(data)
     there = {*out.parent.rglob("*")} | {out}
     before = out.read_bytes() if out.exists() else None
     try:
-        converting.convert(read(path), path, out, None, None)
-        return "converted"
+        case.read(path)
+        return "read"
     except RefqError as error:
         after = out.read_bytes() if out.exists() else None
         if "\n" in str(error) or len(str(error)) > 2000:
@@ -223,18 +252,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--inputs", type=int, default=1000, metavar="N", help="for each reader")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
-    parser.add_argument("--only", nargs="+", choices=list(small_weights.WRITERS))
+    parser.add_argument("--only", nargs="+", choices=READERS)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where findings are put")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     found = 0
-    for reader in options.only or small_weights.WRITERS:
+    for reader in options.only or READERS:
         if options.inside:
             outcomes, findings = fuzz(reader, options.inputs, options.seed, options.keep)
             told = ", ".join(f"{count} {what}" for what, count in sorted(outcomes.items()))
-            print(f"{reader:16} {sum(outcomes.values()):7} inputs: {told}; peak {_peak()} MB")
+            told += f"; peak {_peak()} MB, longest {LONGEST[0]:.1f} s"
+            print(f"{reader:16} {sum(outcomes.values()):7} inputs: {told}{_of_workers()}")
             print("\n".join(findings[:20]), end="\n" if findings else "")
             return 1 if findings else 0
         numbers = ["--inputs", str(options.inputs), "--seed", str(options.seed)]
