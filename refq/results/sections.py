@@ -96,7 +96,9 @@ def _title(content: Mapping[str, Any]) -> str:
     """Network and scheme, with the bits where all layers have the same."""
     options = (content["plan"] or {}).get("options", {})
     bits = options.get("bits_act")
-    same = isinstance(bits, int) and not options.get("widths")
+    # what a plan holds counts, and not what it says of itself; the image has bits of its own
+    inputs = [row["input_bits"] for row in content["layers"][1:] if row["name"] != "output"]
+    same = isinstance(bits, int) and not options.get("widths") and set(inputs) <= {bits, None}
     title = f"{content['network']}, {content['scheme']}{f', {bits} bits' if same else ''}"
     return charts.text(title, "the title")
 

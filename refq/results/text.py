@@ -46,7 +46,7 @@ def _inputs(evaluation: Evaluation) -> list[str]:
     lines = [
         f"{network.name} on {shape}: {macs / 1e6:,.1f} M MACs, "
         f"{parameters / 1e6:,.3f} M parameters",
-        f"scheme   {content['scheme']}{_settings(evaluation.plan)}",
+        f"scheme   {content['scheme']}{_settings(evaluation)}",
         f"weights  {weights['source']}  sha256 {weights['sha256'][:12]}",
         f"data     {data['name']}, {images}  sha256 {data['sha256'][:12]}",
         f"input    {data['preprocessing']}",
@@ -56,7 +56,15 @@ def _inputs(evaluation: Evaluation) -> list[str]:
     return lines + (_search(search) if search else [])
 
 
-def _settings(plan: Plan | None) -> str:
+def _settings(evaluation: Evaluation) -> str:
+    """What a scheme was asked for. Of a plan from a file, which may have been edited, what it
+    holds: bits of the stored inputs in order."""
+    plan, file = evaluation.plan, evaluation.settings.get("plan")
+    if plan and file:
+        points = [each for each in storage_points(evaluation.network) if each.readers]
+        kept = [plan.kept(point) for point in points]
+        bits = ",".join(str(each.stored_bits) if each else "float32" for each in kept)
+        return f"  as in {file}: bits {bits}"
     return "".join(
         f"  {key} {value}"
         for key, value in (plan.options if plan else {}).items()

@@ -210,9 +210,10 @@ def _content(path: Path) -> bytes:
     if not path.exists():
         return b""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise OptionError(f"journal {path} is no file", "a file, there or not yet")
+        raise OptionError(f"cannot use journal {path}: no file", "a file, there or not yet")
     if path.stat().st_size > LONGEST:
-        raise OptionError(f"journal {path} of more than {LONGEST >> 20} MiB", "a search's")
+        found = f"cannot use journal {path}: more than {LONGEST >> 20} MiB"
+        raise OptionError(found, "a search's")
     return path.read_bytes()
 
 

@@ -11,6 +11,7 @@ import pytest
 from refq import evaluate
 from refq.results import evaluation
 from refq.results.layers import LAYERS, layer_table
+from refq.results.sections import load
 from refq.results.text import as_text
 
 FEW = ("--images", "3", "--calibrate", "4")
@@ -81,3 +82,26 @@ def test_rows_have_the_columns_keys(scheme: str) -> None:
     counts = {len(kind) for kind in kinds[1:-1]}
     assert counts == {"float": {0}, "knq": {1}, "ristretto": {0, 1}}[scheme]
     assert ("entropy bound" in as_text(finished)) == (scheme == "knq")
+
+
+def test_a_plans_heading_is_what_it_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not what it says of itself, which an edit makes untrue."""
+    path, result = tmp_path / "p.json", tmp_path / "r.json"
+    made = [*FEW, "--scheme", "enq", "--bits-act", "5", "--save-plan", str(path)]
+    assert evaluate.main(["squeezenet1_1", *made, "--json", str(result)]) == 0
+    assert "scheme   enq  bits_act 5" in capsys.readouterr().out
+    assert load(str(result)).sections[0].title == "squeezenet1_1, enq, 5 bits"
+    plan = json.loads(path.read_text())
+    name = next(name for name, entry in plan["tensors"].items() if entry["code"])
+    plan["tensors"][name]["code"]["bits"] = 3
+    path.write_text(json.dumps(plan))
+    given = ["squeezenet1_1", *FEW[:2], "--plan", str(path), "--json", str(result)]
+    assert evaluate.main(given) == 0
+    told = capsys.readouterr().out
+    heading = next(line for line in told.splitlines() if line.startswith("scheme"))
+    assert (
+        heading.startswith(f"scheme   enq  as in {path}: bits 9,3,5,5") and "bits_act" not in told
+    )
+    assert load(str(result)).sections[0].title == "squeezenet1_1, enq"
