@@ -47,7 +47,7 @@ def assembled(
     if bias is not None and bias.shape != outputs:
         raise WeightsError(f"{unit.name}: a bias of shape {bias.shape}", f"{outputs}")
     if set(loaded) - {"bias"}:
-        weight, bias = _folded(contents, network, unit.name, weight, loaded, eps)
+        weight, bias = _folded(contents, network, units, weight, loaded, eps)
         done.append("normalisation folded")
     if bias is None:
         bias = np.zeros(outputs, np.float32)
@@ -93,11 +93,12 @@ def _no_moments(name: str) -> WeightsError:
 def _folded(
     contents: Contents,
     network: Network,
-    name: str,
+    units: Sequence[Unit],
     weight: np.ndarray,
     loaded: Mapping[str, np.ndarray],
     eps: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
+    name = units[0].name
     if contents.source == "caffe" and contents.graph and "mean" not in loaded:  # a Scale alone
         zeros = np.zeros(weight.shape[:1], np.float32)
         mean, variance, eps = zeros, zeros + 1, 0.0
@@ -115,7 +116,9 @@ def _folded(
     try:
         return fold(weight, loaded.get("bias"), gamma, beta, mean, variance, eps)
     except WeightsError as error:
-        raise refuse(f"{name}: {error.found}", error.wanted, error.remedy) from None
+        # told of the layer whose moments they are
+        owner = _owner(units, "variance") if "variance" in loaded else name
+        raise refuse(f"{owner}: {error.found}", error.wanted, error.remedy) from None
 
 
 def usual_eps(source: str, network: str, layer: str) -> float:

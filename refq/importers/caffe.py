@@ -14,7 +14,7 @@ import numpy as np
 
 from refq.importers import caffe_graph, wire
 from refq.importers import caffe_schema as schema
-from refq.importers.caffe_graph import Layer
+from refq.importers.caffe_layer import Layer
 from refq.importers.contents import (
     MOST,
     Contents,
@@ -27,6 +27,7 @@ from refq.importers.contents import (
 )
 
 FORM = "Caffe caffemodel"
+V0 = 1  # the field of a V1LayerParameter that holds an older one
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -59,6 +60,12 @@ def _layer(data: mmap.mmap, part: wire.Field, v1: bool) -> Layer:
     layer, known = Layer(), schema.V1_LAYER if v1 else schema.V2_LAYER
     for field in wire.fields(data, part.begin, part.end):
         name = known.get(field.number)
+        if v1 and field.number == V0:
+            raise refuse(
+                "a net of version 0, with layers within layers",
+                "layers of caffe.proto since 2013",
+                "Caffe's upgrade_net_proto_binary writes them",
+            )
         if name is None:
             layer.unknown = field.number
         elif name == "name":

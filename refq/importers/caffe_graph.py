@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from refq.importers import caffe_images, graphs, wire
 from refq.importers import caffe_schema as schema
-from refq.importers import graphs, wire
+from refq.importers.caffe_layer import Layer
 from refq.importers.contents import Contents, Tensor, Unit, Window, refuse
 from refq.importers.stating import NORMALISATION, NOTHING, SOFTMAX, Facts, Stated, joined
 from refq.networks.graph import INPUT
@@ -16,55 +17,6 @@ from refq.networks.layers import Pair, Shape
 EPS = 1e-5  # of BatchNormParameter
 TRAIN, TEST = 0, 1
 BARE = "the file does not say what its layers read: names decide"
-DATA = {
-    "Data",
-    "ImageData",
-    "HDF5Data",
-    "MemoryData",
-    "WindowData",
-    "DummyData",
-    "Input",
-    "AnnotatedData",
-}
-# they read what a network computes, and make nothing that it reads
-ENDS = {"Accuracy", "Silence", "ArgMax", "HDF5Output"}
-
-
-@dataclass
-class Layer:
-    """A layer of either form. parameters: the messages that it holds, unread;
-    unknown: the number of a field that caffe.proto does not have."""
-
-    name: str = ""
-    type: str = ""
-    bottoms: list[str] = field(default_factory=list)
-    tops: list[str] = field(default_factory=list)
-    blobs: list[Tensor] = field(default_factory=list)
-    parameters: dict[str, list[wire.Field]] = field(default_factory=dict)
-    unknown: int = 0
-    phase: int | None = None
-
-    def facts(self, data: wire.Data, message: str | None = None) -> Facts:
-        message = message or schema.OF_TYPE[self.type]
-        fields = schema.stated(data, message, self.parameters.get(message, []))
-        return Facts.of(self.name, self.type, fields)
-
-    def check_known(self) -> None:
-        """Raises WeightsError for a field that could mean anything."""
-        if self.unknown:
-            raise refuse(
-                f"{self.name}: field {self.unknown} of a layer, which refq does not know",
-                "the fields of caffe.proto",
-            )
-
-    @property
-    def is_data(self) -> bool:
-        """Whether it gives images. Python's layers may do anything."""
-        return self.type in DATA or (self.type == "Python" and not self.bottoms)
-
-    @property
-    def is_loss(self) -> bool:
-        return self.type.endswith("Loss") or self.type in ENDS
 
 
 def contents(
@@ -79,8 +31,8 @@ def contents(
         reader.enter(layer)
     units, graph = joined(reader.stated)
     order = tuple(layer.name for layer in layers)
-    size = _image_size(data, kept, net)
-    mean, scale, notes = _prepared(data, kept)
+    size = caffe_images.size(data, [layer for layer in kept if layer.is_data], net)
+    mean, scale, notes = caffe_images.prepared(data, [layer for layer in kept if layer.is_data])
     left = tuple(layer.name for layer in layers if layer.is_loss or layer not in kept)
     more = (*notes, *reader.notes)
     found = Contents("caffe", form, units, order, left, graph, mean=mean, size=size, notes=more)
@@ -138,47 +90,6 @@ def _in_test(data: wire.Data, layer: Layer) -> bool:
         if rules and any(rule.get("phase", [TEST])[-1] == TEST for rule in rules) != wanted:
             return False
     return True
-
-
-def _image_size(
-    data: wire.Data, layers: Sequence[Layer], net: Mapping[str, list[wire.Field]]
-) -> Pair | None:
-    """Rows and columns, by an input of the network, an Input layer, or a crop."""
-    dims: list[int] = []
-    for part in net.get("input_dim", []):
-        wire.more_integers(dims, data, part)
-    shapes = [dims, *(schema.shape(data, part) for part in net.get("input_shape", []))]
-    for layer in layers:
-        for part in layer.parameters.get("input_param", []):
-            inner = wire.fields(data, part.begin, part.end)
-            shapes += [schema.shape(data, each) for each in inner if each.number == 1]
-        if not layer.is_data:
-            continue
-        memory = layer.facts(data, "memory_data_param").fields
-        shapes.append([1, *(memory.get(key, [0])[-1] for key in ("channels", "height", "width"))])
-        crop = layer.facts(data, "transform_param").fields.get("crop_size", [0])[-1]
-        shapes.append([1, 3, crop, crop])
-    for shape in shapes:
-        if len(shape) >= 4 and shape[1] == 3 and 0 < min(shape[2:4]) <= max(shape[2:4]) < 1 << 14:
-            return shape[2], shape[3]
-    return None
-
-
-def _prepared(
-    data: wire.Data, layers: Sequence[Layer]
-) -> tuple[tuple[float, float, float] | None, float, tuple[str, ...]]:
-    """(mean of the images, R, G, B, where a data layer states it; their scale; notes)."""
-    for layer in layers:
-        if layer.is_data and "transform_param" in layer.parameters:
-            said = layer.facts(data, "transform_param").fields
-            mean, scale = said.get("mean_value", []), said.get("scale", [1.0])[-1]
-            if len(mean) in (1, 3):
-                return (mean[-1], mean[len(mean) // 2], mean[0]), scale, ()
-            told = f"{layer.name} states a scale of {scale:g}"
-            told = told if scale != 1.0 else f"{layer.name} states a mean_file"
-            if scale != 1.0 or "mean_file" in said:
-                return None, 1.0, (f"{told}; --preprocessing has to say the same",)
-    return None, 1.0, ()
 
 
 class _Reader:
@@ -274,7 +185,7 @@ def _convolution(layer: Layer, facts: Facts, unit: Unit) -> Stated:
     group = _one(facts, "group", 1)
     _same(layer.name, "kernel", kernel, weight.shape[2:])
     _outputs(layer, facts, unit)
-    if len(weight.shape) != 4 or _one(facts, "axis", 1) != 1:
+    if len(weight.shape) != 4 or _one(facts, "axis", 1) not in CHANNELS:
         return Stated("", "a convolution not of images", (), unit=unit)
     window = Window(kernel, (down, right), (top, left, top, left), dilations=holes)
     return Stated("", graphs.conv(group), (), window, unit)
@@ -325,7 +236,7 @@ def _batch_norm(layer: Layer, facts: Facts, unit: Unit) -> Stated:
 
 
 def _scale(layer: Layer, facts: Facts, unit: Unit) -> Stated:
-    plain = (_one(facts, "axis", 1), _one(facts, "num_axes", 1)) == (1, 1)
+    plain = _one(facts, "axis", 1) in CHANNELS and _one(facts, "num_axes", 1) == 1
     _same(layer.name, "bias_term", bool(_one(facts, "bias_term", 0)), "beta" in unit.arrays)
     return Stated("", NORMALISATION if plain else "a scale over other axes", (), unit=unit)
 
@@ -341,12 +252,12 @@ def _eltwise(layer: Layer, facts: Facts, unit: Unit | None) -> Stated:
 
 def _concat(layer: Layer, facts: Facts, unit: Unit | None) -> Stated:
     axes = {_one(facts, "axis", 1), _one(facts, "concat_dim", 1)}
-    return Stated("", "concat" if axes <= {1, -3} else f"concat of axis {min(axes - {1})}", ())
+    return Stated("", "concat" if axes <= {*CHANNELS} else f"concat of axis {min(axes - {1})}", ())
 
 
 def _softmax(layer: Layer, facts: Facts, unit: Unit | None) -> Stated:
     axis = _one(facts, "axis", 1)
-    return Stated("", SOFTMAX if axis in (1, -1) else f"softmax of axis {axis}", ())
+    return Stated("", SOFTMAX if axis in (*CHANNELS, -1) else f"softmax of axis {axis}", ())
 
 
 def _flatten(layer: Layer, facts: Facts, unit: Unit | None) -> Stated:
@@ -372,6 +283,7 @@ def _nothing(layer: Layer, facts: Facts | None, unit: Unit | None) -> Stated:
     return Stated("", NOTHING, ())
 
 
+CHANNELS = (1, -3)  # of four axes
 LRN = {"local_size": 5, "alpha": 1.0, "beta": 0.75, "k": 1.0}
 POWER = {"power": 1.0, "scale": 1.0, "shift": 0.0}
 WEIGHTED = {"Convolution", "InnerProduct", "BatchNorm", "Scale"}

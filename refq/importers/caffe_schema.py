@@ -45,9 +45,10 @@ V1_LAYER = {
     30: "relu_param",
     36: "transform_param",
     39: "softmax_param",
-    **dict.fromkeys(
-        (11, 13, 14, 15, 16, 20, 23, 25, 26, 27, 29, 31, 34, 37, 38, 40, 41, 42), "other"
-    ),
+    11: "data_param",
+    15: "image_data_param",
+    20: "window_data_param",
+    **dict.fromkeys((13, 14, 16, 23, 25, 26, 27, 29, 31, 34, 37, 38, 40, 41, 42), "other"),
 }
 V2_LAYER = {
     1: "name",
@@ -78,8 +79,14 @@ V2_LAYER = {
     139: "batch_norm_param",
     142: "scale_param",
     143: "input_param",
-    **dict.fromkeys((*range(101, 104), 105, 107, 109, *range(111, 117), 120, 124), "other"),
-    **dict.fromkeys((*range(126, 133), 134, *range(136, 139), 140, 141, *range(144, 150)), "other"),
+    107: "data_param",
+    115: "image_data_param",
+    129: "window_data_param",
+    **dict.fromkeys((*range(101, 104), 105, 109, *range(111, 115), 116, 120, 124), "other"),
+    **dict.fromkeys(
+        (*range(126, 129), *range(130, 133), 134, *range(136, 139), 140, 141, *range(144, 150)),
+        "other",
+    ),
 }
 V1_TYPES = dict(
     enumerate(
@@ -209,6 +216,47 @@ MESSAGES = {
         6: "force_color",
         7: "force_gray",
     },
+    "data_param": {
+        1: "source",
+        2: "scale",
+        3: "mean_file",
+        4: "batch_size",
+        5: "crop_size",
+        6: "mirror",
+        7: "rand_skip",
+        8: "backend",
+        9: "force_encoded_color",
+        10: "prefetch",
+    },
+    "image_data_param": {
+        1: "source",
+        2: "scale",
+        3: "mean_file",
+        4: "batch_size",
+        5: "crop_size",
+        6: "mirror",
+        7: "rand_skip",
+        8: "shuffle",
+        9: "new_height",
+        10: "new_width",
+        11: "is_color",
+        12: "root_folder",
+    },
+    "window_data_param": {
+        1: "source",
+        2: "scale",
+        3: "mean_file",
+        4: "batch_size",
+        5: "crop_size",
+        6: "mirror",
+        7: "fg_threshold",
+        8: "bg_threshold",
+        9: "fg_fraction",
+        10: "context_pad",
+        11: "crop_mode",
+        12: "cache_images",
+        13: "root_folder",
+    },
     "include": {1: "phase", 2: "min_level", 3: "max_level", 4: "stage", 5: "not_stage"},
     "exclude": {1: "phase", 2: "min_level", 3: "max_level", 4: "stage", 5: "not_stage"},
 }
@@ -224,7 +272,17 @@ WITHOUT_EFFECT = {
     "dropout_ratio",
 }
 FLOATS = {"coeff", "mean_value"}
-UNREAD = {"weight_filler", "bias_filler", "filler", "mean_file", "stage", "not_stage"}
+UNREAD = {
+    "weight_filler",
+    "bias_filler",
+    "filler",
+    "mean_file",
+    "stage",
+    "not_stage",
+    "source",
+    "root_folder",
+    "crop_mode",
+}
 
 
 def stated(data: wire.Data, message: str, parts: list[wire.Field]) -> dict[str, list[Any]]:

@@ -79,6 +79,14 @@ class Unit:
     folded: tuple[str, ...] = ()
 
 
+def stated_size(channels: int, rows: int, columns: int) -> Pair | None:
+    """Rows and columns of images as a file states them, None where they are no sizes. Raises
+    WeightsError for images that are not of three channels; 0 and less are unknown."""
+    if channels > 0 and channels != 3:
+        raise refuse(f"images of {channels} channels", "3, as refq's networks read them")
+    return (rows, columns) if 0 < min(rows, columns) <= max(rows, columns) < 1 << 14 else None
+
+
 @dataclass(frozen=True)
 class Window:
     """What a convolution or pooling layer slides over an image; ONNX's attributes.

@@ -34,6 +34,13 @@ def match(contents: Contents, wanted: str | None, given: Mapping[str, Any]) -> M
     does not fit, or where several networks fit alike, and OptionError for unknown parameters.
     """
     names = _with_parameters("a graph" if contents.graph else contents.source, wanted, given)
+    rows, columns = contents.size or (0, 0)
+    if rows != columns and "input_size" not in given:
+        raise refuse(
+            f"images of {rows} rows and {columns} columns",
+            "as many of both, as refq's networks read them",
+            "--parameter input_size=N takes N of both",
+        )
     comparison = Comparison(contents)
     heads.check(contents)
     fitting: list[Match] = []
@@ -138,6 +145,8 @@ def _tries(
                 if isinstance(tried, Match) and problems and comparison.is_its_head(network, names):
                     # its classifier but for a fact: no other network's
                     tried = replace(problems[0], named=True, text=f"{problems[0].text}; {TRUNK}")
+                elif isinstance(tried, Problem) and top:
+                    problems.append(tried)
                 yield tried
                 continue
             assert problem is not None

@@ -6,6 +6,12 @@ from pathlib import Path
 
 from refq.errors import WeightsError
 
+# what lies beside weights, by how its name ends
+BESIDE = {
+    ".solverstate": "a solver's state of Caffe, the .caffemodel of the same snapshot",
+    ".prototxt": "Caffe's description of layers, the .caffemodel that belongs to it",
+    ".binaryproto": "a mean image of Caffe, a .caffemodel",
+}
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -24,6 +30,9 @@ def check_head(path: Path, head: bytes) -> None:
         raise WeightsError(f"{path} is an empty file", "a weight file", "fetch it again")
     if head.startswith(POINTER):
         raise WeightsError(f"{path} is a Git LFS pointer", "the weights", "run git lfs pull")
+    if path.suffix in BESIDE:
+        what, _, wanted = BESIDE[path.suffix].partition(", ")
+        raise WeightsError(f"{path} is {what}", wanted)
     if head.startswith(b"\x93NUMPY") or path.suffix == ".npz":
         raise WeightsError(
             f"{path} is a file of NumPy",
