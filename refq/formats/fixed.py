@@ -186,6 +186,8 @@ class Accumulator:
     rounding: Rounding = Rounding.TIES_EVEN
 
     def __post_init__(self) -> None:
+        if () in (self.bits, self.frac_bits):
+            raise FormatError("accumulators of no kernel", "a number for each kernel")
         for bits in _each(self.bits):
             if not 2 <= bits <= 62:
                 raise FormatError(f"an accumulator of {bits} bits", "2 to 62 bits")

@@ -166,8 +166,14 @@ class Journal:
                 raise OptionError(told, remedy="the same command goes on from it") from None
 
     def _write(self, path: Path, first: bytes) -> None:
-        with path.open("wb") as file:
-            _flushed(file, first)
+        there = path.exists()
+        try:
+            with path.open("wb") as file:
+                _flushed(file, first)
+        except OSError:
+            if not there:
+                path.unlink(missing_ok=True)
+            raise
 
 
 def identity(task: Task, base: Plan) -> Result:
