@@ -37,9 +37,9 @@ def open_packed(path: Path) -> Dataset:
         images = _Images(file, _checked_images(path, stored))
         count = len(images)
         classes = _classes(path, file.root.attributes.get("classes"))
-        name = file.root.attributes.get("name", path.stem)
+        name = file.root.attributes.get("name")
         return Dataset(
-            name if isinstance(name, str) else path.stem,
+            nodes.shown(name) if isinstance(name, str) else path.stem,
             count,
             images.read,
             images.where,

@@ -18,12 +18,17 @@ SPARE = 1 << 16  # bytes of biases that are all zero
 DTYPE = re.compile(r"[<>|]?[biufcSUVOMm]\d{0,10}(\[\w+\])?")
 
 
+def shown(text: str) -> str:
+    """A name or a text of a file, as a message can have it."""
+    clean = "".join(each if each.isprintable() else "?" for each in text[:LONGEST_REASON])
+    return clean if len(text) <= LONGEST_REASON else clean[: LONGEST_REASON - 3] + "..."
+
+
 class Hdf5Error(RefqError):
     """A file, or a part of it, that cannot be read. reason: why, in a few words."""
 
     def __init__(self, path: object, reason: str) -> None:
-        clean = "".join(each if each.isprintable() else "?" for each in reason)
-        self.reason = clean if len(clean) <= LONGEST_REASON else clean[: LONGEST_REASON - 3] + "..."
+        self.reason = shown(reason)
         super().__init__(
             f"cannot read {path} as HDF5 ({self.reason})",
             "a complete HDF5 file of plain datasets",

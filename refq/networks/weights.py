@@ -20,12 +20,14 @@ from refq import networks, writing
 from refq.errors import OptionError, WeightsError
 from refq.hdf5.created import Created
 from refq.hdf5.file import File
-from refq.hdf5.nodes import Dataset, Foreign, Group, Hdf5Error
+from refq.hdf5.nodes import Dataset, Foreign, Group, Hdf5Error, shown
 from refq.networks import Network, bundled
 from refq.networks.layers import Shape
 
 TEXT_ATTRIBUTES = ("network", "data_set", "source", "licence", "sha256")
 JSON_ATTRIBUTES = ("parameters", "preprocessing", "training")
+LONGEST_TEXT, LONGEST_JSON = 1 << 12, 1 << 20  # letters
+MOST_TOLD = 40  # problems of a file
 
 
 @dataclass(frozen=True)
@@ -202,14 +204,14 @@ def _layers(file: File) -> Raw:
         layer, _, part = name.rpartition("/")
         if part not in keys:
             raise WeightsError(
-                f"{file.path}: dataset {layer}/{part}",
+                f"{file.path}: dataset {shown(name)}",
                 f"{keys[0]} and {keys[1]} in each layer's group",
                 "see docs/weights.md for the layouts refq reads",
             )
         if not dataset.shape:
-            raise WeightsError(f"{file.path}: {layer}/{part} is a scalar", "an array")
+            raise WeightsError(f"{file.path}: {shown(name)} is a scalar", "an array")
         if dataset.hollow:
-            found = f"{layer}/{part} of {dataset.nbytes:,} bytes, of which it stores hardly any"
+            found = f"{shown(name)} of {dataset.nbytes:,} bytes, of which it stores hardly any"
             raise WeightsError(f"{file.path}: {found}", "a complete file", "fetch it again")
         raw.setdefault(layer, {})["weight" if part == keys[0] else "bias"] = dataset
     if not raw:
@@ -247,6 +249,9 @@ def _metadata(file: File) -> dict[str, Any]:
         value = attributes.get(key)
         if isinstance(value, Foreign):
             raise WeightsError(f"{file.path}: attribute {key!r} ({value.why})", "text")
+        size = len(value) if isinstance(value, str) else 0
+        if size > (LONGEST_TEXT if key in TEXT_ATTRIBUTES else LONGEST_JSON):
+            raise WeightsError(f"{file.path}: attribute {key!r} of {size:,} letters", "a short one")
         if value is not None:
             metadata[key] = str(value) if key in TEXT_ATTRIBUTES else value
     for key in metadata.keys() & set(JSON_ATTRIBUTES):
@@ -274,7 +279,7 @@ def _checked(network: Network, raw: Raw, metadata: dict[str, Any], file: File) -
     """Every layer, shape, dtype and value against the network; all problems in one error. Only what
     has the shape that the network wants is read."""
     wanted = network.weight_shapes()
-    problems = [f"unknown layer {name!r}" for name in raw if name not in wanted]
+    problems = [f"unknown layer {shown(name)!r}" for name in raw if name not in wanted]
     weight: dict[str, np.ndarray] = {}
     bias: dict[str, np.ndarray] = {}
     for name, shape in wanted.items():
@@ -299,8 +304,9 @@ def _checked(network: Network, raw: Raw, metadata: dict[str, Any], file: File) -
                     problems.append(f"{name}: {label} has {unusable} NaN or infinite values")
                 target[name] = values
     if problems:
+        more = "; ..." if len(problems) > MOST_TOLD else ""
         raise WeightsError(
-            f"{file.path}: {len(problems)} problem(s): {'; '.join(problems)}",
+            f"{file.path}: {len(problems)} problem(s): {'; '.join(problems[:MOST_TOLD])}{more}",
             f"the layers of {network.name} {dict(network.parameters)}",
         )
     return Weights(weight, bias, metadata)

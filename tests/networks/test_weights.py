@@ -296,6 +296,25 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     assert "missing layer 'conv3_1'" in text and "\n" not in text
 
 
+def test_messages_of_strange_names_are_short(tmp_path: Path) -> None:
+    path = saved(tmp_path / "dump.h5")
+    with h5py.File(path, "a") as file:
+        for index in range(300):
+            file[f"layer\n{index}" + "x" * 900 + "/weight"] = np.ones(3)
+    with pytest.raises(WeightsError, match=r"300 problem\(s\): unknown layer 'layer\?") as caught:
+        load(path, "vgg16")
+    assert len(str(caught.value)) < 16_000
+    with h5py.File(path, "a") as file:
+        file["y" * 5000 + "\x1b[1m/other"] = np.ones(3)
+    with pytest.raises(WeightsError, match=r"dataset layer|dataset y") as caught:
+        load(path, "vgg16")
+    assert len(str(caught.value)) < 600 and str(caught.value).isprintable()
+    for key in ("source", "training", "network"):
+        path = saved(tmp_path / "long.h5", **{key: "x" * (2 << 20)})
+        with pytest.raises(WeightsError, match=f"attribute '{key}' of 2,097,152 letters"):
+            load(path, "vgg16")
+
+
 def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "dump.h5")
     before = path.read_bytes()
