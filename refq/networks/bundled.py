@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from refq.errors import DataError
 
@@ -32,10 +34,16 @@ def holds(file: Path) -> bool:
     try:
         if file.resolve().parent not in [folder.resolve() for folder in FOLDERS]:
             return False
-        stated = json.loads(file.with_name("manifest.json").read_text("utf-8"))["files"]
-        told = stated[file.name]
+        told = _stated(file.with_name("manifest.json"))[file.name]
         if file.stat().st_size != told["bytes"]:
             return False
         return bool(hashlib.sha256(file.read_bytes()).hexdigest() == told["sha256"])
     except (OSError, ValueError, KeyError):
         return False
+
+
+@functools.cache
+def _stated(manifest: Path) -> dict[str, Any]:
+    """{name: its bytes and SHA-256}."""
+    files: dict[str, Any] = json.loads(manifest.read_text("utf-8"))["files"]
+    return files
