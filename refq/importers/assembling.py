@@ -8,6 +8,7 @@ import numpy as np
 
 from refq.errors import WeightsError
 from refq.importers.contents import Contents, Tensor, Unit, refuse
+from refq.importers.naming import Names
 from refq.networks import Network
 from refq.networks.folding import caffe_moments, fold, matconvnet_moments
 
@@ -119,6 +120,17 @@ def _folded(
         # told of the layer whose moments they are
         owner = _owner(units, "variance") if "variance" in loaded else name
         raise refuse(f"{owner}: {error.found}", error.wanted, error.remedy) from None
+
+
+def epsilon_note(contents: Contents, network: Network, names: Names) -> tuple[str, ...]:
+    """What is told where normalisations are folded and the file does not state their epsilon."""
+    for parts in names.values():
+        units = [contents.units[name] for name in parts]
+        arrays, eps = _merged(units)
+        if eps is None and "variance" in arrays:
+            usual = usual_eps(contents.source, network.name, units[0].name)
+            return (f"the file does not state epsilon: {usual:g}, as in the published models",)
+    return ()
 
 
 def usual_eps(source: str, network: str, layer: str) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 
 from refq.data.preprocessing import Preprocessing
 from refq.importers import preparing, writing
-from refq.importers.assembling import assembled
+from refq.importers.assembling import assembled, epsilon_note
 from refq.importers.contents import Contents, one_line, refuse
 from refq.importers.matching import Match, match
 from refq.tables import Table
@@ -109,7 +109,8 @@ def convert(
     ignored = (*(name for name in contents.units if name not in used), *contents.ignored)
     left = "; --head says what it begins with" if ignored and not contents.graph else ""
     trunk = () if matched.network.parameters["top"] else (TRUNK + left,)
-    notes = (*contents.notes, *matched.notes, *trunk, *preparing.notes(contents, rule))
+    folded = epsilon_note(contents, matched.network, matched.names)
+    notes = (*contents.notes, *matched.notes, *folded, *trunk, *preparing.notes(contents, rule))
     return Conversion(
         file=file.name,
         form=contents.form,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,10 +63,40 @@ def read(path: Path) -> Contents:
     if "layer_names" not in root.attributes:
         return keras3(file)
     found = _legacy(file, root)
-    if hdf5.text(file.root, "backend") == "theano":
-        found = replace(found, units={name: _flipped(unit) for name, unit in found.units.items()})
+    backend = hdf5.text(file.root, "backend") or hdf5.text(root, "backend")
     config = hdf5.text(file.root, "model_config")
+    if not config and _channels_first(found.units.values()):
+        if not backend:
+            raise refuse(
+                "kernels (outputs, inputs, rows, columns) of Theano's order, and nothing that says "
+                "whether they are turned by half a turn",
+                "the attribute backend, or a whole model",
+                "save the model in the Keras that it is of",
+            )
+        found = replace(found, units={name: _reordered(unit) for name, unit in found.units.items()})
+    if backend == "theano":
+        found = replace(found, units={name: _flipped(unit) for name, unit in found.units.items()})
     return keras_graph.contents(found, config, f"{FORM}, whole model") if config else found
+
+
+def _channels_first(units: Iterable[Unit]) -> bool:
+    """Whether kernels are stored (outputs, inputs, rows, columns), as models have them whose
+    channels come first: (rows, columns, inputs, outputs) would not be square. Units' axes are here
+    as if they were."""
+    weights = [unit.arrays["weight"].shape for unit in units if "weight" in unit.arrays]
+    read = [shape for shape in weights if len(shape) == 4]
+    return all(shape[0] == shape[1] for shape in read) and any(
+        shape[2] != shape[3] for shape in read
+    )
+
+
+def _reordered(unit: Unit) -> Unit:
+    """Of a model whose channels come first: kernels as they lie, images flattened as refq does."""
+    weight = unit.arrays.get("weight")
+    arrays = dict(unit.arrays)
+    if weight is not None and len(weight.shape) == 4:
+        arrays["weight"] = weight.transposed(2, 3, 1, 0)
+    return replace(unit, arrays=arrays, channels_last=False)
 
 
 def _flipped(unit: Unit) -> Unit:
@@ -152,9 +182,11 @@ def _names(place: Group | Dataset, attribute: str) -> list[str]:
     return [name for key in keys for name in hdf5.names(place, key)]
 
 
-def keras3(file: File) -> Contents:
+def keras3(file: File, names: Mapping[str, str] | None = None) -> Contents:
     """<path>/vars/0, 1, ...: a layer's arrays in the order in which it makes them. The group
-    `vars` has the layer's name, where Keras wrote it; else the path stands for it."""
+    `vars` has the layer's name, where Keras wrote it (tf-keras does not); else it is that of the
+    path in names, or the path stands for it."""
+    listed = names or {}
     groups: dict[str, dict[str, Dataset]] = {}
     ignored = []
     for name, dataset in file.datasets(file.root):
@@ -171,7 +203,7 @@ def keras3(file: File) -> Contents:
             continue
         group = file.group(f"{layer}/vars")
         said = hdf5.names(group, "name") if "name" in group.attributes else []
-        name = said[0] if said else layer.rpartition("/")[2]
+        name = said[0] if said else listed.get(layer, layer.rpartition("/")[2])
         name = layer if name in units else name
         roles = _roles(layer, arrays)
         lazies = {

@@ -6,6 +6,8 @@ Keras 1 and 2 write calls as lists [layer, node, tensor, arguments], Keras 3 as 
 from __future__ import annotations
 
 import graphlib
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -138,6 +140,26 @@ def _call(call: Any) -> tuple[list[tuple[str, int]], list[Mapping[str, Any]]]:
         return list(histories(call.get("args"))), [call.get("kwargs") or {}]
     more = [each[3] for each in call if isinstance(each, list) and len(each) > 3 and each[3]]
     return list(histories(call)), more
+
+
+def stored_names(model: Any, prefix: str = "", depth: int = 0) -> dict[str, str]:
+    """{path of a layer's arrays in model.weights.h5: its name}: Keras counts layers of a class."""
+    config = model.get("config") if isinstance(model, dict) else None
+    listed = config.get("layers") if isinstance(config, dict) else config
+    if depth > DEEPEST or not isinstance(listed, list):
+        return {}
+    found: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for each in _checked(listed):
+        inner = _config(each)
+        kind = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W", "", str(each["class_name"])))
+        kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", kind).lower()
+        path = f"{prefix}layers/{kind}{f'_{seen[kind]}' if seen[kind] else ''}"
+        seen[kind] += 1
+        found[path] = str(each.get("name") or inner.get("name"))
+        if "layers" in inner:
+            found |= stored_names(each, f"{path}/", depth + 1)
+    return found
 
 
 def histories(part: Any, depth: int = 0) -> Iterator[tuple[str, int]]:

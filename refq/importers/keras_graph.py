@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from refq.importers import graphs
-from refq.importers.contents import DEEPEST, MOST, Contents, Unit, Window, refuse
+from refq.importers.contents import DEEPEST, MOST, Contents, Unit, Window, refuse, stated_size
 from refq.importers.keras_config import (
     TRAINING,
     WITHOUT_EFFECT,
@@ -52,21 +52,24 @@ def contents(found: Contents, text: str, form: str) -> Contents:
 
 @dataclass
 class _Reader:
-    """layouts: of each tensor, where it is known. images: shapes of inputs."""
+    """layouts: of each tensor, where it is known. images: shapes of inputs. image: names of the
+    image, of input layers' outputs too."""
 
     units: Mapping[str, Unit]
     stated: list[Stated] = field(default_factory=list)
     layouts: dict[str, str] = field(default_factory=dict)
     images: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    image: set[str] = field(default_factory=lambda: {INPUT})
 
     def size(self) -> Pair | None:
         """Rows and columns of the image."""
         for shape in self.images:
             if isinstance(shape, list) and len(shape) == 4:
-                dims = shape[2:] if self.layouts.get(INPUT) == FIRST else shape[1:3]
-                if all(type(each) is int and 0 < each < 1 << 14 for each in dims):
-                    return dims[0], dims[1]
+                known = [each if type(each) is int else 0 for each in shape[1:]]
+                if self.layouts.get(INPUT) == FIRST:
+                    known = [*known[1:], known[0]]
+                return stated_size(known[2], known[0], known[1])
         return None
 
     def model(
@@ -107,6 +110,8 @@ class _Reader:
 
     def _enter(self, stated: Stated, layout: str) -> None:
         self.stated.append(stated)
+        if stated.kind == NOTHING and self.image.issuperset(stated.inputs):
+            self.image.add(stated.name)
         if layout:
             self.layouts[stated.name] = layout
 
@@ -126,7 +131,7 @@ class _Reader:
         elif layer.kind in TRAINING:
             made = replace(made, kind=NOTHING)
             facts.finish(WITHOUT_EFFECT)
-        elif layer.kind in ("Rescaling", "Normalization") and source == INPUT:
+        elif layer.kind in ("Rescaling", "Normalization") and source in self.image:
             numbers = ", ".join(
                 f"{key} {layer.config[key]}"
                 for key in ("scale", "offset", "mean", "variance")
@@ -139,7 +144,7 @@ class _Reader:
             made = replace(made, kind=NOTHING, unit=None)
         elif make is not None and (unit is not None or layer.kind not in WEIGHTED):
             made, layout = make(facts, made, layout)
-            if layout and source == INPUT:
+            if layout and source in self.image:
                 self.layouts.setdefault(INPUT, layout)
             facts.finish(WITHOUT_EFFECT)
         self._enter(made, layout)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from refq.hdf5.file import opened
 from refq.importers import keras, keras_graph
 from refq.importers.contents import Contents, refuse
+from refq.importers.keras_config import stored_names
 from refq.importers.torch_zip import Members, directory
 
 FORM = "Keras model (.keras)"
@@ -25,5 +27,6 @@ def read(path: Path) -> Contents:
     if end - begin > keras.LONGEST_CONFIG:
         raise refuse(f"{CONFIG} of {end - begin:,} bytes", f"{keras.LONGEST_CONFIG:,} or less")
     config = members.data[begin:end].decode("utf-8", "replace")
-    found = keras.keras3(opened(path, *members.place(WEIGHTS)))
+    names = stored_names(json.loads(config))
+    found = keras.keras3(opened(path, *members.place(WEIGHTS)), names)
     return keras_graph.contents(found, config, FORM)

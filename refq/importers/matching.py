@@ -199,7 +199,7 @@ def _tried(
         return Problem(False, share, text, covers=covers)
     if bare:
         more = f" and {len(bare) - 1} more have" if len(bare) > 1 else " has"
-        text = f"{plain.name}: {bare[0]}{more} no float weight"
+        text = f"{plain.name}: {bare[0]}{more} no float weight{_instead(contents, bare[0])}"
         return Problem(covers >= NEAR, share, text, covers=covers)
     shapes = {layer: shape_of(contents, plain, layer, parts[0]) for layer, parts in wanted.items()}
     try:
@@ -220,6 +220,23 @@ def _tried(
     if left:
         return Problem(True, 1.0, f"{plain.name}: {left}")
     return Match(network, wanted, notes)
+
+
+# names of arrays that a weight is computed from
+COMPUTED = {
+    "weight_g": "weight_norm",
+    "weight_v": "weight_norm",
+    "original0": "weight_norm",
+    "original": "a parametrization",
+    "weight_orig": "pruning or spectral_norm",
+}
+
+
+def _instead(contents: Contents, layer: str) -> str:
+    """What a layer's weight would be computed from, where its arrays tell."""
+    names = {name for name in contents.units if name.startswith(f"{layer}.")}
+    found = [COMPUTED[last] for name in sorted(names) if (last := name.split(".")[-1]) in COMPUTED]
+    return f", as of {found[0]}: save what it computes, as a plain weight" if found else ""
 
 
 def _without_weight(contents: Contents, name: str) -> bool:

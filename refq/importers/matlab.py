@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Union
 
 from refq.importers import matlab_graph
-from refq.importers.contents import MOST, Contents, Tensor, Unit, refuse
+from refq.importers.contents import MOST, Contents, Tensor, Unit, refuse, stated_size
 from refq.importers.matlab_graph import Layer
 from refq.importers.stating import joined
 from refq.networks.layers import Pair
@@ -65,7 +65,8 @@ def contents(variables: Mapping[str, Value], form: str) -> Contents:
     ignored = tuple(layer.name for layer in read if layer.name not in known)
     order = tuple(layer.name for layer in read)
     mean, size = _mean(variables), _size(variables)
-    return Contents("matconvnet", form, units, order, ignored, graph, mean=mean, size=size)
+    found = Contents("matconvnet", form, units, order, ignored, graph, mean=mean, size=size)
+    return replace(found, notes=_told(variables, mean, size))
 
 
 def _unit(name: str, arrays: list[Tensor]) -> Unit:
@@ -150,8 +151,8 @@ def _size(variables: Mapping[str, Value]) -> Pair | None:
     stated = _normalization(variables).get("imageSize")
     if not isinstance(stated, Tensor) or math.prod(stated.shape) not in (2, 3, 4):
         return None
-    rows, columns = (int(each) for each in stated.load().reshape(-1)[:2])
-    return (rows, columns) if 0 < min(rows, columns) <= max(rows, columns) < 1 << 14 else None
+    rows, columns, *more = (int(each) for each in stated.load().reshape(-1))
+    return stated_size(more[0] if more else 0, rows, columns)
 
 
 def _mean(variables: Mapping[str, Value]) -> tuple[float, float, float] | None:
@@ -163,6 +164,40 @@ def _mean(variables: Mapping[str, Value]) -> tuple[float, float, float] | None:
     values = values.reshape(-1, 3) if image.shape[-1] == 3 else values.reshape(3, -1).T
     red, green, blue = values.astype(float).mean(axis=0).tolist()
     return red, green, blue
+
+
+# of training, and what is read
+UNTOLD = {"imageSize", "averageImage", "rgbVariance", "transformation", "numAugments", "roi"}
+
+
+def _told(
+    variables: Mapping[str, Value], mean: tuple[float, ...] | None, size: Pair | None
+) -> tuple[str, ...]:
+    """A note of what meta.normalization states and refq's preprocessing may not do: the shorter
+    side resized to 256 by a bicubic filter, then the middle."""
+    rule, said = _normalization(variables), []
+    same = {"interpolation": "bicubic", "keepAspect": [1.0], "cropSize": [1.0]}
+    if size is not None and max(size) > 128:
+        same["border"] = [float(max(0, 256 - side)) for side in size]
+    for name, value in rule.items():
+        plain = _plain(value)
+        if name == "averageImage" and mean is None and value is not None:
+            said.append("an averageImage of another kind")
+        elif name not in UNTOLD and plain != [] and plain != same.get(name):
+            shown = plain if isinstance(plain, str) else " ".join(f"{each:g}" for each in plain)
+            said.append(f"{name} {shown}".strip())
+    told = f"meta.normalization states {', '.join(said)}; --preprocessing has to say the same"
+    return (told,) if said else ()
+
+
+def _plain(value: Value) -> str | list[float]:
+    """A text, or a few numbers."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Tensor):
+        few = math.prod(value.shape) <= 4
+        return [float(each) for each in value.load().reshape(-1)] if few else "of many numbers"
+    return [] if value is None else "of several parts"
 
 
 def counted(count: int) -> None:

@@ -6,11 +6,18 @@ from pathlib import Path
 
 from refq.errors import WeightsError
 
+OF_KERAS = "a file that Keras writes, by model.save('w.h5')"
 # what lies beside weights, by how its name ends
 BESIDE = {
     ".solverstate": "a solver's state of Caffe, the .caffemodel of the same snapshot",
     ".prototxt": "Caffe's description of layers, the .caffemodel that belongs to it",
     ".binaryproto": "a mean image of Caffe, a .caffemodel",
+    ".json": "a description of layers, the weights that belong to it",
+    ".yaml": "a description of layers, the weights that belong to it",
+    ".pb": f"a graph of TensorFlow, {OF_KERAS}",
+    ".index": f"a part of a checkpoint of TensorFlow, {OF_KERAS}",
+    ".meta": f"a part of a checkpoint of TensorFlow, {OF_KERAS}",
+    ".tflite": f"a model of TensorFlow Lite, {OF_KERAS}",
 }
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 POINTER = b"version https://git-lfs.github.com/spec/"
@@ -20,6 +27,8 @@ def check_regular(path: Path) -> None:
     """Raises WeightsError for a path that leads to no regular file."""
     if not path.exists():
         raise WeightsError(f"no file at {path}", remedy="check the path")
+    if path.is_dir() and (path / "saved_model.pb").exists():
+        raise WeightsError(f"{path} is a SavedModel of TensorFlow", OF_KERAS)
     if not path.is_file():
         raise WeightsError(f"no regular file at {path}", "a weight file", "check the path")
 
@@ -30,8 +39,9 @@ def check_head(path: Path, head: bytes) -> None:
         raise WeightsError(f"{path} is an empty file", "a weight file", "fetch it again")
     if head.startswith(POINTER):
         raise WeightsError(f"{path} is a Git LFS pointer", "the weights", "run git lfs pull")
-    if path.suffix in BESIDE:
-        what, _, wanted = BESIDE[path.suffix].partition(", ")
+    ending = ".index" if path.suffix.startswith(".data-") else path.suffix
+    if ending in BESIDE:
+        what, _, wanted = BESIDE[ending].partition(", ")
         raise WeightsError(f"{path} is {what}", wanted)
     if head.startswith(b"\x93NUMPY") or path.suffix == ".npz":
         raise WeightsError(

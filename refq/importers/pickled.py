@@ -84,8 +84,34 @@ def load(data: mmap.mmap | bytes, begin: int = 0) -> tuple[Any, int]:
         raise WeightsError(error.found, error.wanted, error.remedy) from None
 
 
+FLOAT = "save tensor.float()"
+# tensors of other kinds, by what torch rebuilds them with: (what they are, what to do)
+OTHERS = {
+    "torch._utils _rebuild_qtensor": (
+        "quantized tensors",
+        "save the state dict before it is quantized, or tensor.dequantize()",
+    ),
+    "torch._utils _rebuild_sparse_tensor": ("sparse tensors", "save tensor.to_dense()"),
+    "torch._utils _rebuild_nested_tensor": ("nested tensors", "save plain tensors"),
+    "torch._utils _rebuild_meta_tensor_no_storage": (
+        "tensors of the meta device, which have no values",
+        "save the model with its values",
+    ),
+    "torch._utils _rebuild_tensor_v3": ("tensors of a type of its own, as float8", FLOAT),
+    "torch._utils _rebuild_device_tensor_from_numpy": ("tensors of another device", FLOAT),
+    "torch ComplexFloatStorage": ("complex tensors", FLOAT),
+    "torch ComplexDoubleStorage": ("complex tensors", FLOAT),
+    "torch.jit _pickle": ("a program of TorchScript", "save its state_dict() with torch.save"),
+}
+
+
 def _known(name: str) -> bool:
     module, _, part = name.partition(" ")
+    what, remedy = OTHERS.get(name, ("", ""))
+    if module.startswith("__torch__"):
+        what, remedy = "a program of TorchScript", OTHERS["torch.jit _pickle"][1]
+    if what:
+        raise refuse(f"a file of {what}", "a state dict of float tensors", remedy)
     storage = module in ("torch", "torch.storage", "torch.cuda") and part in STORAGES
     return name in CALLS or storage or (module == "torch" and part in DTYPES)
 

@@ -40,7 +40,7 @@ def tensors(
             chosen = tensor_dicts[:1] if len(tensor_dicts) == 1 else []
         if not chosen:
             break
-        others += [str(key) for key in dicts if key != chosen[0]]
+        others += [str(key) for key in _parts(state) if key != chosen[0]]
         state = dicts[chosen[0]]
     if not isinstance(state, dict) or len(state) > MOST:
         raise refuse("a pickle of something else", "a state dict: names and tensors")

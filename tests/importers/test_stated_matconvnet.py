@@ -145,6 +145,46 @@ def test_the_size_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "fc6 (convolution 2x2, stride 1x1, to 2x2)" in refused(path, capsys)
 
 
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ({"interpolation": "bilinear"}, "interpolation bilinear"),
+        ({"interpolation": "bicubic"}, ""),
+        ({"border": np.array([[32.0, 32.0]])}, "border 32 32"),
+        ({"keepAspect": np.array([[0.0]])}, "keepAspect 0"),
+        ({"keepAspect": np.array([[1.0]])}, ""),
+        ({"cropSize": np.array([[0.875]])}, "cropSize 0.875"),
+        ({"averageImage": np.array([[7.0]])}, "an averageImage of another kind"),
+        ({"rgbVariance": np.eye(3)}, ""),
+        ({"colorSpace": "Lab"}, "colorSpace Lab"),
+    ],
+)
+def test_how_images_are_made_is_told(tmp_path: Path, stated: dict[str, Any], told: str) -> None:
+    path = tmp_path / "w.mat"
+    weight_files.matconvnet(path, changed("vgg16", "", None, {}))
+    content = scipy.io.loadmat(path)
+    rule = {"imageSize": np.array([[64.0, 64.0, 3.0]]), **stated}
+    scipy.io.savemat(path, {"layers": content["layers"], "meta": {"normalization": rule}})
+    notes = [note for note in converted(path)["notes"] if note.startswith("meta.normalization")]
+    wanted = f"meta.normalization states {told}; --preprocessing has to say the same"
+    assert notes == ([wanted] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [([64.0, 64.0, 1.0], "images of 1 channels"), ([64.0, 96.0, 3.0], "64 rows and 96 columns")],
+)
+def test_images_of_other_sizes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sizes: list[float], told: str
+) -> None:
+    path = tmp_path / "w.mat"
+    weight_files.matconvnet(path, changed("vgg16", "", None, {}))
+    content = scipy.io.loadmat(path)
+    rule = {"imageSize": np.array([sizes])}
+    scipy.io.savemat(path, {"layers": content["layers"], "meta": {"normalization": rule}})
+    assert told in refused(path, capsys)
+
+
 def test_a_sum_of_a_dag(tmp_path: Path) -> None:
     """Branches, by the variables that layers read and make."""
     network, weights = small_weights.case("resnet50_torchvision")
