@@ -35,6 +35,8 @@ def _main(asked: Request) -> int:
         if asked.json:
             steps.append(lambda: writing.write_text(asked.json, content + "\n"))
         writing.every(*steps, lambda: console.tell(as_text(evaluation)))
+    if evaluation.measurement.stopped:
+        raise evaluation.measurement.stopped
     return console.INTERRUPTED if evaluation.measurement.interrupted else 0
 
 

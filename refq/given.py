@@ -93,3 +93,10 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
         line = found[0].strip(" \t\v\f")
         if line:
             yield number, line
+
+
+def split_last(line: str, between: str) -> tuple[str, str]:
+    """(what is before, what is behind) the last of such letters of a line; before: nothing where
+    there is none."""
+    place = max(line.rfind(each) for each in between)
+    return line[: max(place, 0)].rstrip(between), line[place + 1 :]

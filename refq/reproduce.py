@@ -25,7 +25,8 @@ COMMAND = Command(
             f"some {options.SEVERAL} (default: the paper's)",
             several=True,
         ),
-        *options.named("weights", "data", "images", "skip", "calibrate", "batch_size", "frac_act"),
+        *options.named("weights", "data", "classes", "class_order", "bad_images"),
+        *options.named("images", "skip", "calibrate", "batch_size", "frac_act"),
         replace(options.named("delta")[0], help="points that a search may lose", default=2.0),
         *options.named("metric"),
         replace(

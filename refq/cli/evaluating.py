@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from refq import writing
 from refq.cli import reading
 from refq.cli.command import Request
-from refq.cli.inputs import open_inputs, which_inputs
+from refq.cli.inputs import Inputs, open_inputs, which_inputs
 from refq.cli.planning import choose_plan
 from refq.cli.progress import bar
-from refq.data import digest
+from refq.data import digest, labelling
 from refq.measure.measurement import measure
 from refq.measure.streaming import Source
 from refq.networks.extremes import naming_extremes
@@ -40,7 +41,7 @@ def evaluate(asked: Request) -> tuple[Evaluation, list[Callable[[], object]]]:
         keep = outputs.append if asked.save_outputs else lambda outputs: None
         measurement = measure(source, chosen.plan, keep)
     if measurement.images == 0:
-        raise KeyboardInterrupt
+        raise measurement.stopped or KeyboardInterrupt
     steps: list[Callable[[], object]] = []
     if asked.save_plan and chosen.plan is not None:
         plan = chosen.plan.to_json()
@@ -63,6 +64,9 @@ def evaluate(asked: Request) -> tuple[Evaluation, list[Callable[[], object]]]:
             "name": inputs.dataset.name,
             "first": inputs.start,
             "sha256": digest(inputs.dataset, inputs.stop),
+            "labels": _labels(inputs, measurement.images),
+            "notes": list(inputs.dataset.notes),
+            "skipped": [asdict(each) for each in inputs.skipped],
             "preprocessing": str(inputs.preprocessing),
             "calibration": chosen.calibrated,
         },
@@ -75,3 +79,10 @@ def evaluate(asked: Request) -> tuple[Evaluation, list[Callable[[], object]]]:
         search=chosen.trace,
     )
     return evaluation, steps
+
+
+def _labels(inputs: Inputs, images: int) -> dict[str, Any] | None:
+    """What labels of so many images are like; None where nobody looks at them."""
+    if not inputs.network.has_classifier:
+        return None
+    return labelling(inputs.dataset, inputs.start, inputs.start + images)

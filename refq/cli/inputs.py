@@ -9,7 +9,17 @@ from types import ModuleType
 
 from refq import kernels, networks, oracle
 from refq.cli.command import Request
-from refq.data import Dataset, batches, check_labels, open_dataset
+from refq.cli.progress import telling
+from refq.data import (
+    Dataset,
+    Skipped,
+    batches,
+    check_labels,
+    open_dataset,
+    prepared,
+    readable,
+    renumbered,
+)
 from refq.data import preprocessing as preparing
 from refq.data.preprocessing import Preprocessing
 from refq.errors import DataError, OptionError
@@ -29,11 +39,14 @@ class Which:
     network: str
     weights: str | None = None
     data: str | None = None
+    classes: str | None = None
+    class_order: str | None = None
     input_size: int | None = None
     images: int | None = None
     skip: int = 0
     calibrate: int | None = None
     batch_size: int | None = None
+    bad_images: str = "stop"
     ops: str = "kernels"
 
 
@@ -59,6 +72,7 @@ class Inputs:
     calibration_images: int
     batch_size: int
     ops: ModuleType
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def images(self) -> int:
@@ -66,7 +80,8 @@ class Inputs:
         return self.stop - self.start
 
     def test_batches(self) -> Batches:
-        return batches(self.dataset, self.preprocessing, self.batch_size, self.start, self.stop)
+        span = (self.start, self.stop)
+        return batches(self.dataset, self.preprocessing, self.batch_size, *span, cut=True)
 
     def calibration_batches(self) -> Batches:
         return batches(
@@ -83,18 +98,15 @@ def open_inputs(which: Which) -> Inputs:
     source = str(_bundled_weights(name)) if which.weights is None else which.weights
     network, weights = load(source, name, size)
     spec = _default_data(which.weights) if which.data is None else which.data
-    dataset = open_dataset(spec, network.input_shape)
-    calibration = open_dataset(spec, network.input_shape, "calibration")
-    if network.has_classifier:
-        for split in (dataset, calibration):
-            check_labels(split, network.shapes[network.output][0])
+    dataset = _labelled(which, network, spec, "test")
+    calibration = _labelled(which, network, spec, "calibration")
     start, stop = _range(which, len(dataset))
     count = which.calibrate
     if count is None:
         count = len(calibration) if spec == "bundled" else DEFAULT_CALIBRATION
     if count < 1:
         raise OptionError(f"--calibrate {count}", "1 or more images")
-    return Inputs(
+    inputs = Inputs(
         network=network,
         weights=weights,
         source="bundled" if which.weights is None else source,
@@ -107,6 +119,43 @@ def open_inputs(which: Which) -> Inputs:
         batch_size=_batch_size(which.batch_size, network),
         ops=oracle if which.ops == "oracle" else kernels,
     )
+    return _without_bad(inputs) if which.bad_images == "skip" else inputs
+
+
+def _without_bad(inputs: Inputs) -> Inputs:
+    """The same without the images that cannot be read, of those evaluated and calibrated on."""
+
+    def tried(dataset: Dataset, start: int, stop: int) -> tuple[Dataset, list[Skipped]]:
+        told = telling(stop - start, "check images")
+
+        def read(index: int) -> None:
+            told(1)
+            prepared(dataset, inputs.preprocessing, index)
+
+        return readable(dataset, start, stop, read)
+
+    dataset, skipped = tried(inputs.dataset, inputs.start, inputs.stop)
+    calibration, others = tried(inputs.calibration, 0, inputs.calibration_images)
+    return dataclasses.replace(
+        inputs,
+        dataset=dataset,
+        stop=inputs.stop - len(skipped),
+        calibration=calibration,
+        calibration_images=inputs.calibration_images - len(others),
+        skipped=tuple(dict.fromkeys([*skipped, *others])),
+    )
+
+
+def _labelled(which: Which, network: Network, spec: str, split: str) -> Dataset:
+    """A split whose labels, where it has any, are those of the network."""
+    dataset = open_dataset(spec, network.input_shape, split, which.class_order)
+    if which.classes is not None:
+        if which.class_order is not None:
+            raise OptionError("--class-order with --classes", "one or the other")
+        dataset = renumbered(dataset, which.classes)
+    if network.has_classifier:
+        check_labels(dataset, network.shapes[network.output][0])
+    return dataset
 
 
 def _bundled_weights(name: str) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from refq import networks, schemes, search
 from refq.cli import paths
 from refq.cli.command import Group, Option
+from refq.data import ORDERS
 from refq.errors import OptionError
 from refq.formats.fixed import Overflow, Rounding, parse_overflow, parse_rounding
 from refq.schemes import hybrid_options as hybrid
@@ -67,6 +68,11 @@ OPTIONS = (
         "bundled, random:N, a folder or packed .h5 (docs/data.md)",
         path=paths.INPUT,
     ),
+    Option("--classes FILE", INPUTS, "which class each folder is (docs/data.md)", path=paths.INPUT),
+    Option(
+        "--class-order NAME", INPUTS, "of class folders (default: natural)", None, tuple(ORDERS)
+    ),
+    Option("--bad-images WHAT", INPUTS, "at those that cannot be read", "stop", ("stop", "skip")),
     Option("--input-size N", INPUTS, "rows and columns, for random weights", kind=int),
     Option("--images N", INPUTS, "this many images (default: all)", kind=int),
     Option("--skip N", INPUTS, "images to pass over first", 0),

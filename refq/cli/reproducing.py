@@ -91,7 +91,8 @@ def _inputs_table(inputs: Inputs) -> Table:
     told = {
         "input": "x".join(map(str, inputs.network.input_shape)),
         "weights": f"{inputs.source}, sha256 {inputs.weights.sha256[:12]}",
-        "images": f"{inputs.images} of {inputs.dataset.name}, from {inputs.start}",
+        "images": f"{inputs.images} of {inputs.dataset.name}, from {inputs.start}"
+        + (f"; {len(inputs.skipped)} skipped that cannot be read" if inputs.skipped else ""),
         "calibrated on": f"{inputs.calibration_images} of {inputs.calibration.name}",
     }
     return Table("Measured on", [{"what": what, "which": which} for what, which in told.items()])

@@ -1,17 +1,26 @@
 """Data sets and preprocessing: what goes into a network, streamed in batches."""
 
-from refq.data.batches import batches, kept
-from refq.data.dataset import Dataset, check_labels, digest
+from refq.data.batches import batches, kept, prepared
+from refq.data.dataset import Dataset, check_labels, digest, labelling
+from refq.data.folders import ORDERS
+from refq.data.numbering import renumbered
 from refq.data.opening import SPLITS, open_dataset
 from refq.data.preprocessing import Preprocessing
+from refq.data.skipping import Skipped, readable
 
 __all__ = [
+    "ORDERS",
     "SPLITS",
     "Dataset",
     "Preprocessing",
+    "Skipped",
     "batches",
     "check_labels",
     "digest",
     "kept",
+    "labelling",
     "open_dataset",
+    "prepared",
+    "readable",
+    "renumbered",
 ]

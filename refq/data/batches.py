@@ -23,12 +23,14 @@ def batches(
     batch_size: int,
     start: int = 0,
     stop: int | None = None,
+    cut: bool = False,
 ) -> Generator[Batch, None, None]:
     """Images start..stop-1 in order: float32 (n, 3, rows, columns), and labels int64 (n,) or None.
 
     n is batch_size, or less in the last batch. At any time one batch is with the caller and one is
     being prepared in a thread, which ends with the iterator, even one that is closed early.
-    Raises DataError for a range outside the data set, or on reaching an image it cannot read.
+    Raises DataError for a range outside the data set, or on reaching an image it cannot read. cut:
+    the images of its batch that are before it come first, as a batch.
     """
     stop = len(dataset) if stop is None else stop
     if batch_size < 1:
@@ -40,39 +42,49 @@ def batches(
             "ask for fewer images",
         )
     # Not itself a generator: bad arguments are told here, not at the first batch.
-    return _stream(dataset, preprocessing, batch_size, start, stop)
+    return _stream(dataset, preprocessing, batch_size, range(start, stop), cut)
 
 
 def _stream(
-    dataset: Dataset, preprocessing: Preprocessing, batch_size: int, start: int, stop: int
+    dataset: Dataset, preprocessing: Preprocessing, batch_size: int, span: range, cut: bool
 ) -> Generator[Batch, None, None]:
-    if start == stop:
+    if not span:
         return
     closed = threading.Event()
 
-    def prepare(first: int) -> Batch:
-        last = min(first + batch_size, stop)
+    def prepare(first: int) -> tuple[Batch, DataError | None]:
+        """(a batch, or what of it is before an image that cannot be read; why it cannot)."""
+        last, failure = min(first + batch_size, span.stop), None
         images = np.empty((last - first, 3, *preprocessing.crop), np.float32)
         for index in range(first, last):
             if closed.is_set():
                 break
-            images[index - first] = _prepared(dataset, preprocessing, index)
-        return images, None if dataset.labels is None else dataset.labels[first:last]
+            try:
+                images[index - first] = prepared(dataset, preprocessing, index)
+            except DataError as error:
+                last, failure = index, error
+                break
+        labels = None if dataset.labels is None else dataset.labels[first:last]
+        return (images[: last - first], labels), failure
 
     with ThreadPoolExecutor(1, "refq-data") as pool:
         try:
-            ahead = pool.submit(prepare, start)
-            for first in range(start + batch_size, stop, batch_size):
-                ready = ahead.result()
-                ahead = pool.submit(prepare, first)
-                yield ready
-            yield ahead.result()
+            ahead = pool.submit(prepare, span.start)
+            for first in range(span.start + batch_size, span.stop + batch_size, batch_size):
+                ready, failure = ahead.result()
+                if first < span.stop and not failure:
+                    ahead = pool.submit(prepare, first)
+                if not failure or (cut and len(ready[0])):
+                    yield ready
+                if failure:
+                    raise failure
         finally:
             # Leaving the pool waits for its thread: let it stop after the image at hand.
             closed.set()
 
 
-def _prepared(dataset: Dataset, preprocessing: Preprocessing, index: int) -> np.ndarray:
+def prepared(dataset: Dataset, preprocessing: Preprocessing, index: int) -> np.ndarray:
+    """One image, float32 (3, rows, columns). Raises DataError that names it."""
     image = dataset.image(index)
     try:
         return apply(preprocessing, image)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from refq.errors import DataError
+from refq.errors import DataError, printable
 
 DIGEST_IMAGES = 64
+SHOWN = 3  # images that a report shows with their labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +20,8 @@ class Dataset:
     """Numbered images, decoded one at a time; labels where they are known.
 
     name: shown in reports. read(index): the decoded image; where(index): its place, for errors.
-    labels: int64 (count,). classes: a name for each label value.
+    labels: int64 (count,). classes: a name for each label value. order: of class folders, where
+    there are such. notes: what there is to tell of what was found, and left out.
     """
 
     name: str
@@ -27,6 +30,8 @@ class Dataset:
     where: Callable[[int], str]
     labels: np.ndarray | None = None
     classes: tuple[str, ...] | None = None
+    order: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.labels is not None and self.labels.shape != (self.count,):
@@ -46,9 +51,16 @@ class Dataset:
 
 
 def check_labels(dataset: Dataset, classes: int) -> None:
-    """Raises DataError at the first label outside 0..classes-1; unlabelled data passes."""
+    """Raises DataError where labels cannot be those of a network of so many classes: it has more
+    or fewer than the data, or the first label outside 0..classes-1. Unlabelled data passes."""
     if dataset.labels is None:
         return
+    if dataset.classes is not None and len(dataset.classes) != classes:
+        raise DataError(
+            f"{dataset.name}: {_classes(len(dataset.classes))}",
+            f"{classes:,}, as the network has",
+            "give data of all its classes, or --classes FILE that says which each one is",
+        )
     wrong = np.flatnonzero((dataset.labels < 0) | (dataset.labels >= classes))
     if len(wrong):
         first = int(wrong[0])
@@ -57,6 +69,46 @@ def check_labels(dataset: Dataset, classes: int) -> None:
             f"0..{classes - 1} for a network of {classes} classes",
             "check that data and weights belong together",
         )
+
+
+def _classes(count: int) -> str:
+    return f"{count:,} class{'es' if count > 1 else ''}"
+
+
+def labelling(dataset: Dataset, start: int, stop: int) -> dict[str, Any] | None:
+    """What a report tells of the labels of images start..stop-1; None where there are none.
+
+    `classes` that occur, of them the `first` and `last`, and the `fewest` and `most` images of
+    one; `images`: the first few with their labels and names of classes; `order` of class folders.
+    """
+    if dataset.labels is None or start == stop:
+        return None
+    found, counts = np.unique(dataset.labels[start:stop], return_counts=True)
+    return {
+        "classes": len(found),
+        "first": int(found[0]),
+        "last": int(found[-1]),
+        "fewest": int(counts.min()),
+        "most": int(counts.max()),
+        "images": [_labelled(dataset, index) for index in range(start, min(stop, start + SHOWN))],
+        "order": dataset.order or None,
+    }
+
+
+def shown(name: str) -> str:
+    """A name of a file or a class as reports show it: on one line, whatever is in it."""
+    return printable(name).replace("\n", "\\n")
+
+
+def _labelled(dataset: Dataset, index: int) -> dict[str, Any]:
+    assert dataset.labels is not None
+    label = int(dataset.labels[index])
+    named = dataset.classes is not None and 0 <= label < len(dataset.classes)
+    return {
+        "image": shown(dataset.where(index)),
+        "label": label,
+        "class": shown(dataset.classes[label]) if named and dataset.classes else None,
+    }
 
 
 def digest(dataset: Dataset, count: int) -> str:
@@ -74,7 +126,12 @@ def digest(dataset: Dataset, count: int) -> str:
         total.update(np.ascontiguousarray(dataset.labels[:count], "<i8").tobytes())
     chosen = np.linspace(0, count - 1, min(count, DIGEST_IMAGES)).astype(int)
     for index in chosen.tolist():
-        image = dataset.image(index)
+        try:
+            image = dataset.image(index)
+        except DataError:
+            # a run that went well ends with this: one that nobody evaluated must not end it
+            total.update(f"{index} unreadable\n".encode())
+            continue
         total.update(f"{index} {image.shape}\n".encode())
         total.update(np.ascontiguousarray(image).tobytes())
     return total.hexdigest()

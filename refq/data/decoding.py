@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,7 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 # Pillow knows more, and starts Ghostscript for an EPS, whatever its name
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
-REMEDY = "fetch it again, or leave it out"
+REMEDY = "fetch it again, or leave it out: --bad-images skip"
 
 
 def pillow(purpose: str) -> ModuleType:
@@ -49,7 +50,7 @@ def decode(path: Path) -> np.ndarray:
         reason, wanted = "an unknown format", f"one of {', '.join(FORMATS)}"
     except Exception as error:  # decoders raise whatever a broken file leads them to
         told = str(getattr(error, "strerror", None) or error) or type(error).__name__
-        leads_nowhere = path.is_symlink() and not path.exists()
+        leads_nowhere = os.path.islink(path) and not os.path.exists(path)
         reason = "a link that leads nowhere" if leads_nowhere else printable(told.splitlines()[0])
         wanted = "a complete image file"
     raise DataError(f"cannot decode {path} ({reason})", wanted, REMEDY)

@@ -12,6 +12,7 @@ from refq.engine.coefficients import IntegerWeights
 from refq.engine.forward import Run, Tensor, forward, ready
 from refq.engine.losses import Losses
 from refq.engine.simulated import RoundedWeights
+from refq.errors import DataError
 from refq.measure.noise import PointNoise, makers, noise_of
 from refq.measure.ranking import Ranking
 from refq.measure.streaming import Source, check_finite
@@ -42,7 +43,8 @@ class SumRange:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Everything measured over a stream of images; interrupted where it was cut short.
+    """Everything measured over a stream of images; interrupted where it was cut short, by Ctrl-C
+    or because of an image that cannot be read, stopped.
 
     losses: what became of each layer's weights and biases under the plan.
     """
@@ -56,6 +58,7 @@ class Measurement:
     sums: dict[str, SumRange] = field(default_factory=dict)
     losses: Mapping[str, Losses] = field(default_factory=dict)
     interrupted: bool = False
+    stopped: DataError | None = None
 
 
 def measure(
@@ -65,8 +68,8 @@ def measure(
 ) -> Measurement:
     """Runs float and, under a plan, integers or a simulation side by side over a source's images.
 
-    keep_output gets each batch's final output (integers' under a plan). Ctrl-C ends the stream and
-    returns what was measured so far.
+    keep_output gets each batch's final output (integers' under a plan). Ctrl-C, or an image that
+    cannot be read, ends the stream and returns what was measured so far.
     """
     sides = _Sides(source, plan)
     result = Measurement(losses=sides.losses)
@@ -83,6 +86,8 @@ def measure(
             result = replace(grown, images=grown.images + len(images))
     except KeyboardInterrupt:
         return replace(result, interrupted=True)
+    except DataError as error:
+        return replace(result, interrupted=True, stopped=error)
     return result
 
 

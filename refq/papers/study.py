@@ -115,6 +115,8 @@ class Study:
         def measured() -> dict[str, float]:
             source = Source(self.network, self.weights, lambda: first(self.test(), images))
             measurement = measure(source, plan)
+            if measurement.stopped:
+                raise measurement.stopped
             if measurement.interrupted:
                 raise KeyboardInterrupt
             overflows = [sums.overflows for sums in measurement.sums.values()]

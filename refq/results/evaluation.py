@@ -68,6 +68,7 @@ class Evaluation:
             "images": measured.images,
             "labelled": measured.float_.images,
             "interrupted": measured.interrupted,
+            "stopped": str(measured.stopped) if measured.stopped else None,
             "float": measured.float_.percent(),
             "quantized": quantized.percent(),
             "agreement": {"top1": measured.agreement.percent()["top1"] if self.plan else None},

@@ -9,6 +9,7 @@ from refq.networks.graph import INPUT, Network
 from refq.networks.points import storage_points, stored_counts
 from refq.plans.plan import FLOAT, Plan
 from refq.results.evaluation import Evaluation
+from refq.results.labels import label_lines
 from refq.results.layers import decibels, layer_table
 from refq.tables import shown
 
@@ -29,7 +30,9 @@ def as_text(evaluation: Evaluation) -> str:
             lines += ["", "joins", *(f"  {join}" for join in evaluation.joins)]
         lines += ["", *_formats(plan), _rules(plan), *_codebooks(evaluation.network, plan)]
     lines += [*_costs(evaluation), f"{evaluation.seconds:.1f} s"]
-    if content["interrupted"]:
+    if content["stopped"]:
+        lines.append(f"STOPPED: the figures cover {content['images']} images only")
+    elif content["interrupted"]:
         lines.append(f"INTERRUPTED: the figures cover {content['images']} images only")
     return "\n".join(lines)
 
@@ -49,6 +52,7 @@ def _inputs(evaluation: Evaluation) -> list[str]:
         f"scheme   {content['scheme']}{_settings(evaluation)}",
         f"weights  {weights['source']}  sha256 {weights['sha256'][:12]}",
         f"data     {data['name']}, {images}  sha256 {data['sha256'][:12]}",
+        *label_lines(data),
         f"input    {data['preprocessing']}",
     ]
     if data.get("calibration"):

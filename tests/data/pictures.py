@@ -85,3 +85,10 @@ def listed(folder: Path, text: str) -> str:
         save_image(folder / name, noise(4, 5, 3))
     (folder / "val.txt").write_text(text)
     return str(folder)
+
+
+def class_folders(folder: Path, *names: str) -> str:
+    """A folder with a class folder of each name, of one image."""
+    for name in names:
+        save_image(folder / name / "a.png", noise(4, 5, 3))
+    return str(folder)

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from refq.data import batches, check_labels, digest, open_dataset
+from refq.data import Skipped, batches, check_labels, digest, open_dataset, readable
 from refq.errors import DataError, OptionError
-from tests.data.pictures import INPUT, PLAIN, error_of, numbered
+from tests.data.pictures import INPUT, PLAIN, error_of, labels_of, numbered
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,50 @@ def test_an_error_comes_after_the_good_batches_and_only_once() -> None:
     with pytest.raises(StopIteration):
         next(stream)
     assert not data_threads()
+
+
+@pytest.mark.parametrize("bad, size", [(0, 2), (4, 2), (5, 2), (8, 2), (8, 50), (0, 50), (3, 3)])
+def test_what_is_before_an_error_comes_first(bad: int, size: int) -> None:
+    def read(index: int) -> np.ndarray:
+        if index == bad:
+            raise DataError(f"cannot decode image {bad}")
+        return np.full((7, 9, 3), index, np.uint8)
+
+    seen: list[int] = []
+    with error_of(DataError, f"cannot decode image {bad}"):
+        for images, labels in batches(replace(numbered(9), read=read), PLAIN, size, cut=True):
+            assert labels is not None and 0 < len(images) == len(labels) <= size
+            assert labels.tolist() == [10 * int(image[0, 0, 0]) for image in images]
+            seen += [int(image[0, 0, 0]) for image in images]
+    assert seen == list(range(bad))
+    assert not data_threads()
+
+
+def test_readable_leaves_out_what_cannot_be_read() -> None:
+    def read(index: int) -> np.ndarray:
+        if index in (1, 4, 7):
+            raise DataError(f"cannot decode image {index}", "a better one")
+        return np.full((7, 9, 3), index, np.uint8)
+
+    whole = replace(numbered(9), read=read)
+    data, skipped = readable(whole, 2, 6, whole.image)
+    assert skipped == [Skipped("numbered 4", "cannot decode image 4")]
+    assert len(data) == 8 and labels_of(data) == [0, 10, 20, 30, 50, 60, 70, 80]
+    assert [data.where(index) for index in (3, 4)] == ["numbered 3", "numbered 5"]
+    assert [int(data.image(index)[0, 0, 0]) for index in (2, 3, 4)] == [2, 3, 5]
+    assert readable(whole, 2, 4, whole.image) == (whole, [])
+    with error_of(DataError, "numbered: none of 1 images can be read (cannot decode image 7)"):
+        readable(whole, 7, 8, whole.image)
+
+
+def test_a_digest_is_made_of_what_can_be_read() -> None:
+    def read(index: int) -> np.ndarray:
+        if index == 1:
+            raise DataError("cannot decode image 1")
+        return np.zeros((7, 9, 3), np.uint8)
+
+    whole = replace(numbered(3), read=lambda index: np.zeros((7, 9, 3), np.uint8))
+    assert digest(replace(whole, read=read), 3) != digest(whole, 3)
 
 
 def test_early_close_stops_within_the_image_at_hand() -> None:

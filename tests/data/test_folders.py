@@ -69,16 +69,15 @@ def test_class_folders(tmp_path: Path) -> None:
 
 
 def test_listed_folder(tmp_path: Path) -> None:
-    spec = listed(tmp_path, "sub/d.png 999\n\na.png\t0\r\nb c.png 5  \na.png 7")
+    spec = listed(tmp_path, "sub/d.png 999\n\na.png\t0\r\nb c.png 5  \n")
     data = open_dataset(spec, INPUT)
     assert data.name == f"{tmp_path.name} (Caffe val.txt)"
-    assert labels_of(data) == [999, 0, 5, 7] and data.classes is None
-    assert (data.image(1) == data.image(3)).all()
+    assert labels_of(data) == [999, 0, 5] and data.classes is None
     check_labels(data, 1000)
     with error_of(DataError, f"{tmp_path / 'val.txt'}:1 (d.png): label 999; expected 0..9 for a"):
         check_labels(data, 10)
-    with error_of(DataError, f"{tmp_path / 'val.txt'}:3 (a.png): label -4"):
-        check_labels(open_dataset(listed(tmp_path, "a.png 0\n\na.png -4"), INPUT), 10)
+    with error_of(DataError, f"{tmp_path / 'val.txt'}:3 (b c.png): label -4"):
+        check_labels(open_dataset(listed(tmp_path, "a.png 0\n\nb c.png -4"), INPUT), 10)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,7 @@ def test_val_txt_that_is_no_text(tmp_path: Path) -> None:
 def test_nothing_to_open(tmp_path: Path) -> None:
     with error_of(DataError, "no data at '/no/such'; expected bundled, random:N, a folder or"):
         open_dataset("/no/such", INPUT)
-    with error_of(DataError, f"no images in {tmp_path}; expected val.txt, CIFAR-10 batches, cl"):
+    with error_of(DataError, f"no images in {tmp_path}, which is empty; expected val.txt, CIF"):
         open_dataset(str(tmp_path), INPUT)
 
 
