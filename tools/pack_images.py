@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from refq.apart import Named, check_apart
 from refq.cli import console
-from refq.data import Dataset, open_dataset
+from refq.data import ORDERS, Dataset, Skipped, open_dataset, readable, renumbered
+from refq.data.dataset import shown
 from refq.data.packed import write
 from refq.data.preprocessing import scale_and_crop
 from refq.errors import DataError, OptionError
@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shorter", type=int, metavar="N", help="scale the shorter side to N")
     parser.add_argument("--crop", type=int, metavar="N", help="then cut NxN from the centre")
     parser.add_argument("--images", type=int, metavar="N", help="only the first N")
+    parser.add_argument("--classes", metavar="FILE", help="which class each folder is")
+    parser.add_argument("--class-order", choices=ORDERS, help="of class folders (natural)")
+    parser.add_argument("--bad-images", choices=("stop", "skip"), default="stop", help="(stop)")
     parser.add_argument("--split", default="test", help="test (default) or calibration")
     parser.add_argument("--source-note", default="", metavar="TEXT", help="where they come from")
     parser.add_argument("--licence", default="", metavar="TEXT", help="the images' licence")
@@ -99,38 +102,54 @@ def _rule(size: str | None, shorter: int | None, crop: int | None) -> Rule | Non
 def _pack(options: argparse.Namespace, interrupted: list[bool]) -> None:
     check_apart([Named("SOURCE", options.source), Named("OUT.h5", str(options.out), True)])
     rule = _rule(options.size, options.shorter, options.crop)
-    dataset = open_dataset(options.source, (3, *(rule.crop if rule else (224, 224))), options.split)
+    dataset = _opened(options, rule)
     count = len(dataset) if options.images is None else options.images
     if not 1 <= count <= len(dataset):
         raise OptionError(f"--images {count}", f"1..{len(dataset)} of {dataset.name}")
+    skipped: list[Skipped] = []
+    if options.bad_images == "skip":
+
+        def read(index: int) -> None:
+            _image(dataset, index, rule, interrupted)
+
+        dataset, skipped = readable(dataset, 0, count, read)
+        count -= len(skipped)
+    indices = tqdm(range(count), unit="image", file=sys.stderr, disable=None)
     write(
         options.out,
-        _images(dataset, count, rule, interrupted),
+        (_image(dataset, index, rule, interrupted) for index in indices),
         count,
         name=dataset.name,
         labels=None if dataset.labels is None else dataset.labels[:count],
-        classes=dataset.classes,
+        classes=None if dataset.classes is None else tuple(map(shown, dataset.classes)),
         source="; ".join(str(part) for part in (options.source_note, rule) if part),
         licence=options.licence,
     )
     console.tell(f"{options.out}: {count} images, {options.out.stat().st_size} bytes")
+    console.tell(*dataset.notes, *(f"skipped: {each.why}" for each in skipped))
 
 
-def _images(
-    dataset: Dataset, count: int, rule: Rule | None, interrupted: list[bool]
-) -> Iterator[np.ndarray]:
-    for index in tqdm(range(count), unit="image", file=sys.stderr, disable=None):
-        if interrupted:
-            raise KeyboardInterrupt
-        image = dataset.image(index)
-        if rule:
-            try:
-                image = rule(image)
-            except DataError as error:
-                raise DataError(
-                    f"{dataset.where(index)}: {error.found}", error.wanted, error.remedy
-                ) from None
-        yield image
+def _opened(options: argparse.Namespace, rule: Rule | None) -> Dataset:
+    size = rule.crop if rule else (224, 224)
+    dataset = open_dataset(options.source, (3, *size), options.split, options.class_order)
+    if options.classes is None:
+        return dataset
+    if options.class_order is not None:
+        raise OptionError("--class-order with --classes", "one or the other")
+    return renumbered(dataset, options.classes)
+
+
+def _image(dataset: Dataset, index: int, rule: Rule | None, interrupted: list[bool]) -> np.ndarray:
+    """An image as it is packed. Raises DataError that names it."""
+    if interrupted:
+        raise KeyboardInterrupt
+    image = dataset.image(index)
+    try:
+        return rule(image) if rule else image
+    except DataError as error:
+        raise DataError(
+            f"{dataset.where(index)}: {error.found}", error.wanted, error.remedy
+        ) from None
 
 
 if __name__ == "__main__":

@@ -83,6 +83,40 @@ def test_pack_errors_are_one_line_and_leave_nothing(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_pack_numbers_classes_and_skips_images(tmp_path: Path) -> None:
+    names = ("0/1.png", "2/1.png", "10/1.png", "10/2.png")
+    for name in names:
+        save_image(tmp_path / "set" / name, noise(4, 5, 3))
+    (tmp_path / "set" / "__MACOSX").mkdir()
+    bad = tmp_path / "set" / "2" / "1.png"
+    bad.write_bytes(bad.read_bytes()[:50])
+    done = pack(tmp_path / "set", tmp_path / "out.h5")
+    assert done.returncode == 2 and f"cannot decode {bad}" in done.stderr
+    skip = ("--bad-images", "skip")
+    done = pack(tmp_path / "set", tmp_path / "out.h5", *skip, "--class-order", "codepoint")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1] == "left out: __MACOSX"
+    assert done.stdout.splitlines()[2].startswith(f"skipped: cannot decode {bad} (")
+    data = open_dataset(str(tmp_path / "out.h5"), INPUT)
+    assert labels_of(data) == [0, 1, 1] and data.classes == ("0", "10", "2")
+    (tmp_path / "classes").write_text("10 7\n2 5\n0 3\n")
+    done = pack(tmp_path / "set", tmp_path / "out.h5", *skip, "--classes", tmp_path / "classes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert labels_of(open_dataset(str(tmp_path / "out.h5"), INPUT)) == [3, 7, 7]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are bytes on POSIX")
+def test_pack_takes_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    save_image(folder / os.fsdecode(b"\xff") / "1.png", noise(4, 5, 3))
+    save_image(folder / "日本" / "1.png", noise(4, 5, 3))
+    done = pack(folder, tmp_path / "out.h5")
+    assert (done.returncode, done.stderr) == (0, "")
+    data = open_dataset(str(tmp_path / "out.h5"), INPUT)
+    assert data.name == "caf\\udce9 (2 class folders)" and labels_of(data) == [0, 1]
+    assert data.classes is not None and "日本" in data.classes
+
+
 def test_pack_over_an_existing_file_keeps_it_on_errors(tmp_path: Path) -> None:
     write_packed(tmp_path / "out.h5")
     before = (tmp_path / "out.h5").read_bytes()
