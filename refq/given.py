@@ -74,12 +74,11 @@ def text(path: Path, most: int = MOST_TEXT) -> str:
 def decoded(raw: bytes) -> str:
     """Text as its byte order mark says, by default UTF-8, without the mark. Bytes that are not
     UTF-8 become what os.fsencode makes the same bytes of: names of files may have such."""
-    for mark, encoding in MARKS:
-        if raw.startswith(mark):
-            return raw.decode(encoding)
-    if b"\0" in raw:
+    encoding = next((encoding for mark, encoding in MARKS if raw.startswith(mark)), None)
+    text = raw.decode(encoding) if encoding else raw.decode("utf-8", "surrogateescape")
+    if "\0" in text:
         raise ValueError("zero bytes in it: it is no text, or UTF-16 without a byte order mark")
-    return raw.decode("utf-8", "surrogateescape")
+    return text
 
 
 def lines(text: str) -> Iterator[tuple[int, str]]:

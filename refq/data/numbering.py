@@ -86,11 +86,12 @@ def _of_lines(text: str) -> Numbering | None:
 
 
 def _listed(names: list[str]) -> Numbering:
-    """Each name, and its first word where no other name begins with that."""
+    """Each name; what is before a comma or a tab, and its first word, where that is so of one."""
     indices = _once((f"class {index}", name, index) for index, name in enumerate(names))
-    words = [re.split(r"[ \t]", name)[0] for name in names]
-    if len(set(words)) == len(words):
-        indices = {**dict(zip(words, range(len(words)))), **indices}
+    for between in ("[,\t]", "[ ,\t]"):
+        begins = [re.split(between, name, maxsplit=1)[0] for name in names]
+        if len(set(begins)) == len(begins):
+            indices = {**dict(zip(begins, range(len(begins)))), **indices}
     return Numbering(indices, tuple(names))
 
 

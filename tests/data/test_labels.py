@@ -151,9 +151,10 @@ def test_marks_by_bytes(tmp_path: Path) -> None:
     ):
         (tmp_path / "val.txt").write_bytes(raw)
         assert labels_of(open_dataset(str(tmp_path), INPUT)) == [3]
-    (tmp_path / "val.txt").write_bytes(b"a\0.\0p\0n\0g\0 \x003\0")
-    with error_of(DataError, "(zero bytes in it: it is no text, or UTF-16 without a byte order"):
-        open_dataset(str(tmp_path), INPUT)
+    for raw in (b"a\0.\0p\0n\0g\0 \x003\0", b"\xff\xfea\0\0\0b\0"):
+        (tmp_path / "val.txt").write_bytes(raw)
+        with error_of(DataError, "(zero bytes in it: it is no text, or UTF-16 without a byte"):
+            open_dataset(str(tmp_path), INPUT)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names of files are bytes on POSIX")

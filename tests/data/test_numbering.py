@@ -65,6 +65,10 @@ def test_names_with_spaces_and_digits(tmp_path: Path) -> None:
     assert load(tmp_path / "classes").indices == {"hot dog": 7, "10": 4}
     (tmp_path / "classes").write_text("hot dog\nhot water\n")
     assert load(tmp_path / "classes").indices == {"hot dog": 0, "hot water": 1}
+    (tmp_path / "classes").write_text("cat, tom\ndog, pug\n")
+    assert load(tmp_path / "classes").indices == {"cat, tom": 0, "cat": 0, "dog, pug": 1, "dog": 1}
+    (tmp_path / "classes").write_text("hot dog, a meal\nhot water, a drink\n")
+    assert load(tmp_path / "classes").indices["hot water"] == 1
 
 
 @pytest.mark.parametrize(
