@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from refq import writing
 from refq.cli import console, paths
 from refq.cli.command import Command, Group, Option, Request
 from refq.errors import OptionError
+from refq.files import writing
 from refq.importers import converting, read
 from refq.importers.preparing import RULES
 

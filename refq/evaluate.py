@@ -6,12 +6,12 @@ import json
 import sys
 from collections.abc import Sequence
 
-from refq import writing
 from refq.cli import console
 from refq.cli.command import Command, Request
 from refq.cli.evaluating import evaluate
 from refq.cli.options import JSON, OPS, OPTIONS, OUTPUTS
 from refq.cli.reading import narrowed
+from refq.files import writing
 from refq.results.text import as_text
 
 COMMAND = Command(

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from refq import writing
 from refq.cli import console, exporting
 from refq.cli.command import Command, Request
 from refq.cli.options import JSON, OPTIONS
 from refq.cli.reading import narrowed
+from refq.files import writing
 
 # as in an evaluation, but for the images
 ROWS = [

@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from refq import writing
 from refq.cli import console, paths
 from refq.cli.command import Command, Group, Option, Request
+from refq.files import writing
 from refq.results import drawing
 from refq.results.pages import page_of
 

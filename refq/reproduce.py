@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from refq import papers, writing
+from refq import papers
 from refq.cli import console, options, paths
 from refq.cli.command import Command, Option, Request
 from refq.cli.reproducing import reproduce
+from refq.files import writing
 from refq.results.evaluation import versions
 
 COMMAND = Command(

@@ -6,10 +6,10 @@ import json
 import sys
 from collections.abc import Sequence
 
-from refq import writing
 from refq.cli import console, paths, words
 from refq.cli.command import Command, Group, Option, Request
 from refq.cli.verifying import verify
+from refq.files import writing
 from refq.hardware.diagnosis import report
 
 RESULT = Group("what is compared, and told")

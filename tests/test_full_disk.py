@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refq import writing
 from refq.errors import OptionError
+from refq.files import writing
 from refq.hardware.files import file_formats
 from tests.hardware import golden_set
 

@@ -15,8 +15,8 @@ from typing import Any
 from glyph_fonts import CLASSES, Face
 from PIL import features
 
-from refq import writing
 from refq.errors import DataError
+from refq.files import writing
 
 # Phrases by which a licence is known in copyright files without machine-readable fields.
 PHRASES = {

@@ -25,10 +25,10 @@ from glyph_draw import SIDE, draw
 from glyph_fonts import CLASSES, PACKAGES, Face, split, usable
 from tqdm import tqdm
 
-from refq import writing
-from refq.apart import Named, check_apart
 from refq.cli import console
 from refq.errors import OptionError
+from refq.files import writing
+from refq.files.apart import Named, check_apart
 
 CHUNK = 64
 HELD_OUT = 0.2  # share of the font groups kept for testing and calibration

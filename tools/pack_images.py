@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from refq.apart import Named, check_apart
 from refq.cli import console
 from refq.data import ORDERS, Dataset, Skipped, open_dataset, readable, renumbered
 from refq.data.dataset import shown
 from refq.data.packed import write
 from refq.data.preprocessing import scale_and_crop
 from refq.errors import DataError, OptionError
+from refq.files.apart import Named, check_apart
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gate_counts import AREAS, LIBRARY, READINGS, Yosys, find_yosys
 
-from refq import networks, writing
-from refq.apart import Named, check_apart
+from refq import networks
 from refq.cli import console
 from refq.errors import OptionError
+from refq.files import writing
+from refq.files.apart import Named, check_apart
 from refq.formats.codes import Codebook, ShiftCode
 from refq.hardware.rtl import tables
 from refq.hardware.rtl.tables import Row

@@ -28,10 +28,11 @@ from tqdm import tqdm
 from train_images import Images, accuracy, read
 from train_recipe import MEAN, SIZES, Recipe, parser
 
-from refq import networks, writing
-from refq.apart import Named, check_apart
+from refq import networks
 from refq.cli import console
 from refq.errors import DataError, OptionError, WeightsError
+from refq.files import writing
+from refq.files.apart import Named, check_apart
 from refq.networks import Network, Node, folding, weights
 from refq.networks.graph import INPUT
 from refq.networks.layers import LRN, Add, Concat, Conv, Dense, GlobalAvgPool, MaxPool, ReLU

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from refq import writing
 from refq.cli import reading
 from refq.cli.command import Request
 from refq.cli.inputs import Inputs, open_inputs, which_inputs
 from refq.cli.planning import choose_plan
 from refq.cli.progress import bar
 from refq.data import digest, labelling
+from refq.files import writing
 from refq.measure.measurement import measure
 from refq.measure.streaming import Source
 from refq.networks.extremes import naming_extremes

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refq import writing
 from refq.cli import paths, reading, words
 from refq.cli.command import Group, Option, Request
 from refq.cli.inputs import Inputs, open_inputs, which_inputs
@@ -16,6 +15,7 @@ from refq.cli.progress import bar
 from refq.data import digest
 from refq.engine.forward import quantize_weights
 from refq.errors import OptionError, unknown
+from refq.files import writing
 from refq.hardware import c_model, rtl
 from refq.hardware.files import file_format
 from refq.hardware.files.layouts import NCHW, Layout

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from refq import writing
-from refq.apart import Named, check_apart
+from refq.files import writing
+from refq.files.apart import Named, check_apart
 from refq.networks import bundled
 
 # what an option's value is a path of: what is read; a file, files whose names begin with it, or a

@@ -1,7 +1,8 @@
 """CIFAR-10 (Krizhevsky 2009) as its authors distribute it: binary or Python batches.
 
 The Python batches are pickles, and a pickle is a program. These are read without running any
-(refq/pickles.py): the few NumPy names that such a batch needs are known here, all others refused.
+(refq/files/pickles.py): the few NumPy names that such a batch needs are known here, all others
+refused.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from refq import given, pickles
 from refq.data.dataset import Dataset
 from refq.errors import DataError, RefqError, printable
+from refq.files import given, pickles
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE

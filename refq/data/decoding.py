@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from refq import given
 from refq.data import headers
 from refq.errors import DataError, printable
+from refq.files import given
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Pillow knows more, and starts Ghostscript for an EPS, whatever its name

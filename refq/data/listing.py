@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from refq import given
 from refq.data.dataset import Dataset, shown
 from refq.data.decoding import SUFFIXES, decode, pillow
 from refq.errors import DataError, clipped
+from refq.files import given
 
 NAME = "val.txt"
 LABEL = re.compile(r"[+-]?[0-9]{1,9}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refq import given
 from refq.data.listing import NAME
 from refq.errors import DataError
+from refq.files import given
 
 WANTED = "bundled, random:N, a folder or a packed .h5 file"
 HDF5 = b"\x89HDF\r\n\x1a\n"

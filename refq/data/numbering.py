@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from refq import given, json_
 from refq.data.dataset import Dataset, shown
 from refq.errors import DataError, OptionError, clipped
+from refq.files import given, json_
 
 MOST_BYTES = 4 << 20  # of ImageNet's 21,841 classes, names take 1.3 MB
 LARGEST = 1 << 30

@@ -6,13 +6,13 @@ import os
 import stat
 from pathlib import Path
 
-from refq import given
 from refq.data import cifar, folders, listing
 from refq.data.dataset import Dataset
 from refq.data.mistaken import WANTED, check_packed
 from refq.data.packed import open_packed
 from refq.data.random_ import open_random
 from refq.errors import DataError, OptionError, unknown
+from refq.files import given
 from refq.networks import bundled
 
 SPLITS = {"test": "glyphs_test.h5", "calibration": "glyphs_calibration.h5"}

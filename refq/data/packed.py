@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from refq import writing
 from refq.data.dataset import Dataset
 from refq.errors import DataError, OptionError
+from refq.files import writing
 from refq.hdf5 import nodes
 from refq.hdf5.created import Created
 from refq.hdf5.file import File

@@ -6,10 +6,10 @@ import mmap
 from dataclasses import dataclass
 from typing import Any
 
-from refq import pickles
 from refq.errors import RefqError, WeightsError
+from refq.files import pickles
+from refq.files.pickles import Name, of
 from refq.importers.contents import refuse
-from refq.pickles import Name, of
 
 LONGEST_KEY = 100
 KEYS = (str, int)

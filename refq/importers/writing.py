@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refq import writing
+from refq.files import writing
 from refq.hdf5.created import Created
 from refq.networks import Network
 from refq.networks.weights import hashed

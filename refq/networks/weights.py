@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from refq import networks, writing
+from refq import networks
 from refq.errors import OptionError, WeightsError
+from refq.files import writing
 from refq.hdf5.created import Created
 from refq.hdf5.file import File
 from refq.hdf5.nodes import Dataset, Foreign, Group, Hdf5Error, shown

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from refq import json_
 from refq.errors import FormatError, OptionError, RefqError
+from refq.files import json_
 from refq.formats import floats as float_formats
 from refq.formats.codes import Plain, StorageCode, of_fields
 from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from refq import json_
 from refq.errors import OptionError, RefqError
+from refq.files import json_
 from refq.results import charts
 from refq.results.layers import layer_table
 from refq.tables import Row, Table

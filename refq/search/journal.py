@@ -17,9 +17,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from refq import __version__, json_
+from refq import __version__
 from refq.data import digest
 from refq.errors import OptionError, clipped, listed
+from refq.files import json_
 from refq.plans.plan import Plan
 from refq.search.task import Task
 

@@ -15,8 +15,8 @@ TOP = Path(__file__).parents[2]
 # each other; inside a room, files may import each other as long as there is no circle. A folder
 # inside a room is a room of its own where it is listed.
 FLOORS = [
-    ["errors", "given", "partial", "tables", "papers.published"],
-    ["apart", "json_", "pickles", "writing", "formats", "results.drawing", "hdf5"],
+    ["errors", "tables", "papers.published"],
+    ["files", "formats", "results.drawing", "hdf5"],
     ["networks", "hardware.files"],
     ["kernels", "oracle", "data", "plans", "hardware.c_model"],
     ["engine", "importers", "schemes.kmeans"],

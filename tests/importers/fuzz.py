@@ -30,8 +30,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from refq import partial
 from refq.errors import RefqError
+from refq.files import partial
 from refq.hdf5 import processes
 from refq.hdf5.file import is_hdf5
 from refq.importers import converting, read

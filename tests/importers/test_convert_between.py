@@ -12,8 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from refq import convert, writing
+from refq import convert
 from refq.errors import OptionError
+from refq.files import writing
 from tests.importers import small_weights, weight_files
 from tests.importers.conversions import refused
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from refq import writing
 from refq.cli import console
 from refq.errors import OptionError
+from refq.files import writing
 from refq.report import COMMAND, main
 from refq.results import charts, drawing, sections
 from tests.results.conftest import Results

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from refq import json_
 from refq.errors import DataError, OptionError, RefqError
+from refq.files import json_
 from refq.hardware.files.files import sha256, within
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing

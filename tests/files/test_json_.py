@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from refq import json_
 from refq.errors import OptionError
+from refq.files import json_
 
 REFUSED = {
     "": "Expecting value",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from refq.errors import OptionError
-from refq.partial import longest, partial_folder
+from refq.files.partial import longest, partial_folder
 
 
 def check_writable(*paths: str | None) -> None:

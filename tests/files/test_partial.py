@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from refq import partial, writing
 from refq.errors import OptionError
+from refq.files import partial, writing
 
 WRITES = """
 import sys
 from pathlib import Path
-from refq import writing
+from refq.files import writing
 
 def write(path):
     path.write_text("half")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from refq.apart import Named, check_apart
 from refq.errors import OptionError
+from refq.files.apart import Named, check_apart
 
 SPELLED = ["w.h5", "./w.h5", "in/../w.h5", "hard.h5", "soft.h5", "loop/w.h5", "{here}/w.h5"]
 
