@@ -227,3 +227,14 @@ def test_every_refusal_is_told() -> None:
     # the tests refuse with most of what the source can say
     lines = re.findall(r"^- ", told, re.MULTILINE)
     assert 2 * len(made["examples_of"](told)) > len(lines), again
+
+
+def test_limits_are_those_of_the_code() -> None:
+    told = re.findall(
+        r"\| ([\d,]+)( [KMG]iB| s)? \| `refq\.([\w.]+)\.(\w+)` \|", text("docs/security.md")
+    )
+    assert len(told) > 20
+    units = {" KiB": 1 << 10, " MiB": 1 << 20, " GiB": 1 << 30}
+    for number, unit, module, name in told:
+        limit = getattr(importlib.import_module(f"refq.{module}"), name)
+        assert int(number.replace(",", "")) * units.get(unit, 1) == limit, f"{module}.{name}"
