@@ -11,6 +11,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
@@ -94,13 +95,25 @@ class Within(io.RawIOBase):
 BINARY = getattr(os, "O_BINARY", 0)
 
 
+@dataclass(frozen=True)
+class _Readable:
+    """A dataset that may be read, and what h5py would ask the library for at each turn: its shape
+    (None for an empty one), how many rows are read at once, and their bytes."""
+
+    dataset: h5py.Dataset
+    dtype: np.dtype
+    shape: tuple[int, ...] | None
+    rows: int
+    block: int
+
+
 class Library:
     """An open file. Methods raise RefusedError, or what h5py raises on a damaged one."""
 
     def __init__(self, file: h5py.File) -> None:
         self.file = file
         self.paths: dict[int, str] = {}  # of nodes, by their addresses
-        self.readable: dict[str, h5py.Dataset] = {}
+        self.readable: dict[str, _Readable] = {}
         self.text, self.count = 0, 0  # bytes of attributes, and how many there are
 
     @classmethod
@@ -184,13 +197,18 @@ class Library:
             return {"why": f"{size:,} bytes"}
         return values if value.shape else values[0]
 
-    def sized(self, path: str) -> tuple[h5py.Dataset, int]:
-        """A dataset of bounded size that can be read, and the bytes of it that are in memory at a
-        time, but for what HDF5 takes."""
+    def sized(self, path: str) -> int:
+        """The bytes of a dataset that are in memory at a time, but for what HDF5 takes."""
+        return self._readable(path).block
+
+    def _readable(self, path: str) -> _Readable:
         if path not in self.readable:
-            self.readable[path] = _checked(self._dataset(path))
-        dataset = self.readable[path]
-        return dataset, _rows_at_a_time(dataset) * _row_bytes(dataset)
+            dataset = _checked(self._dataset(path))
+            rows = _rows_at_a_time(dataset)
+            self.readable[path] = _Readable(
+                dataset, dataset.dtype, dataset.shape, rows, rows * _row_bytes(dataset)
+            )
+        return self.readable[path]
 
     def _dataset(self, path: str) -> h5py.Dataset:
         item: Item | str = self.file
@@ -206,25 +224,24 @@ class Library:
 
     def read(self, path: str, rows: tuple[int, int] | None) -> Iterator[np.ndarray]:
         """Blocks of a dataset of numbers in C order, of all or of some of the first axis' rows."""
-        dataset, _ = self.sized(path)
-        if dataset.dtype.kind not in NUMBERS:
-            raise RefusedError(f"{path}: values of type {dataset.dtype.kind}")
-        if not dataset.shape:
-            yield np.asarray(dataset[()])
+        found = self._readable(path)
+        if found.dtype.kind not in NUMBERS:
+            raise RefusedError(f"{path}: values of type {found.dtype.kind}")
+        if not found.shape:
+            yield np.asarray(found.dataset[()])
             return
-        first, last = (0, dataset.shape[0]) if rows is None else rows
-        step = _rows_at_a_time(dataset)
+        first, last = (0, found.shape[0]) if rows is None else rows
         while first < last:
             # up to the end of a chunk: no chunk is unpacked twice
-            after = min(last, (first // step + 1) * step)
-            yield np.ascontiguousarray(dataset[first:after])
+            after = min(last, (first // found.rows + 1) * found.rows)
+            yield np.ascontiguousarray(found.dataset[first:after])
             first = after
 
     def references(self, path: str) -> list[str]:
         """Paths of what a dataset of references refers to, in C order."""
         if not self.paths:
             self.tree()
-        dataset, _ = self.sized(path)
+        dataset = self._readable(path).dataset
         if h5py.check_ref_dtype(dataset.dtype) is not h5py.Reference:
             raise RefusedError(f"{path}: no references")
         found = []

@@ -133,7 +133,7 @@ def _answers(
         yield frames.JSON, content
         return
     with limits.hold():
-        _, size = library.sized(asked["read"])
+        size = library.sized(asked["read"])
         blocks = library.read(asked["read"], asked["rows"])
     while True:
         with limits.hold(size):
