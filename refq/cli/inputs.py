@@ -47,6 +47,7 @@ class Which:
     calibrate: int | None = None
     batch_size: int | None = None
     bad_images: str = "stop"
+    search_images: int | None = None
     ops: str = "kernels"
 
 
@@ -119,11 +120,14 @@ def open_inputs(which: Which) -> Inputs:
         batch_size=_batch_size(which.batch_size, network),
         ops=oracle if which.ops == "oracle" else kernels,
     )
-    return _without_bad(inputs) if which.bad_images == "skip" else inputs
+    if which.bad_images == "skip":
+        return _without_bad(inputs, which.search_images or 0)
+    return inputs
 
 
-def _without_bad(inputs: Inputs) -> Inputs:
-    """The same without the images that cannot be read, of those evaluated and calibrated on."""
+def _without_bad(inputs: Inputs, searched: int) -> Inputs:
+    """The same without the images that cannot be read, of those evaluated, calibrated on, and the
+    first so many that are searched on."""
 
     def tried(dataset: Dataset, start: int, stop: int) -> tuple[Dataset, list[Skipped]]:
         told = telling(stop - start, "check images")
@@ -136,13 +140,16 @@ def _without_bad(inputs: Inputs) -> Inputs:
 
     dataset, skipped = tried(inputs.dataset, inputs.start, inputs.stop)
     calibration, others = tried(inputs.calibration, 0, inputs.calibration_images)
+    calibrated, more = inputs.calibration_images - len(others), list[Skipped]()
+    if min(searched, len(calibration)) > calibrated:
+        calibration, more = tried(calibration, calibrated, min(searched, len(calibration)))
     return dataclasses.replace(
         inputs,
         dataset=dataset,
         stop=inputs.stop - len(skipped),
         calibration=calibration,
-        calibration_images=inputs.calibration_images - len(others),
-        skipped=tuple(dict.fromkeys([*skipped, *others])),
+        calibration_images=calibrated,
+        skipped=tuple(dict.fromkeys([*skipped, *others, *more])),
     )
 
 

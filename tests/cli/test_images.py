@@ -132,6 +132,17 @@ def test_bad_images_are_skipped_and_named(
     assert clean["data"]["sha256"] == got["data"]["sha256"] and clean["data"]["skipped"] == []
 
 
+def test_images_that_a_search_sees_are_skipped_too(
+    damaged: Path, evaluation: Callable[..., dict[str, Any]]
+) -> None:
+    search = ("--scheme", "uniform", "--frac-act", "0", "--delta", "100", "--search", "network")
+    few = ("--calibrate", "5", "--search-images", "16", "--images", "4")
+    data = ("--data", damaged, "--bad-images", "skip", "--search-bits", "8-9")
+    got = evaluation(*SMALL, *data, *search[:2], *search[4:], *few)
+    assert [each["image"] for each in got["data"]["skipped"]] == [str(damaged / "3" / "b.png")]
+    assert got["search"]["images"] == 16
+
+
 def test_skipped_images_are_told(damaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (damaged / "0" / "c.png").write_text("none")
     assert main([*SMALL, "--data", str(damaged), "--bad-images", "skip"]) == 0
