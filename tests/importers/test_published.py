@@ -55,7 +55,7 @@ def test_a_checkpoint(tmp_path: Path, key: str) -> None:
     report = converted(tmp_path / "w.pth", "--preprocessing", "caffe")
     assert report["sha256"] == WEIGHTS.sha256
     averaged = ["state_dict_ema"] if key == "state_dict" else []
-    assert report["ignored"] == ["optimizer", *averaged]
+    assert report["ignored"] == ["epoch", "optimizer", *averaged]
 
 
 HEADS = {
