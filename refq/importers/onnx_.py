@@ -45,6 +45,9 @@ class Node:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
+NEWEST = 26  # version of ONNX's operators
+
+
 def sniff(head: bytes, path: Path) -> bool:
     # ModelProto begins with ir_version (field 1, a varint); some writers put other fields first
     return head[:1] == b"\x08" or (path.suffix == ".onnx" and head[:1] in b"\x12\x1a\x22\x3a\x42")
@@ -52,10 +55,12 @@ def sniff(head: bytes, path: Path) -> bool:
 
 def read(path: Path) -> Contents:
     data = mapped(path)
-    graphs, producer = [], ""
+    graphs, producer, notes = [], "", Noted()
     for part in wire.fields(data, 0, len(data)):
         if part.number == 7 and part.kind == wire.BYTES:
             graphs.append(part)
+        elif part.number in (8, 14, 20, 25) and part.kind == wire.BYTES:
+            notes.enter(data, part)
         elif part.number == 2:
             producer = wire.text(data, part)
     if len(graphs) != 1:
@@ -78,13 +83,55 @@ def read(path: Path) -> Contents:
             inputs[_value_name(data, part)] = _dimensions(data, part)
         elif part.number == 12:
             outputs.append(_value_name(data, part))
+        elif part.number == 14:
+            notes.quantized += 1
+        elif part.number == 15:
+            raise refuse("a graph with sparse weights", "weights with all their values")
     constants = tensors.keys() | integers.keys()
     images = {name: sizes for name, sizes in inputs.items() if name not in constants}
     image = next(iter(images.values()), [])
     found = onnx_graph.contents(FORM, producer, nodes, tensors, integers, image, outputs)
     # what no step makes is the image, and nothing else is
     more = tuple(Step(name, "another input", ("",)) for name in list(images)[1:])
-    return _bounded(replace(found, graph=(*more, *found.graph)), len(data))
+    graph, told = (*more, *found.graph), (*found.notes, *notes.lines())
+    return _bounded(replace(found, graph=graph, notes=told), len(data))
+
+
+@dataclass
+class Noted:
+    """What a model states besides its graph, which is told and not read. opset: the version of
+    ONNX's own operators."""
+
+    opset: int = 0
+    metadata: list[str] = field(default_factory=list)
+    functions: int = 0
+    training: int = 0
+    quantized: int = 0
+
+    def enter(self, data: mmap.mmap, part: wire.Field) -> None:
+        inner = list(wire.fields(data, part.begin, part.end)) if part.number in (8, 14) else []
+        texts = {each.number: each for each in inner}
+        if part.number == 8:
+            domain = wire.text(data, texts[1]) if 1 in texts else ""
+            if domain in ("", "ai.onnx") and 2 in texts:
+                self.opset = texts[2].value
+        elif part.number == 14 and 1 in texts and len(self.metadata) < MOST:
+            self.metadata.append(wire.text(data, texts[1]))
+        self.functions += part.number == 25
+        self.training += part.number == 20
+
+    def lines(self) -> list[str]:
+        keys = ", ".join(self.metadata[:5])
+        more = f" and {len(self.metadata) - 5} more" if len(self.metadata) > 5 else ""
+        told = {
+            f"operators of version {self.opset}, where refq knows those to {NEWEST}": self.opset
+            > NEWEST,
+            f"metadata ({keys}{more}), which refq does not read": self.metadata,
+            "functions of its own, which no layer here is": self.functions,
+            "how it is trained, which refq does not read": self.training,
+            "how tensors are quantized, which refq does not read": self.quantized,
+        }
+        return [f"the model states {line}" for line, there in told.items() if there]
 
 
 def _bounded(contents: Contents, size: int) -> Contents:

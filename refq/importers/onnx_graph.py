@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refq.importers.contents import Contents, Step, Tensor, Unit, refuse
+from refq.importers.contents import Contents, Step, Tensor, Unit, refuse, stated_size
 from refq.importers.onnx_constants import entered, gathered
 from refq.importers.onnx_steps import Plain, read_on
 from refq.networks.layers import Pair
@@ -60,7 +60,6 @@ KNOWN = {
     "Pad": {"mode", "pads", "value", "paddings"},
     "Dropout": {"ratio", "seed", "is_test", "consumed_inputs"},
 }
-LARGEST = 1 << 14  # rows or columns of an image
 
 
 def contents(
@@ -128,10 +127,13 @@ def contents(
 
 def image_size(dimensions: Sequence[int]) -> Pair | None:
     """Rows and columns of (N, 3, rows, columns) or (N, rows, columns, 3), where they are stated."""
-    if len(dimensions) != 4 or 3 not in dimensions[1:]:
+    if len(dimensions) != 4:
         return None
-    rows, columns = dimensions[2:] if dimensions[1] == 3 else dimensions[1:3]
-    return (rows, columns) if 0 < min(rows, columns) <= max(rows, columns) <= LARGEST else None
+    _, first, second, last = dimensions
+    if last == 3 != first:
+        return stated_size(last, first, second)
+    # open dimensions may be anything
+    return stated_size(first if last > 0 else 0, second, last)
 
 
 def _weighted(node: Any, known: Sequence[Tensor | None], last: bool) -> Unit:

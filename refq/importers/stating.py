@@ -62,6 +62,12 @@ def joined(
                 steps.append(Step(name, "what no layer makes", (INPUT,)))
         made |= {layer.name, *layer.inputs}
         kind, inputs, window, unit = layer.kind, layer.inputs, layer.window, layer.unit
+        if window and min(*window.kernel, *window.strides, *window.dilations) < 1:
+            raise refuse(
+                f"{layer.name}: kernel {window.kernel}, strides {window.strides}, "
+                f"dilations {window.dilations}",
+                "1 or more",
+            )
         source = inputs[0] if inputs else ""
         alone = source in open_units and readers[source] == 1
         if kind == PADDING and source not in padded:

@@ -86,6 +86,25 @@ DIFFER: dict[str, tuple[Change, str]] = {
     "in training": (in_training, "pool2 (MaxPooling2D as in training)"),
     "nowhere": (nowhere, "the graph has no pool2"),
     "flatten": (put("flatten", data_format="channels_first"), "flatten (a Flatten of other axes)"),
+    "no strides": (put("block3_conv1", strides=[0, 1]), "block3_conv1: kernel (3, 3), strides"),
+    "negative dilation": (put("block3_conv1", dilation_rate=[-1, 1]), "dilations (-1, 1)"),
+    "one channel": (put("data", batch_input_shape=[None, 64, 64, 1]), "images of 1 channels"),
+    "an oblong": (put("data", batch_input_shape=[None, 64, 96, 3]), "64 rows and 96 columns"),
+    "another size": (put("data", batch_input_shape=[None, 96, 96, 3]), "fc6 has shape (7, 64)"),
+    "quantized": (
+        put(
+            "fc2",
+            dtype={"class_name": "QuantizedDTypePolicy", "config": {"name": "int8_from_float32"}},
+        ),
+        "fc2: a quantized layer (int8_from_float32)",
+    ),
+    "bias of fc2": (put("fc2", use_bias=False), "fc2: states use_bias False"),
+    "rank": (put("fc2", lora_rank=4), "fc2: lora_rank of a Dense layer"),
+    "depthwise": (become("block3_conv1", "DepthwiseConv2D"), "block3_conv1 (DepthwiseConv2D)"),
+    "softmax of rows": (
+        put("predictions", activation={"class_name": "Softmax", "config": {"axis": 1}}),
+        "the graph goes on behind fc8",
+    ),
     "rescaling": (become("relu2_1", "Rescaling", scale=0.5), "relu2_1 (Rescaling)"),
 }
 
@@ -106,6 +125,11 @@ SAME: dict[str, Change | None] = {
     ),
     "same, of one window": put("pool2", padding="same"),
     "a field that is off": put("block3_conv1", quantization_config=None, lora_rank=None),
+    "trainable": put("block3_conv1", trainable=False),
+    "regularizer": put("block3_conv1", activity_regularizer={"class_name": "L2", "config": {}}),
+    "constraint": put("block3_conv1", kernel_constraint={"class_name": "MaxNorm", "config": {}}),
+    "double": put("block3_conv1", dtype="float64"),
+    "bfloat16": put("block3_conv1", dtype="bfloat16"),
     "softmax": put("predictions", activation="softmax"),
 }
 
