@@ -19,6 +19,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from refq.cli import console
+from refq.cli.paths import bundled_files
 from refq.data import ORDERS, Dataset, Skipped, open_dataset, readable, renumbered
 from refq.data.dataset import shown
 from refq.data.packed import write
@@ -100,7 +101,8 @@ def _rule(size: str | None, shorter: int | None, crop: int | None) -> Rule | Non
 
 
 def _pack(options: argparse.Namespace, interrupted: list[bool]) -> None:
-    check_apart([Named("SOURCE", options.source), Named("OUT.h5", str(options.out), True)])
+    own = bundled_files() if options.source == "bundled" else []
+    check_apart([*own, Named("SOURCE", options.source), Named("OUT.h5", str(options.out), True)])
     rule = _rule(options.size, options.shorter, options.crop)
     dataset = _opened(options, rule)
     count = len(dataset) if options.images is None else options.images

@@ -31,7 +31,9 @@ def check(rows: Sequence[Row], values: Mapping[str, Any]) -> None:
     """Raises OptionError for outputs that would write over an input or each other, and for files
     that could not be written at the end of a long run."""
     named = {row: list(_named(row, values)) for row in rows if row.path}
-    check_apart([*(each for every in named.values() for each in every), *_bundled(rows)])
+    # whoever reads weights may read those that come with refq
+    own = bundled_files() if any(row.name == "weights" for row in rows) else []
+    check_apart([*(each for every in named.values() for each in every), *own])
     for row, every in named.items():
         if row.path in (FILE, FILES):
             writing.check_writable(*(each.path for each in every))
@@ -45,8 +47,6 @@ def _named(row: Row, values: Mapping[str, Any]) -> Iterator[Named]:
             yield Named(row.spelled, str(each), row.path != INPUT, row.path == FILES)
 
 
-def _bundled(rows: Sequence[Row]) -> Iterator[Named]:
-    """The files that come with refq are inputs of who reads weights."""
-    if any(row.name == "weights" for row in rows):
-        for folder in bundled.folders():
-            yield Named("bundled files", str(folder))
+def bundled_files() -> list[Named]:
+    """The files that come with refq, as inputs."""
+    return [Named("bundled files", str(folder)) for folder in bundled.folders()]

@@ -15,7 +15,7 @@ import numpy as np
 
 from refq.data.dataset import Dataset
 from refq.errors import DataError, OptionError
-from refq.files import writing
+from refq.files import json_, writing
 from refq.hdf5 import nodes
 from refq.hdf5.created import Created
 from refq.hdf5.file import File
@@ -185,8 +185,8 @@ def _classes(path: Path, stored: nodes.Value | None) -> tuple[str, ...] | None:
         return None
     told = stored.why if isinstance(stored, nodes.Foreign) else str(stored)
     try:
-        names = json.loads(told)
-    except (ValueError, RecursionError):
+        names = json_.parse(told.encode())
+    except ValueError:
         names = None
     if not isinstance(names, list):
         told = told[:80]

@@ -18,7 +18,7 @@ import numpy as np
 
 from refq import networks
 from refq.errors import OptionError, WeightsError
-from refq.files import writing
+from refq.files import json_, writing
 from refq.hdf5.created import Created
 from refq.hdf5.file import File
 from refq.hdf5.nodes import Dataset, Foreign, Group, Hdf5Error, shown
@@ -257,8 +257,8 @@ def _metadata(file: File) -> dict[str, Any]:
             metadata[key] = str(value) if key in TEXT_ATTRIBUTES else value
     for key in metadata.keys() & set(JSON_ATTRIBUTES):
         try:
-            metadata[key] = json.loads(metadata[key])
-        except (TypeError, ValueError, RecursionError):
+            metadata[key] = json_.parse(str(metadata[key]).encode())
+        except ValueError:
             raise WeightsError(f"{file.path}: attribute {key!r}", "JSON text") from None
         if not isinstance(metadata[key], dict):
             raise WeightsError(f"{file.path}: attribute {key!r}", "a JSON object")

@@ -29,7 +29,7 @@ MIF = b"CONTENT BEGIN\n"
 LARGE = array(12, True, (100, 1000), "a.sum")
 COE = b"memory_initialization_radix=16;\nmemory_initialization_vector=\n"
 SLOW: dict[str, tuple[str, bytes]] = {
-    "comments without an end": ("mem", b"/*" * (SIZE // 2)),
+    "comments without an end": ("mem", b"/* " * (SIZE // 3)),
     "comments that end at once": ("mem", b"/**/" * (SIZE // 4)),
     "lines of comments": ("mem", b"//\n" * (SIZE // 3)),
     "both": ("mem", b"//*\n/*\n*/" * (SIZE // 9)),
