@@ -257,8 +257,8 @@ def _metadata(file: File) -> dict[str, Any]:
             metadata[key] = str(value) if key in TEXT_ATTRIBUTES else value
     for key in metadata.keys() & set(JSON_ATTRIBUTES):
         try:
-            metadata[key] = json_.parse(str(metadata[key]).encode())
-        except ValueError:
+            metadata[key] = json_.parse(metadata[key].encode())
+        except (AttributeError, ValueError):  # a number, or no JSON
             raise WeightsError(f"{file.path}: attribute {key!r}", "JSON text") from None
         if not isinstance(metadata[key], dict):
             raise WeightsError(f"{file.path}: attribute {key!r}", "a JSON object")
