@@ -53,7 +53,7 @@ def _opened(spec: str, input_shape: tuple[int, ...], split: str, order: str) -> 
         if "no dataset 'images'" not in error.found:
             raise
         raise DataError(
-            f"{path} is HDF5 {error.found.partition(': ')[2]}",
+            f"{path} is HDF5 with {error.found.partition(': ')[2]}",
             error.wanted,
             "weights are given by --weights; images are packed by tools/pack_images.py",
         ) from None

@@ -13,6 +13,7 @@ import numpy as np
 
 from refq.hdf5.guarded import Guarded, Part
 from refq.hdf5.nodes import Dataset, Foreign, Group, Hdf5Error, Node, parsed
+from refq.hdf5.within import Within, identity
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NUMBERS = "biuf"
@@ -37,7 +38,8 @@ class _Reader(Protocol):
 
 
 class File:
-    """Reads a file from byte `begin` to `end`, which another process opens for this one.
+    """Reads a file from byte `begin` to `end`. Another process says what is in it, and reads what
+    has to be unpacked or converted; values that lie in it as they are, are copied from there.
 
     trusted: it comes with refq, and is read in this process. Methods raise Hdf5Error, in one line,
     for whatever is wrong with the file; so does opening it, which may be later than this.
@@ -46,7 +48,8 @@ class File:
     def __init__(
         self, path: Path, begin: int = 0, end: int | None = None, trusted: bool = False
     ) -> None:
-        self.path = path
+        self.path, self.begin, self.end = path, begin, end
+        self._identity: tuple[int, ...] = ()
         self.reader: _Reader
         if trusted:
             from refq.hdf5.trusted import Trusted  # loads h5py
@@ -69,7 +72,10 @@ class File:
     def nodes(self) -> Mapping[str, Node]:
         """{path: node}, a group before what is in it."""
         try:
+            self._identity = identity(os.stat(self.path))
             return parsed(self.reader.tree())
+        except OSError as error:
+            raise Hdf5Error(self.path, error.strerror or str(error)) from None
         except (ValueError, TypeError, KeyError):
             raise Hdf5Error(self.path, "its structure makes no sense") from None
 
@@ -118,15 +124,32 @@ class File:
         """Its values, as stored; or those of rows first..last-1 of its first axis."""
         part = self._part(dataset, rows)
         try:
+            if dataset.place is not None:
+                return self._copied(dataset.place, part)
             return self.reader.read(part)
         except Hdf5Error as error:
             if error.reason.startswith(dataset.path):
                 raise
             raise Hdf5Error(self.path, f"{dataset.path}: {error.reason}") from None
 
+    def _copied(self, place: int, part: Part) -> np.ndarray:
+        """Bytes of the file, which need no library."""
+        values = np.empty(part.shape, part.dtype)
+        first = part.rows[0] if part.rows else 0
+        try:
+            with Within(self.path, self.begin, self.end) as file:
+                file.seek(place + first * (values[:1].nbytes if values.ndim else 0))
+                file.readinto(values.reshape(-1).view(np.uint8).data)
+                if file.identity != self._identity:
+                    raise OSError("it has changed")
+        except OSError as error:
+            raise Hdf5Error(self.path, error.strerror or str(error)) from None
+        return values
+
     def read_ahead(self, dataset: Dataset, rows: tuple[int, int]) -> None:
         """Begins to read what will be asked for next, and returns."""
-        self.reader.read_ahead(self._part(dataset, rows))
+        if dataset.place is None:
+            self.reader.read_ahead(self._part(dataset, rows))
 
     def _part(self, dataset: Dataset, rows: tuple[int, int] | None) -> Part:
         shape = dataset.shape if rows is None else (rows[1] - rows[0], *dataset.shape[1:])
@@ -156,8 +179,7 @@ def opened(path: Path, begin: int = 0, end: int | None = None) -> File:
         told = os.stat(path)
     except OSError as error:
         raise Hdf5Error(path, error.strerror or str(error)) from None
-    identity = (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
-    key = (os.path.abspath(path), *identity, begin, end)
+    key = (os.path.abspath(path), identity(told), begin, end)
     file = _RECENT.pop(key, None) or File(path, begin, end)
     _RECENT[key] = file
     for old in list(_RECENT)[:-MOST_RECENT]:

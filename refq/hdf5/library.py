@@ -7,9 +7,6 @@ run a plugin.
 
 from __future__ import annotations
 
-import io
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +14,8 @@ from typing import Any, Union
 
 import h5py
 import numpy as np
+
+from refq.hdf5.within import Within
 
 SHUFFLE, DEFLATE, CHECKSUM = 2, 1, 3
 PIPELINE = (SHUFFLE, DEFLATE, CHECKSUM)  # of gzip; other filters take memory as the file says
@@ -45,54 +44,6 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-class Within(io.RawIOBase):
-    """The bytes of a regular file from `begin` to `end`, its own end where that is None."""
-
-    def __init__(self, path: Path, begin: int, end: int | None) -> None:
-        # a pipe is not waited for
-        self.place = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | BINARY)
-        found = os.fstat(self.place)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(self.place)
-            raise RefusedError("no regular file")
-        self.file = os.fdopen(self.place, "rb", buffering=0)
-        self.begin, self.at = begin, 0
-        self.size = (found.st_size if end is None else min(end, found.st_size)) - begin
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
-        return self.at
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")
-        # h5py takes what is missing for read
-        if self.at + len(view) > self.size:
-            raise OSError("the file ends early")
-        self.file.seek(self.begin + self.at)
-        done = 0
-        while done < len(view):
-            count = self.file.readinto(view[done:])
-            if not count:
-                raise OSError("the file ends early")
-            done += count
-        self.at += done
-        return done
-
-    def close(self) -> None:
-        if not self.closed:
-            self.file.close()
-        super().close()
-
-
-BINARY = getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True)
@@ -165,6 +116,7 @@ class Library:
             "references": h5py.check_ref_dtype(dtype) is h5py.Reference,
             "chunks": None if item.chunks is None else list(item.chunks),
             "stored": item.id.get_storage_size(),
+            "place": _place(item, dtype),
         }
 
     def _attributes(self, item: Item) -> dict[str, Any]:
@@ -282,6 +234,14 @@ def _dtype(dataset: h5py.Dataset) -> np.dtype:
         return dataset.dtype
     except (TypeError, ValueError):
         return np.dtype("V1")  # of no type that NumPy has
+
+
+def _place(dataset: h5py.Dataset, dtype: np.dtype) -> int | None:
+    """Where its values lie in the file, one after the other and as NumPy has them; None where they
+    do not."""
+    offset = dataset.id.get_offset() if dtype.kind in "iuf" else None
+    as_they_are = offset is not None and dataset.id.get_type() == h5py.h5t.py_create(dtype)
+    return offset if as_they_are else None
 
 
 def _unusual(dataset: h5py.Dataset) -> str:

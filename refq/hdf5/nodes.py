@@ -62,7 +62,8 @@ class Group:
 class Dataset:
     """dtype: of kind b, i, u or f for what `File.read` reads; references: whether it holds
     references to other nodes. shape: (0,) for an empty one. chunks: of a dataset in chunks.
-    stored: bytes that it takes in the file."""
+    stored: bytes that it takes in the file. place: where they begin, if they are the values as they
+    are, one after the other."""
 
     path: str
     attributes: Mapping[str, Value]
@@ -71,6 +72,7 @@ class Dataset:
     references: bool
     chunks: tuple[int, ...] | None
     stored: int
+    place: int | None = None
 
     @property
     def size(self) -> int:
@@ -119,6 +121,7 @@ def _node(told: dict[str, Any]) -> Node:
         references=told["references"] is True,
         chunks=None if chunks is None else _sizes(chunks),
         stored=_sizes([told["stored"]])[0],
+        place=None if told["place"] is None else _sizes([told["place"]])[0],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import h5py
 import numpy as np
 import pytest
 
-from refq.hdf5 import guarded, processes
+from refq.hdf5 import processes
 from refq.hdf5.file import File, opened
-from refq.hdf5.nodes import Dataset, Foreign, Group, Hdf5Error
+from refq.hdf5.nodes import Foreign, Group, Hdf5Error
 from tests.importers import hostile_files
 
 RNG = np.random.default_rng(3)
@@ -166,6 +167,32 @@ def test_a_part_of_a_file(path: Path, tmp_path: Path) -> None:
         _ = File(within, 776).nodes
 
 
+def test_values_that_are_not_as_numpy_has_them(tmp_path: Path) -> None:
+    """Twelve bits of an integer, a float with another bias: HDF5 converts them."""
+    odd = h5py.h5t.STD_I32LE.copy()
+    odd.set_precision(12)
+    odd.set_offset(4)
+    with h5py.File(tmp_path / "x.h5", "w", userblock_size=1024) as target:
+        made = h5py.h5d.create(target.id, b"odd", odd, h5py.h5s.create_simple((5,)))
+        made.write(h5py.h5s.ALL, h5py.h5s.ALL, np.arange(-2, 3, dtype="i4"))
+        target["plain"] = np.arange(7.0)
+        target.create_dataset("compact", (0,), "f4")
+    file = File(tmp_path / "x.h5")
+    assert file.dataset("odd").place is None and file.dataset("plain").place is not None
+    np.testing.assert_array_equal(file.read(file.dataset("odd")), np.arange(-2, 3))
+    np.testing.assert_array_equal(file.read(file.dataset("plain")), np.arange(7.0))
+    np.testing.assert_array_equal(file.read(file.dataset("plain"), (2, 4)), [2.0, 3.0])
+
+
+def test_values_beyond_the_end(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as target:
+        target["x"] = np.arange(900.0)
+    file = File(tmp_path / "x.h5")
+    beyond = replace(file.dataset("x"), place=(tmp_path / "x.h5").stat().st_size - 7199)
+    with pytest.raises(Hdf5Error, match="x: the file ends early"):
+        file.read(beyond)
+
+
 def test_opened_is_one_process_a_file(path: Path, tmp_path: Path) -> None:
     assert opened(path) is opened(path)
     other = tmp_path / "other.h5"
@@ -223,23 +250,21 @@ def test_a_forked_process_reads_by_a_worker_of_its_own(path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_a_file_that_changes(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes(path: Path, tmp_path: Path) -> None:
     """Where a worker had to be started anew, it tells the same or is not believed."""
     copy = tmp_path / "file.h5"
     copy.write_bytes(path.read_bytes())
     file = File(copy)
-    dataset = file.dataset("plain")
-    file.close()
-    np.testing.assert_array_equal(file.reader.read(_part(dataset)), ARRAYS["plain"][0])
+    packed, plain = file.dataset("packed"), file.dataset("plain")
+    assert packed.place is None and plain.place
+    file.reader.close()
+    np.testing.assert_array_equal(file.read(packed), ARRAYS["packed"][0])
     file.reader.close()
     with h5py.File(copy, "r+") as changed:
-        del changed["plain"]
-    with pytest.raises(Hdf5Error, match="it has changed"):
-        file.read(dataset)
-
-
-def _part(dataset: Dataset) -> guarded.Part:
-    return guarded.Part(dataset.path, None, dataset.shape, dataset.dtype)
+        del changed["one"]
+    for dataset in (packed, plain):
+        with pytest.raises(Hdf5Error, match="it has changed"):
+            file.read(dataset)
 
 
 # --- what is told and not followed ---

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not processes.FORKS, reason="needs fork")
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        file["x"] = np.arange(99)
+        file.create_dataset("x", data=np.arange(99), chunks=(40,))  # which is not copied
     return tmp_path / "x.h5"
 
 
