@@ -219,7 +219,9 @@ def _load(path: Path) -> dict[str, Any]:
             raise ValueError(f"a {type(content).__name__}")
         return {_text(key): value for key, value in content.items()}
     except RefqError as error:
-        raise DataError(f"{path}: {error.found}", error.wanted, error.remedy) from None
+        raise DataError(
+            f"{path}: {error.found}", error.wanted or WANTED, error.remedy or REMEDY
+        ) from None
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror})", "a CIFAR-10 batch") from None
     except Exception as error:  # a broken pickle fails in any way at all

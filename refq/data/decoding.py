@@ -18,7 +18,7 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 # Pillow knows more, and starts Ghostscript for an EPS, whatever its name
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
-REMEDY = "fetch it again, or leave it out: --bad-images skip"
+REMEDY, SKIP = "fetch it again", ", or leave it out: --bad-images skip"
 
 
 def pillow(purpose: str) -> ModuleType:
@@ -45,15 +45,19 @@ def decode(path: Path) -> np.ndarray:
         with given.open_regular(path) as file:
             return _decoded(pil, file)
     except DataError as error:
-        raise DataError(f"{path}: {error.found}", error.wanted, error.remedy or REMEDY) from None
+        remedy = f"{error.remedy or REMEDY}{SKIP}"
+        raise DataError(f"{path}: {error.found}", error.wanted, remedy) from None
     except pil.UnidentifiedImageError:
         reason, wanted = "an unknown format", f"one of {', '.join(FORMATS)}"
+    except pil.DecompressionBombError:
+        reason = f"more than {2 * pil.MAX_IMAGE_PIXELS:,} pixels"
+        wanted = f"at most {headers.MOST_PIXELS:,} pixels"
     except Exception as error:  # decoders raise whatever a broken file leads them to
         told = str(getattr(error, "strerror", None) or error) or type(error).__name__
         leads_nowhere = os.path.islink(path) and not os.path.exists(path)
         reason = "a link that leads nowhere" if leads_nowhere else printable(told.splitlines()[0])
         wanted = "a complete image file"
-    raise DataError(f"cannot decode {path} ({reason})", wanted, REMEDY)
+    raise DataError(f"cannot decode {path} ({reason})", wanted, f"{REMEDY}{SKIP}")
 
 
 def _decoded(pil: ModuleType, file: BinaryIO) -> np.ndarray:
@@ -69,7 +73,7 @@ def _decoded(pil: ModuleType, file: BinaryIO) -> np.ndarray:
         if getattr(image, "is_animated", False) and image.format in FORMATS:
             raise DataError("an animation", "one image", "save the picture that is wanted")
         if image.mode not in EIGHT_BIT_MODES or _deep(image):
-            raise DataError(f"pixels of mode {image.mode}", headers.EIGHT_BITS)
+            raise DataError(f"pixels of mode {image.mode}", headers.EIGHT_BITS, headers.SAVE)
         if "transparency" in image.info and image.mode != "RGBA":
             # Straight to RGB would warn, or take the key colour for a colour.
             image = _converted(image, "RGBA")

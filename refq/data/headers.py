@@ -17,7 +17,7 @@ MOST_BYTES = 256 << 20  # of a file; 50 million pixels of 4 bytes are 200 MB
 MOST_SCANNED = 2_000_000_000  # pixels times scans of a progressive JPEG, which takes some 20 s
 MOST_STATED = 16 << 20  # bytes of what a TIFF's directory states: colour profile, places of strips
 MOST_PLACES = 1 << 18  # strips or tiles
-EIGHT_BITS = "8 bits a channel, without a sign"
+EIGHT_BITS, SAVE = "8 bits a channel, without a sign", "save it so"
 # of TIFF: bytes of a value of each type, and tags
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 BITS, TILE_COLUMNS, TILE_ROWS, SAMPLE_FORMAT = 258, 322, 323, 339
@@ -32,7 +32,7 @@ def check(file: BinaryIO) -> None:
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         _check_tiff(file, head)
     elif head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 32 and head[24] > 8:
-        raise DataError(f"pixels of {head[24]} bits a channel", EIGHT_BITS)
+        raise DataError(f"pixels of {head[24]} bits a channel", EIGHT_BITS, SAVE)
     file.seek(0)
 
 
@@ -72,7 +72,7 @@ def _check_tiff(file: BinaryIO, head: bytes) -> None:
     bits = max(tags.get(BITS, (1,)))
     if bits > 8 or not UNSIGNED.issuperset(tags.get(SAMPLE_FORMAT, ())):
         kind = "" if bits > 8 else ", with a sign or in floating point"
-        raise DataError(f"pixels of {bits} bits a channel{kind}", EIGHT_BITS)
+        raise DataError(f"pixels of {bits} bits a channel{kind}", EIGHT_BITS, SAVE)
     tile = max(tags.get(TILE_ROWS, (0,))) * max(tags.get(TILE_COLUMNS, (0,)))
     if tile > MOST_PIXELS:
         raise DataError(f"tiles of {tile:,} pixels", f"at most {MOST_PIXELS:,}", "save it again")

@@ -128,4 +128,4 @@ def _unlisted(paths: list[Path]) -> tuple[str, ...]:
             count += (
                 image and not entry.name.startswith(".") and str(folder / entry.name) not in listed
             )
-    return (f"{count:,} images beside them are not in {NAME}",) if count else ()
+    return (f"images beside them that {NAME} does not name: {count:,}",) if count else ()

@@ -208,7 +208,7 @@ def test_images_that_no_line_names_are_counted(tmp_path: Path) -> None:
     save_image(tmp_path / "sub" / "e.png", noise(4, 5, 3))
     (tmp_path / "val.txt").write_text("a.png 1\nsub/d.png 2\n")
     data = open_dataset(str(tmp_path), INPUT)
-    assert data.notes == ("2 images beside them are not in val.txt",)
+    assert data.notes == ("images beside them that val.txt does not name: 2",)
 
 
 def test_a_list_beyond_all_bounds_is_not_read(tmp_path: Path) -> None:
