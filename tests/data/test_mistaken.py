@@ -75,3 +75,12 @@ def test_pipes_and_links_in_the_place_of_data(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("away")
     with error_of(DataError, "(a link that leads nowhere); expected bundled"):
         open_dataset(str(tmp_path / "link"), INPUT)
+
+
+def test_weights_in_the_place_of_data(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["conv1/weight"] = np.zeros((4, 3, 3, 3), np.float32)
+    with error_of(DataError, "w.h5 is HDF5 with no dataset 'images'; expected dataset") as told:
+        open_dataset(str(tmp_path / "w.h5"), INPUT)
+    assert "weights are given by --weights" in str(told.value)
