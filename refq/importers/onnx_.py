@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from refq.errors import listed
 from refq.importers import onnx_graph, wire
 from refq.importers.contents import (
     LARGEST,
@@ -93,7 +95,7 @@ def read(path: Path) -> Contents:
     found = onnx_graph.contents(FORM, producer, nodes, tensors, integers, image, outputs)
     # what no step makes is the image, and nothing else is
     more = tuple(Step(name, "another input", ("",)) for name in list(images)[1:])
-    graph, told = (*more, *found.graph), (*found.notes, *notes.lines())
+    graph, told = (*more, *found.graph), (*found.notes, *notes.lines(outputs))
     return _bounded(replace(found, graph=graph, notes=told), len(data))
 
 
@@ -120,7 +122,7 @@ class Noted:
         self.functions += part.number == 25
         self.training += part.number == 20
 
-    def lines(self) -> list[str]:
+    def lines(self, outputs: Sequence[str]) -> list[str]:
         keys = ", ".join(self.metadata[:5])
         more = f" and {len(self.metadata) - 5} more" if len(self.metadata) > 5 else ""
         told = {
@@ -130,6 +132,7 @@ class Noted:
             "functions of its own, which no layer here is": self.functions,
             "how it is trained, which refq does not read": self.training,
             "how tensors are quantized, which refq does not read": self.quantized,
+            f"{len(outputs)} outputs ({listed(outputs)}), and refq has one": len(outputs) > 1,
         }
         return [f"the model states {line}" for line, there in told.items() if there]
 
