@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from refq.files import writing
-from refq.files.apart import Named, check_apart
+from refq.files.apart import Named, check_apart, check_streams
 from refq.networks import bundled
 
 # what an option's value is a path of: what is read; a file, files whose names begin with it, or a
@@ -33,7 +33,9 @@ def check(rows: Sequence[Row], values: Mapping[str, Any]) -> None:
     named = {row: list(_named(row, values)) for row in rows if row.path}
     # whoever reads weights may read those that come with refq
     own = bundled_files() if any(row.name == "weights" for row in rows) else []
-    check_apart([*(each for every in named.values() for each in every), *own])
+    typed = [each for every in named.values() for each in every]
+    check_apart([*typed, *own])
+    check_streams(typed)
     for row, every in named.items():
         if row.path in (FILE, FILES):
             writing.check_writable(*(each.path for each in every))

@@ -73,7 +73,9 @@ def _decoded(pil: ModuleType, file: BinaryIO) -> np.ndarray:
         if getattr(image, "is_animated", False) and image.format in FORMATS:
             raise DataError("an animation", "one image", "save the picture that is wanted")
         if image.mode not in EIGHT_BIT_MODES or _deep(image):
-            raise DataError(f"pixels of mode {image.mode}", headers.EIGHT_BITS, headers.SAVE)
+            deep = image.mode[0] in "IF" or image.mode in EIGHT_BIT_MODES
+            wanted = headers.EIGHT_BITS if deep else "grey, RGB, a palette, CMYK or YCbCr"
+            raise DataError(f"pixels of mode {image.mode}", wanted, headers.SAVE)
         if "transparency" in image.info and image.mode != "RGBA":
             # Straight to RGB would warn, or take the key colour for a colour.
             image = _converted(image, "RGBA")

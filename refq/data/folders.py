@@ -142,9 +142,9 @@ def _entries(folder: Path) -> _Entries:
             image = os.path.splitext(entry.name)[1].lower() in SUFFIXES
             if hidden:
                 others.append(entry.name)
-            elif image and not entry.is_dir():
+            elif image and not _is_folder(entry):
                 images.append(path)
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 folders.append(path)
             elif entry.is_symlink() and not path.exists():
                 raise DataError(
@@ -155,6 +155,13 @@ def _entries(folder: Path) -> _Entries:
     except OSError as error:
         raise DataError(f"cannot list {folder} ({error.strerror})", "a readable folder") from None
     return _Entries(images, folders, others)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _nothing(folder: Path, top: _Entries, classes: dict[str, _Entries]) -> DataError:

@@ -106,7 +106,9 @@ def _image(folder: Path, name: str, here: str) -> Path:
 
 
 def _alike(path: Path) -> str:
-    """What the name could mean; empty where there is nothing like it."""
+    """What the name could mean; empty where it is there, or nothing is like it."""
+    if path.exists():
+        return ""
     if "\\" in path.name:
         return "write / between folders"
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import unicodedata
@@ -100,12 +101,34 @@ def _flows(path: str) -> bool:
 
 
 def _led_to(folder: str) -> Iterator[object]:
-    """Numbers of the files that links in a folder lead to."""
-    for above, _, files in os.walk(folder):
-        for entry in os.scandir(above) if files else ():
-            if entry.is_symlink():
-                try:
-                    told = entry.stat()
-                except OSError:  # it leads nowhere
-                    continue
-                yield told.st_dev, told.st_ino
+    """Numbers of the files that links in a folder lead to, and of those in folders that they lead
+    to; each folder once, as links may lead round."""
+    waiting, seen = [(folder, False)], {_number(os.path.realpath(folder))}
+    while waiting:
+        place, linked = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):  # a link that leads nowhere
+                    led = linked or entry.is_symlink()
+                    if entry.is_dir():
+                        told = entry.stat()
+                        number = told.st_dev, told.st_ino
+                        waiting += [] if number in seen else [(entry.path, led)]
+                        seen.add(number)
+                    elif led:
+                        told = entry.stat()
+                        yield told.st_dev, told.st_ino
+
+
+def check_streams(named: Iterable[Named]) -> None:
+    """Raises OptionError where an output is the file that the shell has standard output or error
+    written to: what is printed would be lost with it."""
+    written = [each for each in named if each.written and os.path.isfile(each.path)]
+    for stream, number in (("standard output", 1), ("standard error", 2)):
+        with contextlib.suppress(OSError):  # a stream that is closed
+            told = os.fstat(number)
+            for each in written:
+                if stat.S_ISREG(told.st_mode) and os.path.samestat(told, os.stat(each.path)):
+                    raise OptionError(
+                        f"{each.path} as {each.role} and as {stream}", "two different files"
+                    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -72,14 +73,16 @@ def _named(features: str) -> frozenset[str]:
 
 
 def start_threads() -> None:
-    """Raises OptionError where Numba has not the threads that NUMBA_THREADING_LAYER names."""
+    """Raises OptionError where Numba has not the threads that the environment asks for."""
     try:
         parallel._launch_threads()
     except ValueError:
-        layer = config.THREADING_LAYER
+        names = ("NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY")
+        asked = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
         raise OptionError(
-            f"NUMBA_THREADING_LAYER={layer}, which Numba has not here",
-            "default, workqueue, or omp or tbb where their library is installed",
+            f"{' '.join(asked)}, which Numba has not here",
+            "default, workqueue, or omp or tbb where their library is installed; of priorities"
+            " all three",
             "unset it",
         ) from None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,26 @@ def test_where_a_link_within_an_input_leads() -> None:
     os.symlink("../../kept.json", "in/deep/b.png")
     told = refused(Named("--json", "kept.json", True), Named("--data", "in"))
     assert "where a link in in leads" in told
+
+
+def test_where_links_to_folders_within_an_input_lead() -> None:
+    os.makedirs("real/a/deep")
+    Path("real/a/deep/0.png").touch()
+    os.symlink("../real/a", "in/linked")
+    os.symlink("..", "real/a/round")
+    told = refused(Named("--json", "real/a/deep/0.png", True), Named("--data", "in"))
+    assert "where a link in in leads" in told
+    check_apart([Named("--json", "real/new", True), Named("--data", "in")])
+
+
+def test_what_the_shell_writes_to(capfd: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "from refq.files.apart import Named, check_streams\n"
+        "check_streams([Named('--json', 'told', True)])"
+    )
+    for place in (">told", "2>told", ">>told", ">/dev/null 2>&1", ">&-"):
+        done = subprocess.run(f'{sys.executable} -c "{code}" {place}', shell=True)
+        assert bool(done.returncode) == ("told" in place), place
 
 
 def test_files_that_begin_with_an_outputs_name() -> None:

@@ -128,7 +128,7 @@ def test_threads_that_numba_has_not_are_refused(monkeypatch: pytest.MonkeyPatch)
         raise ValueError("unknown to Numba")
 
     monkeypatch.setattr(compiling.parallel, "_launch_threads", absent)
-    monkeypatch.setattr(compiling.config, "THREADING_LAYER", "looms")
+    monkeypatch.setenv("NUMBA_THREADING_LAYER", "looms")
     with pytest.raises(OptionError, match="NUMBA_THREADING_LAYER=looms"):
         compiling.start_threads()
 
@@ -145,11 +145,17 @@ def test_features_are_those_that_numba_compiles_for(
     assert compiling.features.__wrapped__() == wanted
 
 
-@pytest.mark.parametrize("asked", ["0", "-1", "two", "", "1.5"])
-def test_a_number_of_threads_that_is_none_is_refused(asked: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        *(("NUMBA_NUM_THREADS", asked) for asked in ("0", "-1", "two", "", "1.5", "100000")),
+        ("NUMBA_CPU_FEATURES", "fast"),
+        ("TQDM_MININTERVAL", "often"),
+    ],
+)
+def test_what_no_package_could_start_with_is_refused(name: str, asked: str) -> None:
     command = [sys.executable, "-m", "refq.evaluate", "--help"]
-    done = subprocess.run(
-        command, env={**os.environ, "NUMBA_NUM_THREADS": asked}, capture_output=True, text=True
-    )
+    done = subprocess.run(command, env={**os.environ, name: asked}, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == f"refq: NUMBA_NUM_THREADS={asked}; expected a number from 1 on\n"
+    assert done.stderr.startswith(f"refq: {name}={asked!r}; expected ")
+    assert done.stderr.count("\n") == 1
