@@ -16,12 +16,12 @@ import h5py
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from tests.fuzzing.reader import PIPE
 from tests.importers import caffe_files, weight_files
 
 NAMES = 2000
 LONG = 1 << 20  # bytes of one name
 HUGE = 1 << 28
-PIPE = "pipe"  # beside the file; where it is a named pipe, whoever opens it waits for ever
 
 
 # --- HDF5 ---
