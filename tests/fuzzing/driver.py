@@ -137,12 +137,11 @@ def timed(reader: Reader, path: Path, data: bytes, watch: Watch) -> tuple[str, f
 
 def _tried(reader: Reader, path: Path, data: bytes, watch: Watch) -> tuple[str, float]:
     """The same, without compilation, and with the memory that was taken."""
-    watching.forget_peak()
-    before = watching.megabytes("VmRSS")
+    before = watching.level()
     result, took = timed(reader, path, data, watch)
     if reader.compiles and took > 1:
         result, took = timed(reader, path, data, watch)
-    grown = watching.megabytes("VmHWM") - before
+    grown = watching.peak() - before
     return (f"memory: {grown} MB" if grown > reader.memory else result), took
 
 
@@ -185,7 +184,7 @@ def fuzz(name: str, reader: Reader, job: Job, top: Path) -> Told:
         result, took = _tried(reader, path, data, watch)
         path.unlink()
         told.slowest = max(told.slowest, took)
-        told.peak = max(told.peak, watching.megabytes("VmHWM"))
+        told.peak = max(told.peak, watching.peak())
         told.outcomes[result.partition(":")[0]] += 1
         if result in SOUND:
             kept.unlink()

@@ -76,6 +76,7 @@ HARMFUL = """
 import os, signal, subprocess, sys, tempfile, time
 from pathlib import Path
 
+import numba
 import numpy as np
 
 from tests.fuzzing import driver, watching
@@ -152,6 +153,17 @@ def test_the_alarm_rings_in_time() -> None:
 )
 def test_what_readers_may_do_rings_no_alarm(harmless: str) -> None:
     assert _driven(harmless).stdout == "{'read': 2}\n"
+
+
+def test_compilation_rings_no_alarm() -> None:
+    """Numba imports, opens and runs what it needs for it."""
+    assert _driven("numba.njit(lambda x: x**0.5)(2.0)").stdout == "{'read': 2}\n"
+
+
+def test_memory_is_an_inputs_own() -> None:
+    """What one took the next has not taken."""
+    done = _driven("np.ones(300 << 17 if len(calls) == 5 else 1)")
+    assert done.stdout.startswith("{'memory': 1, 'read': 1} r seed 5 input 0, w: memory: ")
 
 
 def test_what_nothing_interrupts_ends_the_process() -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.fuzzing import images, weights
+from refq.data import decoding
+from refq.hardware.files import file_formats
+from tests.fuzzing import images, records, weights
 from tests.fuzzing.__main__ import READERS, Row, total
-from tests.importers import hostile_files
+from tests.importers import hostile_files, small_weights
 
 TOP = Path(__file__).parents[2]
 INPUTS = 24
@@ -52,6 +54,14 @@ def test_constructed_files_are_among_the_inputs() -> None:
     readers = [reader for reader, _, _ in hostile_files.FILES.values()]
     for reader in readers:
         assert len(weights.READERS[reader].constructed) == readers.count(reader) <= INPUTS // 4
+
+
+def test_every_format_has_a_reader() -> None:
+    assert {f"dump_{name}" for name in file_formats()} <= set(READERS)
+    assert {name.lower() for name in decoding.FORMATS} <= set(READERS)
+    assert set(small_weights.WRITERS) <= set(READERS)
+    kinds = (images.READERS, records.READERS, weights.READERS)
+    assert sum(map(len, kinds)) == len(READERS), "two readers of one name"
 
 
 def test_rows_are_added_up() -> None:

@@ -107,15 +107,22 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-def megabytes(what: str) -> int:
-    """Of this process: VmRSS, what it has now, or VmHWM, at most since `forget_peak`."""
+def peak() -> int:
+    """MB that this process has taken at most, since `level` where the system forgets."""
+    return _megabytes("VmHWM")
+
+
+def level() -> int:
+    """MB from which on the peak rises: what there is now, or what there was at most."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+        return _megabytes("VmRSS")
+    return peak()
+
+
+def _megabytes(what: str) -> int:
     status = Path("/proc/self/status").read_text()
     return int(status.partition(f"{what}:")[2].split()[0]) >> 10
-
-
-def forget_peak() -> None:
-    with suppress(OSError):  # a system that knows one peak only: what grows it is still seen
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def of_workers() -> int:
