@@ -161,7 +161,7 @@ def _labelled(which: Which, network: Network, spec: str, split: str) -> Dataset:
             raise OptionError("--class-order with --classes", "one or the other")
         dataset = renumbered(dataset, which.classes)
     if network.has_classifier:
-        check_labels(dataset, network.shapes[network.output][0])
+        check_labels(dataset, network.shapes[network.output][0], which.classes or "")
     return dataset
 
 

@@ -50,16 +50,18 @@ class Dataset:
         return self.read(index)
 
 
-def check_labels(dataset: Dataset, classes: int) -> None:
+def check_labels(dataset: Dataset, classes: int, numbered_by: str = "") -> None:
     """Raises DataError where labels cannot be those of a network of so many classes: it has more
-    or fewer than the data, or the first label outside 0..classes-1. Unlabelled data passes."""
+    or fewer than the data, or the first label outside 0..classes-1. Unlabelled data passes.
+    numbered_by: the file that says which class each is, if one does."""
     if dataset.labels is None:
         return
     if dataset.classes is not None and len(dataset.classes) != classes:
+        remedy = "give data of all its classes, or --classes FILE that says which each one is"
         raise DataError(
-            f"{dataset.name}: {_classes(len(dataset.classes))}",
+            f"{shown(numbered_by) or dataset.name}: {_classes(len(dataset.classes))}",
             f"{classes:,}, as the network has",
-            "give data of all its classes, or --classes FILE that says which each one is",
+            "list all of them in order, or write 'name index' lines" if numbered_by else remedy,
         )
     wrong = np.flatnonzero((dataset.labels < 0) | (dataset.labels >= classes))
     if len(wrong):

@@ -22,6 +22,7 @@ from refq.files import given, json_
 MOST_BYTES = 4 << 20  # of ImageNet's 21,841 classes, names take 1.3 MB
 LARGEST = 1 << 30
 INDEX = re.compile("[0-9]{1,9}")
+NUMBER = re.compile("[+-]?[0-9][0-9.]*")
 WANTED = "lines of names in the order of the classes, or of 'name index'; or JSON of the same"
 
 
@@ -78,11 +79,20 @@ def load(path: Path) -> Numbering:
 def _of_lines(text: str) -> Numbering | None:
     lines = list(given.lines(text))
     pairs = [(number, *given.split_last(line, " \t,")) for number, line in lines]
-    if all(name and INDEX.fullmatch(index) for _, name, index in pairs):
+    if all(_numbers(name, index) for _, name, index in pairs):
         rows = ((f"line {number}", name, int(index)) for number, name, index in pairs)
         return Numbering(_once(rows), None) if pairs else None
+    numbered = sum(bool(name and NUMBER.fullmatch(index)) for _, name, index in pairs)
+    if 2 * numbered >= len(pairs):  # names in order would number all classes behind it otherwise
+        wrong = next(at for at, (_, name, index) in enumerate(pairs) if not _numbers(name, index))
+        number, line = lines[wrong]
+        raise ValueError(f"line {number}: {clipped(line, 60)!r}, where others are 'name index'")
     names = [line for _, line in lines]
     return _listed(names) if names else None
+
+
+def _numbers(name: str, index: str) -> bool:
+    return bool(name and INDEX.fullmatch(index))
 
 
 def _listed(names: list[str]) -> Numbering:

@@ -51,6 +51,11 @@ def match(contents: Contents, wanted: str | None, given: Mapping[str, Any]) -> M
                 fitting.append(tried)
                 break
             problems.append(tried)
+    if not fitting and not problems:  # networks without a trunk, or none has dense layers so named
+        raise OptionError(
+            f"--head {contents.head}",
+            f"what names of {wanted or 'a network'}'s dense layers behind its trunk begin with",
+        )
     if not fitting:
         raise _nothing_fits(contents, wanted, problems)
     most = max(_taken(each) for each in fitting)

@@ -170,3 +170,13 @@ def test_a_file_of_numpy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "is a file of NumPy; expected a weight file that names its layers; save them as" in told
     (tmp_path / "w.pkl").write_bytes(pickle.dumps({"a": 1}))
     refused(tmp_path / "w.pkl", capsys)
+
+
+@pytest.mark.parametrize("head", ["features", "classifier.0"])
+def test_a_head_that_no_classifier_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], head: str
+) -> None:
+    name, write = small_weights.WRITERS["torch_zip"]
+    write(tmp_path / name, *small_weights.case())
+    told = refused(tmp_path / name, capsys, "--head", head)
+    assert f"--head {head}; expected what names of a network's dense layers" in told
