@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,40 +16,33 @@ from refq.hardware.files.digits import BINARY, DECIMAL, HEX, OCTAL, UNSIGNED
 from refq.hardware.files.files import ArrayFile, FileWriter, bounded, content, cut_fill
 from refq.hardware.files.parsing import (
     BLANKS,
+    PIECE,
     Passage,
     Reading,
     hidden,
-    pieces,
     separator_table,
+    shown,
     tokens,
     without_comments,
     words_in,
 )
-from refq.hardware.files.words import (
-    BIG,
-    PLAIN,
-    Packing,
-    Words,
-    hex_lines,
-    joined,
-    known_words,
-    placed,
-    scattered,
-)
+from refq.hardware.files.words import BIG, PLAIN, Packing, Words, hex_lines, looked_up
 
 SUFFIX = ".mif"
 SINGLE: str | None = None
 TEXT = True
 BYTE_ORDER = BIG
-# entries that are read one by one
-MOST_RANGES = 10_000
 
 RADIX = {"HEX": HEX, "BIN": BINARY, "OCT": OCTAL, "UNS": UNSIGNED, "DEC": DECIMAL}
-SEPARATORS = separator_table(BLANKS + b":;")
+SIGNS = b":;[.]"
+SEPARATORS = separator_table(BLANKS + SIGNS)
+_SIGNS, WORD = separator_table(b""), ord("w")
+_SIGNS[list(SIGNS)] = list(SIGNS)
 _FIELD = re.compile(rb"\b(ADDRESS_RADIX|DATA_RADIX|DEPTH|WIDTH)\s*=\s*(\w+)\s*;", re.IGNORECASE)
 _CONTENT = re.compile(rb"\bCONTENT\s+BEGIN\b", re.IGNORECASE)
 _END = re.compile(rb"\bEND\s*;", re.IGNORECASE)
-_RANGE = re.compile(rb"\[\s*(\w+)\s*\.\.\s*(\w+)\s*\]|(\w+)")
+# where an entry begins that is neither empty nor address : data; of signs, and w for anything else
+_WRONG = re.compile(rb"(?<![^;])(?!(?:(?:w|\[w\.\.w\]):w*)?;).", re.DOTALL)
 
 
 def _digits(array: Array, packing: Packing) -> int:
@@ -116,125 +110,106 @@ def read(path: Path, array: Array, packing: Packing) -> Words:
     end = _END.search(data, max(begin.end(), len(data) - 200)) or _END.search(data, begin.end())
     # in a file that was cut off, what has no semicolon is no word
     body = data[begin.end() : end.start() if end else max(begin.end(), data.rfind(b";") + 1)]
-    passage = Passage(body, 1 + data.count(b"\n", 0, begin.end()))
-    reading = Reading(path, array, packing)
-    words = _in_order(passage, names, reading)
-    if words is None:
-        words = _in_any_order(passage, names, reading)
-    if words is None:
-        parts = list(_entries(passage, names, reading))
-        reached = max((at + part.codes.size for at, part in parts), default=0)
-        words = placed(parts, bounded(reached, array, path))
-    return cut_fill(words, array, packing)
+    passage = Passage(body + b";", 1 + data.count(b"\n", 0, begin.end()))
+    return cut_fill(_words(passage, names, Reading(path, array, packing)), array, packing)
 
 
-def _in_order(passage: Passage, radices: Sequence[str], reading: Reading) -> Words | None:
-    """Words of addresses 0, 1, 2, each with one of them, as most tools write; None for others.
-    radices: of addresses, of words."""
-    if b"[" in passage.text:
-        return None
-    view, parts = np.frombuffer(passage.text, np.uint8), [known_words(np.zeros(0, np.int64))]
-    count, line = 0, passage.line
-    for offset, piece in pieces(view, separator_table(b";"), reading.path):
-        address = count // reading.packing.lanes
-        words = _next_in_order(piece, address, line, radices, reading)
-        if words is None:
-            return None
-        parts.append(words)
-        count += words.codes.size
-        line += passage.text.count(b"\n", offset, offset + piece.size)
-    return joined(parts)
+@dataclass(frozen=True)
+class _Entries:
+    """Entries as they follow each other in a file. places: int64 (entries,), the first word of
+    each; sizes: how many words it fills; counts: how many it gives for that, over and over. words:
+    all that are given."""
+
+    places: np.ndarray
+    sizes: np.ndarray
+    counts: np.ndarray
+    words: Words
+
+    def fill(self, codes: np.ndarray, unknown: np.ndarray) -> None:
+        """Writes all words, later ones over earlier ones, and which of them are unknown."""
+        entry = np.repeat(np.arange(self.sizes.size), self.sizes)
+        step = np.arange(entry.size) - (np.cumsum(self.sizes) - self.sizes)[entry]
+        given = (np.cumsum(self.counts) - self.counts)[entry] + step % self.counts[entry]
+        places = self.places[entry] + step
+        flags = np.zeros(self.words.codes.size, bool)
+        flags[self.words.unknown] = True
+        codes[places], unknown[places] = self.words.codes[given], flags[given]
 
 
-def _next_in_order(
-    view: np.ndarray, address: int, line: int, radices: Sequence[str], reading: Reading
-) -> Words | None:
-    """The words of entries from that address on; None where they are others."""
-    starts, stops = tokens(view, SEPARATORS)
-    colons, ends = np.flatnonzero(view == ord(":")), np.flatnonzero(view == ord(";"))
-    count = colons.size
-    if starts.size != 2 * count or ends.size != count:
-        return None
-    tidy = (starts[::2] < colons) & (colons < starts[1::2]) & (starts[1::2] < ends)
-    if not tidy.all() or (starts[2::2] < ends[:-1]).any():
-        return None
-    plain = Array(reading.array.name, (count,), ("address",), 62, False, "")
-    only, between = Passage(hidden(view, starts[1::2], stops[1::2]), line), BLANKS + b":;"
-    addresses = words_in(only, between, RADIX[radices[0]], Reading(reading.path, plain, PLAIN))
-    if not np.array_equal(addresses.codes, np.arange(address, address + count)):
-        return None
-    data = Passage(hidden(view, starts[::2], stops[::2]), line)
-    return words_in(data, between, RADIX[radices[1]], reading)
+def _words(passage: Passage, radices: Sequence[str], reading: Reading) -> Words:
+    """The words of all entries; those that none fills are unknown. radices: of addresses, of
+    words."""
+    parts, count, line = [], 0, passage.line
+    for piece in _pieces(passage.text):
+        parts.append(_entries(Passage(piece, line), radices, reading))
+        count = bounded(count + int(parts[-1].sizes.sum()), reading.array, reading.path)
+        line += piece.count(b"\n")
+    reached = max(int((part.places + part.sizes).max(initial=0)) for part in parts)
+    size = bounded(reached, reading.array, reading.path)
+    codes, unknown = np.zeros(size, np.int64), np.ones(size, bool)
+    for part in parts:
+        part.fill(codes, unknown)
+    return Words(codes, np.flatnonzero(unknown))
 
 
-def _in_any_order(passage: Passage, radices: Sequence[str], reading: Reading) -> Words | None:
-    """Words of single addresses, each with some of them, later ones over earlier ones; None for
-    text with ranges, or entries that are none."""
-    if b"[" in passage.text or b";" not in passage.text:
-        return None
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """Text in pieces that end with an entry, longer ones where an entry is."""
+    begin = 0
+    while begin < len(text):
+        end = text.rfind(b";", begin, begin + PIECE) + 1 or text.find(b";", begin + PIECE) + 1
+        yield text[begin:end]
+        begin = end
+
+
+def _entries(passage: Passage, radices: Sequence[str], reading: Reading) -> _Entries:
+    """The entries of a piece. Raises DataError for what is none, naming its line."""
     view = np.frombuffer(passage.text, np.uint8)
     starts, stops = tokens(view, SEPARATORS)
-    colons, ends = np.flatnonzero(view == ord(":")), np.flatnonzero(view == ord(";"))
-    entry = np.searchsorted(ends, starts)
-    tidy = colons.size == ends.size and entry.max(initial=-1) < ends.size
-    if not tidy or (np.searchsorted(ends, colons) != np.arange(ends.size)).any():
-        return None
-    marks = starts < colons[entry]
-    if not np.array_equal(entry[marks], np.arange(ends.size)):
-        return None
-    lanes, between = reading.packing.lanes, BLANKS + b":;"
-    plain = Array(reading.array.name, (2 * starts.size,), ("address",), 62, False, "")
-    line, most = passage.line, reading.lines - 1
-    only = Passage(hidden(view, starts[~marks], stops[~marks]), line)
-    addresses = words_in(only, between, RADIX[radices[0]], Reading(reading.path, plain, PLAIN))
-    if addresses.unknown.size or not 0 <= addresses.codes.min() <= addresses.codes.max() <= most:
-        return None
-    data = Passage(hidden(view, starts[marks], stops[marks]), line)
-    words = words_in(data, between, RADIX[radices[1]], reading)
-    of, first = entry[~marks], np.searchsorted(entry[~marks], np.arange(ends.size))
-    places = addresses.codes[of] + np.arange(of.size) - first[of]
-    reached = bounded(int(places.max(initial=-1) + 1) * lanes, reading.array, reading.path)
-    return scattered(words, (places[:, None] * lanes + np.arange(lanes)).reshape(-1), reached)
+    shape = looked_up(view, _SIGNS).copy()
+    shape[starts] = WORD
+    dots = np.pad(view == ord("."), 1)
+    shape[dots[1:-1] & ~dots[:-2] & ~dots[2:]] = ord("?")  # one alone: no part of a range
+    at = np.flatnonzero(shape)
+    shape = shape[at]
+    if wrong := _WRONG.search(shape.tobytes()):
+        begin = int(at[wrong.start()])
+        found = shown(passage.text[begin : passage.text.index(b";", begin)].rstrip())
+        raise reading.refused(passage.line_of(begin), found, "address : data;")
+    before = np.append(np.uint8(ord(";")), shape[:-1])[shape == WORD]
+    last, data = before == ord("."), (before == ord(":")) | (before == WORD)
+    entry = np.cumsum(~(last | data)) - 1
+    only = replace(passage, text=hidden(view, starts[data], stops[data]))
+    bounds = _bounds(only, (starts[~data], stops[~data], last[~data]), radices[0], reading)
+    only = replace(passage, text=hidden(view, starts[~data], stops[~data]))
+    words = words_in(only, BLANKS + SIGNS, RADIX[radices[1]], reading)
+    lanes = reading.packing.lanes
+    counts = lanes * np.bincount(entry[data], minlength=len(bounds))
+    sizes, ranges = counts.copy(), entry[last]
+    sizes[ranges] = lanes * (bounds[ranges, 1] - bounds[ranges, 0] + 1) * (counts[ranges] > 0)
+    return _Entries(bounds[:, 0] * lanes, sizes, counts, words)
 
 
-def _entries(
-    passage: Passage, radices: Sequence[str], reading: Reading
-) -> Iterator[tuple[int, Words]]:
-    """(first word, words) of entries in any order."""
-    line, lanes, count = passage.line, reading.packing.lanes, 0
-    if passage.text.count(b";") > MOST_RANGES:
-        found = f"{passage.text.count(b';')} entries, some with ranges or no address : data;"
-        raise DataError(f"{reading.path}: {found}", f"at most {MOST_RANGES} of such files")
-    for entry in passage.text.split(b";"):
-        at = line + entry[: len(entry) - len(entry.lstrip())].count(b"\n")
-        line += entry.count(b"\n")
-        if not entry.strip():
-            continue
-        place, colon, values = entry.partition(b":")
-        match = _RANGE.fullmatch(place.strip())
-        if not colon or match is None:
-            raise reading.refused(at, _shown(entry), "address : data;")
-        try:
-            bounds = [int(each, RADIX[radices[0]].base) for each in match.groups() if each]
-        except ValueError:
-            raise reading.refused(at, f"address {_shown(place)}", radices[0]) from None
-        words = words_in(Passage(values, at), BLANKS, RADIX[radices[1]], reading)
-        if not 0 <= bounds[0] <= bounds[-1] or bounds[-1] >= max(reading.lines, 1):
-            raise reading.refused(at, f"address {bounds[-1]}", f"0 to {reading.lines - 1}")
-        if len(bounds) == 2:
-            words = _filled(words, (bounds[1] - bounds[0] + 1) * lanes)
-        count = bounded(count + words.codes.size, reading.array, reading.path)
-        yield bounds[0] * lanes, words
-
-
-def _shown(text: bytes) -> str:
-    return repr(text.strip()[:40].decode("latin-1"))
-
-
-def _filled(words: Words, size: int) -> Words:
-    """The words of a range of addresses: one value, or several over and over."""
-    if not words.codes.size:
-        return words
-    unknown = np.zeros(words.codes.size, bool)
-    unknown[words.unknown] = True
-    return Words(np.resize(words.codes, size), np.flatnonzero(np.resize(unknown, size)))
+def _bounds(
+    passage: Passage, found: Sequence[np.ndarray], radix: str, reading: Reading
+) -> np.ndarray:
+    """First and last address of each entry, int64 (entries, 2). found: where addresses start and
+    stop, and which of them are the last of a range."""
+    starts, stops, last = found
+    plain = Array(reading.array.name, starts.shape, ("address",), 62, False, "")
+    addresses = words_in(passage, BLANKS + SIGNS, RADIX[radix], Reading(reading.path, plain, PLAIN))
+    for place in addresses.unknown[:1]:
+        address = shown(passage.text[starts[place] : stops[place]])
+        line = passage.line_of(int(starts[place]))
+        raise reading.refused(line, f"address {address}", f"a {RADIX[radix].name} number")
+    bounds = addresses.codes[~last].repeat(2).reshape(-1, 2)
+    bounds[(np.cumsum(~last) - 1)[last], 1] = addresses.codes[last]
+    most = max(reading.lines, 1) - 1
+    beyond = (bounds < 0) | (bounds > most)
+    beyond[:, 1] |= bounds[:, 0] > bounds[:, 1]
+    for entry in np.flatnonzero(beyond.any(axis=1))[:1]:
+        low, high = bounds[entry]
+        line = passage.line_of(int(starts[~last][entry]))
+        if low > high:
+            raise reading.refused(line, f"addresses {low}..{high}", "the lower one first")
+        raise reading.refused(line, f"address {low if low < 0 else high}", f"0 to {most}")
+    return bounds

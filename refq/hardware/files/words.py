@@ -83,16 +83,6 @@ def joined(parts: Sequence[Words]) -> Words:
     )
 
 
-def placed(parts: Sequence[tuple[int, Words]], size: int) -> Words:
-    """Parts at their places, later ones over earlier ones; the rest is unknown."""
-    codes, unknown = np.zeros(size, np.int64), np.ones(size, bool)
-    for begin, words in parts:
-        codes[begin : begin + words.codes.size] = words.codes
-        unknown[begin : begin + words.codes.size] = False
-        unknown[begin + words.unknown] = True
-    return Words(codes, np.flatnonzero(unknown))
-
-
 def scattered(words: Words, places: np.ndarray, size: int) -> Words:
     """Words each at its place, of two at one place the later; the rest is unknown."""
     codes, unknown = np.zeros(size, np.int64), np.ones(size, bool)
