@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import signal
+import stat
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from refq.errors import BAD_INPUT, INTERNAL, OptionError, RefqError, clipped, printable
 from refq.kernels import compiling
@@ -52,6 +54,11 @@ def run(
 def ending(work: Callable[[], int], command: str = "refq") -> int:
     """The exit code of a command's work, its refusals told in a line that begins with its name."""
     _open_closed()
+    with contextlib.redirect_stderr(_Lasting(sys.stderr)):
+        return _ending(work, command)
+
+
+def _ending(work: Callable[[], int], command: str) -> int:
     _unwritten.clear()
     try:
         _tell_of_compiled_code()
@@ -92,16 +99,24 @@ def heard(status: int, command: str = "refq") -> int:
 
 
 def tell(*lines: str) -> None:
-    """Prints lines. A reader of stdout that went away, as `head` does, changes no exit code; what
-    else keeps stdout from being written is told at the end, and the work goes on."""
+    """Prints lines. A reader of stdout that went away, as `head` does and a terminal that is
+    closed, changes no exit code; what else keeps stdout from being written is told at the end, and
+    the work goes on."""
     try:
         for line in lines:
             print(printable(line))
         sys.stdout.flush()
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):
+        if not (isinstance(error, BrokenPipeError) or _closed_terminal(error)):
             _unwritten.append(error)
         _nowhere("stdout")
+
+
+def _closed_terminal(error: OSError) -> bool:
+    """Whether stdout was a terminal; what fails so and is a file stands on a damaged disk."""
+    with contextlib.suppress(OSError):  # a stream of a test's has no number
+        return error.errno == errno.EIO and stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode)
+    return False
 
 
 def _tell_of_compiled_code() -> None:
@@ -116,10 +131,30 @@ def note(line: str) -> None:
 
 def _say(line: str) -> None:
     """A line on stderr; where that leads nowhere, the exit code has to do."""
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
-        _nowhere("stderr")
+    print(line, file=_Lasting(sys.stderr), flush=True)
+
+
+class _Lasting:
+    """stderr, that ends nothing by going away: neither progress nor a line is worth a result."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            self.stream.write(text)
+        except OSError:
+            _nowhere("stderr")
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError:
+            _nowhere("stderr")
 
 
 def _nowhere(name: str) -> None:

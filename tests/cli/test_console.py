@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import pty
+import struct
+import subprocess
 import sys
+import termios
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from refq.cli import console
+from refq.cli import console, progress
 from refq.errors import BAD_INPUT, INTERNAL, OptionError
 from refq.hardware.golden.agreement import DisagreementError
 
@@ -100,3 +106,68 @@ def test_what_an_encoding_lacks_is_spelled(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert console.ending(work) == 0
     assert stream.buffer.getvalue() == b"caf\\xe9 \\u4e2d \\x1b[2J\nnext\n"
+
+
+class Terminal(Full):
+    """A terminal that was closed."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        self.write("")
+
+
+@pytest.mark.parametrize("number", [5, 28, 32])
+def test_progress_ends_nothing(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal(number))
+
+    def work() -> int:
+        with progress.bar(3, "images") as bar:
+            assert not bar.disable
+            for _ in range(3):
+                bar.update(1)
+                bar.refresh()
+        told = progress.telling(1, "images")
+        told(1)
+        progress.trying().refresh()
+        return 1
+
+    assert console.ending(work) == 1
+
+
+PROGRAM = """
+import sys, time
+from refq.cli import console, progress
+
+def work():
+    with progress.bar(40, "images") as bar:
+        bar.refresh()
+        for image in range(40):
+            time.sleep(0.02)
+            bar.update(1)
+            bar.refresh()
+    console.note("noted")
+    console.tell("result")
+    return 1
+
+sys.exit(console.ending(work))
+"""
+
+
+@pytest.mark.parametrize("stdout", ["file", "terminal"])
+def test_a_terminal_that_is_closed_ends_nothing(tmp_path: Path, stdout: str) -> None:
+    own, other = pty.openpty()
+    fcntl.ioctl(own, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    with (tmp_path / "out").open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            stdin=subprocess.DEVNULL,
+            stdout=file if stdout == "file" else other,
+            stderr=other,
+        )
+    os.close(other)
+    assert b"images" in os.read(own, 1 << 10)  # the bar is drawn
+    os.close(own)
+    assert process.wait() == 1
+    assert (tmp_path / "out").read_text() == ("result\n" if stdout == "file" else "")
