@@ -6,6 +6,7 @@ import fcntl
 import io
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -171,3 +172,21 @@ def test_a_terminal_that_is_closed_ends_nothing(tmp_path: Path, stdout: str) -> 
     os.close(own)
     assert process.wait() == 1
     assert (tmp_path / "out").read_text() == ("result\n" if stdout == "file" else "")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_signals_end_a_command_as_ctrl_c_does(name: str, ignored: bool) -> None:
+    number = getattr(signal, name)
+    handler = signal.SIG_IGN if ignored else signal.SIG_DFL
+    before = signal.signal(number, handler)
+
+    def work() -> int:
+        os.kill(os.getpid(), number)
+        return 1
+
+    try:
+        assert console.ending(work) == (1 if ignored else console.INTERRUPTED)
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
