@@ -61,12 +61,14 @@ def decode(path: Path) -> np.ndarray:
 
 
 def _decoded(pil: ModuleType, file: BinaryIO) -> np.ndarray:
-    if file.seek(0, 2) > headers.MOST_BYTES:
+    if not file.seek(0, 2):
+        raise DataError("an empty file", f"one of {', '.join(FORMATS)}")
+    if file.tell() > headers.MOST_BYTES:
         raise DataError(f"a file of {file.tell():,} bytes", f"at most {headers.MOST_BYTES:,}")
     file.seek(0)
     headers.check(file)
     with pil.open(file, formats=FORMATS) as image:
-        headers.check_size(image.height, image.width)
+        headers.check_size(image.height, image.width, image.format)
         if image.format == "JPEG":
             headers.check_scans(file, image.height * image.width)
         # not a JPEG's further pictures (MPO), which are its previews and depths

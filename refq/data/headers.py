@@ -12,6 +12,7 @@ from typing import BinaryIO
 from refq.errors import DataError
 
 MOST_PIXELS = 50_000_000
+MOST_WEBP_PIXELS = 25_000_000  # its decoder takes twice the memory of others
 LONGEST = 1 << 16  # rows or columns
 MOST_BYTES = 256 << 20  # of a file; 50 million pixels of 4 bytes are 200 MB
 MOST_SCANNED = 2_000_000_000  # pixels times scans of a progressive JPEG, which takes some 20 s
@@ -36,12 +37,13 @@ def check(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def check_size(rows: int, columns: int) -> None:
-    """Raises DataError for an image that is too large."""
-    if rows * columns > MOST_PIXELS or max(rows, columns) > LONGEST:
+def check_size(rows: int, columns: int, kind: str | None = None) -> None:
+    """Raises DataError for an image that is too large. kind: as Pillow calls it."""
+    most = MOST_WEBP_PIXELS if kind == "WEBP" else MOST_PIXELS
+    if rows * columns > most or max(rows, columns) > LONGEST:
         raise DataError(
             f"an image of {rows}x{columns}",
-            f"at most {MOST_PIXELS:,} pixels, and {LONGEST:,} rows or columns",
+            f"at most {most:,} pixels, and {LONGEST:,} rows or columns",
             "scale it down first",
         )
 

@@ -156,9 +156,10 @@ def _write_images(file: Created, images: Iterable[np.ndarray], count: int) -> No
 
 def _checked_images(path: Path, images: nodes.Node | None) -> nodes.Dataset:
     wanted = "dataset 'images', uint8 (N, rows, columns, 3)"
-    if not isinstance(images, nodes.Dataset):
-        why = f" ({images.why})" if isinstance(images, nodes.Foreign) else ""
-        raise DataError(f"{path}: no dataset 'images'{why}", wanted, REMEDY)
+    if isinstance(images, nodes.Foreign):
+        raise DataError(f"{path}: 'images' cannot be read ({images.why})", wanted, REMEDY)
+    if images is None or not isinstance(images, nodes.Dataset):
+        raise DataError(f"{path}: no dataset 'images'", wanted, REMEDY)
     if images.dtype != np.uint8:
         raise DataError(f"{path}: 'images' of dtype {images.dtype}", wanted, REMEDY)
     shape: Shape = images.shape
@@ -177,7 +178,10 @@ def _labels(file: File, stored: nodes.Node, count: int) -> np.ndarray:
         raise DataError(f"{file.path}: 'labels' of dtype {found}", "int64", REMEDY)
     if stored.shape != (count,):
         raise DataError(f"{file.path}: 'labels' of shape {stored.shape}", f"({count},)", REMEDY)
-    return file.read(stored).astype(np.int64)
+    labels = file.read(stored)
+    if labels.size and int(labels.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"{file.path}: label {labels.max()}", "int64", REMEDY)
+    return labels.astype(np.int64)
 
 
 def _classes(path: Path, stored: nodes.Value | None) -> tuple[str, ...] | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from refq import networks
 from refq.errors import OptionError, WeightsError
-from refq.files import json_, writing
+from refq.files import json_, kinds, writing
 from refq.hdf5.created import Created
 from refq.hdf5.file import File
 from refq.hdf5.nodes import Dataset, Foreign, Group, Hdf5Error, shown
@@ -175,23 +175,23 @@ Raw = dict[str, dict[str, Dataset]]
 
 
 def _check_kind(path: Path) -> None:
-    """Raises WeightsError where there is no file, or one that another command takes."""
-    if not path.is_file():
+    """Raises WeightsError where there is no file, or one that is something else."""
+    if not path.exists():
         raise WeightsError(f"no weight file at {path}", remedy="check the path given to --weights")
     try:
-        other = _of_others(path)
+        head = kinds.head_of(path)
     except OSError as error:
-        raise WeightsError(f"cannot read {path} ({error.strerror})") from None
-    if other:
+        raise WeightsError(f"cannot read {path} ({error.strerror})", WANTED) from None
+    if other := _of_others(path, head):
         raise _foreign(path, other)
+    what, _ = kinds.kind(path, head)
+    if what or not head:
+        raise WeightsError(f"{path} is {what or 'an empty file'}", WANTED, "see docs/weights.md")
 
 
 def _foreign(path: Path, other: str) -> WeightsError:
-    return WeightsError(
-        f"{path} is {other}",
-        "weights in refq's HDF5",
-        f"convert it: python -m refq.convert {path.name} -o weights.h5",
-    )
+    command = f"python -m refq.convert {path} -o weights.h5"
+    return WeightsError(f"{path} is {other}", WANTED, f"convert it: {command}")
 
 
 def _layers(file: File) -> Raw:
@@ -220,27 +220,26 @@ def _layers(file: File) -> Raw:
     return raw
 
 
+WANTED = "weights in refq's HDF5"
 # how files of other formats end, and what their bytes begin with
 OTHERS = {
     (".pth", ".pt", ".pth.tar", ".bin", ".ckpt"): (b"PK", b"\x80"),
     (".keras",): (b"PK",),
-    (".npz",): (b"PK",),
     (".onnx",): (b"\x08", b"\x12", b"\x1a", b"\x22", b"\x3a", b"\x42"),
     (".caffemodel",): (b"\x0a", b"\x12", b"\x1a", b"\xa2"),
     (".mat",): (b"MATLAB",),
     (".safetensors",): (b"",),
 }
-NAMES = ("PyTorch", "Keras", "NumPy", "ONNX", "Caffe", "MATLAB", "safetensors")
+NAMES = ("PyTorch", "Keras", "ONNX", "Caffe", "MATLAB", "safetensors")
 
 
-def _of_others(path: Path) -> str:
+def _of_others(path: Path, head: bytes) -> str:
     """What refq.convert reads, in words; empty for anything else."""
-    with path.open("rb") as file:
-        head = file.read(8)
     for name, (ends, begins) in zip(NAMES, OTHERS.items()):
         if path.name.lower().endswith(ends) and head.startswith(begins):
             return f"a file of {name}"
-    return "a zip archive, as PyTorch and Keras write" if head[:4] == b"PK\x03\x04" else ""
+    zipped = head.startswith(b"PK\3\4") and path.suffix != ".npz"
+    return "a zip archive, as PyTorch and Keras write" if zipped else ""
 
 
 def _metadata(file: File) -> dict[str, Any]:

@@ -99,6 +99,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         tiff(plain_tiff(tag700=tuple(range(5_000_000)))),
         "a TIFF that states 5,000,000 values of tag 700",
     ),
+    "empty.png": (b"", "an empty file; expected one of"),
     "large.png": (png(7072, 7072), "an image of 7072x7072; expected at most 50,000,000 pixels"),
     "bomb.png": (
         png(30_000, 30_000),

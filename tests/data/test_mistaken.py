@@ -34,7 +34,8 @@ def tar_of(path: Path) -> None:
         ("val.txt", b"a.png 1", "val.txt is a single file of a data set"),
         ("test_batch.bin", bytes(3073), "test_batch.bin is a single file of a data set"),
         ("test_batch", b"\x80\x02}q", "test_batch is a pickle"),
-        ("notes", b"x", "notes (no packed images: it is no HDF5)"),
+        ("notes", b"x", "notes (no packed images: it is text)"),
+        ("bits", b"\1\2", "bits (no packed images: it is no HDF5)"),
         ("a.pt", b"version https://git-lfs.github.com/spec/v1", "a.pt is a Git LFS pointer"),
     ],
 )

@@ -67,6 +67,10 @@ def packed_with(path: Path, **datasets: object) -> str:
         ({"images": noise(0, 4, 5, 3)}, "'images' of shape (0, 4, 5, 3); expected"),
         ({"images": np.uint8(3)}, "'images' of shape (); expected"),
         (
+            {"images": noise(2, 4, 5, 3), "labels": np.array([1, 2**64 - 1], np.uint64)},
+            "label 18446744073709551615; expected int64",
+        ),
+        (
             {"images": noise(2, 4, 5, 3), "labels": np.zeros(2)},
             "'labels' of dtype float64; expected int64; make it with tools/pack_images.py",
         ),

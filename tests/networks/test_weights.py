@@ -171,7 +171,7 @@ def test_random_weights() -> None:
             load(text, "vgg16", SIZES)
 
 
-@pytest.mark.parametrize("share", (0.0, 0.0001, 0.01, 0.3, 0.7, 0.99, 0.9999))
+@pytest.mark.parametrize("share", (0.0001, 0.01, 0.3, 0.7, 0.99, 0.9999))
 def test_truncated_files(tmp_path: Path, share: float) -> None:
     whole = saved(tmp_path / "whole.h5").read_bytes()
     path = tmp_path / "cut.h5"
@@ -180,18 +180,30 @@ def test_truncated_files(tmp_path: Path, share: float) -> None:
         load(path, "vgg16")
 
 
-@pytest.mark.parametrize("content", (b"no hdf5", b"\x89HDF\r\n\x1a\n", bytes(4096)))
-def test_no_hdf5(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x89HDF\r\n\x1a\n", r"as HDF5 .*; expected a complete HDF5 file"),
+        (bytes(4096), r"as HDF5 .*; expected a complete HDF5 file"),
+        (b"", "dump.h5 is an empty file; expected weights in refq's HDF5"),
+        (b"0 cat\n", "dump.h5 is text; expected weights in refq's HDF5"),
+        (b'{"layers": []}', "dump.h5 is JSON; expected weights in refq's HDF5"),
+        (b"\x89PNG\r\n\x1a\n", r"dump.h5 is a single image \(PNG\); expected weights"),
+        (b"\x1f\x8b", "dump.h5 is a gzip archive; expected weights in refq's HDF5"),
+    ],
+)
+def test_no_hdf5(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "dump.h5"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"as HDF5 .*; expected a complete HDF5 file"):
+    with pytest.raises(WeightsError, match=told):
         load(path, "vgg16")
 
 
 def test_missing_files(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.h5", tmp_path):
-        with pytest.raises(WeightsError, match=r"no weight file at .*; check the path"):
-            load(path, "vgg16")
+    with pytest.raises(WeightsError, match=r"no weight file at .*; check the path"):
+        load(tmp_path / "none.h5", "vgg16")
+    with pytest.raises(WeightsError, match=r"cannot read .* \(a folder\); expected weights"):
+        load(tmp_path, "vgg16")
     with h5py.File(tmp_path / "empty.h5", "w"):
         pass
     with pytest.raises(WeightsError, match=r"empty.h5 holds no layers; expected a group per layer"):
