@@ -99,7 +99,6 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         tiff(plain_tiff(tag700=tuple(range(5_000_000)))),
         "a TIFF that states 5,000,000 values of tag 700",
     ),
-    "empty.png": (b"", "an empty file; expected one of"),
     "large.png": (png(7072, 7072), "an image of 7072x7072; expected at most 50,000,000 pixels"),
     "bomb.png": (
         png(30_000, 30_000),
@@ -120,7 +119,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
         f"post.png (an unknown format); expected one of {', '.join(FORMATS)}; fetch it again",
     ),
-    "void.jpg": (b"", "void.jpg (an unknown format)"),
+    "void.jpg": (b"", "void.jpg: an empty file"),
     "zip.jpg": (b"PK\3\4" + bytes(60), "zip.jpg (an unknown format)"),
 }
 
