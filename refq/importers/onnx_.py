@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refq.errors import listed
 from refq.importers import onnx_graph, wire
 from refq.importers.contents import (
     LARGEST,
@@ -29,11 +27,14 @@ from refq.importers.contents import (
     refuse,
     stored,
 )
+from refq.importers.onnx_attributes import UNREAD
+from refq.importers.onnx_noted import HALVES, NAMES, Noted
 
 FORM = "ONNX model"
 # TensorProto.DataType of floats: float, double, float16, bfloat16
 KINDS = {1: "<f4", 11: "<f8", 10: "<f2", 16: "bfloat16"}
-INTEGERS = {6: "<i4", 7: "<i8"}
+# int32, int64, bool
+INTEGERS = {6: "<i4", 7: "<i8", 9: "?"}
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,6 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
-
-
-NEWEST = 26  # version of ONNX's operators
 
 
 def sniff(head: bytes, path: Path) -> bool:
@@ -71,6 +69,7 @@ def read(path: Path) -> Contents:
     tensors: dict[str, Tensor] = {}
     integers: dict[str, list[int]] = {}
     inputs: dict[str, list[int]] = {}
+    types: dict[str, int] = {}
     outputs: list[str] = []
     for part in wire.fields(data, graphs[0].begin, graphs[0].end):
         if max(len(nodes), len(tensors), len(integers)) > MOST:
@@ -82,7 +81,8 @@ def read(path: Path) -> Contents:
         elif part.number == 5:
             _tensor(data, part, "", tensors, integers)
         elif part.number == 11:
-            inputs[_value_name(data, part)] = _dimensions(data, part)
+            name = _value_name(data, part)
+            inputs[name], types[name] = _dimensions(data, part), _type(data, part)
         elif part.number == 12:
             outputs.append(_value_name(data, part))
         elif part.number == 14:
@@ -92,49 +92,15 @@ def read(path: Path) -> Contents:
     constants = tensors.keys() | integers.keys()
     images = {name: sizes for name, sizes in inputs.items() if name not in constants}
     image = next(iter(images.values()), [])
+    notes.images = NAMES.get(types[next(iter(images))], "") if images else ""
+    notes.halves = sorted(
+        {NAMES[to] for each in nodes if (to := each.attributes.get("to")) in HALVES}
+    )
     found = onnx_graph.contents(FORM, producer, nodes, tensors, integers, image, outputs)
     # what no step makes is the image, and nothing else is
     more = tuple(Step(name, "another input", ("",)) for name in list(images)[1:])
     graph, told = (*more, *found.graph), (*found.notes, *notes.lines(outputs))
     return _bounded(replace(found, graph=graph, notes=told), len(data))
-
-
-@dataclass
-class Noted:
-    """What a model states besides its graph, which is told and not read. opset: the version of
-    ONNX's own operators."""
-
-    opset: int = 0
-    metadata: list[str] = field(default_factory=list)
-    functions: int = 0
-    training: int = 0
-    quantized: int = 0
-
-    def enter(self, data: mmap.mmap, part: wire.Field) -> None:
-        inner = list(wire.fields(data, part.begin, part.end)) if part.number in (8, 14) else []
-        texts = {each.number: each for each in inner}
-        if part.number == 8:
-            domain = wire.text(data, texts[1]) if 1 in texts else ""
-            if domain in ("", "ai.onnx") and 2 in texts:
-                self.opset = texts[2].value
-        elif part.number == 14 and 1 in texts and len(self.metadata) < MOST:
-            self.metadata.append(wire.text(data, texts[1]))
-        self.functions += part.number == 25
-        self.training += part.number == 20
-
-    def lines(self, outputs: Sequence[str]) -> list[str]:
-        keys = ", ".join(self.metadata[:5])
-        more = f" and {len(self.metadata) - 5} more" if len(self.metadata) > 5 else ""
-        told = {
-            f"operators of version {self.opset}, where refq knows those to {NEWEST}": self.opset
-            > NEWEST,
-            f"metadata ({keys}{more}), which refq does not read": self.metadata,
-            "functions of its own, which no layer here is": self.functions,
-            "how it is trained, which refq does not read": self.training,
-            "how tensors are quantized, which refq does not read": self.quantized,
-            f"{len(outputs)} outputs ({listed(outputs)}), and refq has one": len(outputs) > 1,
-        }
-        return [f"the model states {line}" for line, there in told.items() if there]
 
 
 def _bounded(contents: Contents, size: int) -> Contents:
@@ -154,18 +120,31 @@ def _value_name(data: mmap.mmap, part: wire.Field) -> str:
     return wire.text(data, names[0]) if names else ""
 
 
-def _dimensions(data: mmap.mmap, part: wire.Field) -> list[int]:
-    """Of a ValueInfoProto: type, tensor_type, shape, dim, and a dim_value where it is known."""
+def _within(data: mmap.mmap, part: wire.Field, *numbers: int) -> list[wire.Field]:
+    """The messages that a message has under field numbers, one within the other."""
     parts = [part]
-    for number in (2, 1, 2, 1):
+    for number in numbers:
         parts = [
             inner
             for outer in parts
             for inner in wire.fields(data, outer.begin, outer.end)
             if inner.number == number and inner.kind == wire.BYTES
         ]
+    return parts
+
+
+def _type(data: mmap.mmap, part: wire.Field) -> int:
+    """Of a ValueInfoProto: type, tensor_type, elem_type; 0 where it is not stated."""
+    for each in _within(data, part, 2, 1):
+        stated = [f.value for f in wire.fields(data, each.begin, each.end) if f.number == 1]
+        return stated[0] if stated else 0
+    return 0
+
+
+def _dimensions(data: mmap.mmap, part: wire.Field) -> list[int]:
+    """Of a ValueInfoProto: type, tensor_type, shape, dim, and a dim_value where it is known."""
     found = []
-    for each in parts[:8]:
+    for each in _within(data, part, 2, 1, 2, 1)[:8]:
         stated = [f.value for f in wire.fields(data, each.begin, each.end) if f.number == 1]
         found.append(stated[0] if stated else 0)
     return found
@@ -213,6 +192,8 @@ def _attribute(
             _tensor(data, each, output, tensors, integers)
         elif each.number == 8:
             wire.more_integers(ints, data, each)
+        elif each.number in UNREAD:
+            value = UNREAD[each.number]
     return name, ints or value
 
 
@@ -236,7 +217,7 @@ def _tensor(
             kind = each.value
         elif each.number in parts:
             parts[each.number].append(each)
-        elif each.number == 7:
+        elif each.number == 7 or (each.number == 5 and each.kind in (wire.VARINT, wire.BYTES)):
             wire.more_integers(listed, data, each)
         elif each.number == 8:
             own = wire.text(data, each)

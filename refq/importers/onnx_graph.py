@@ -10,56 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from refq.importers import onnx_attributes
 from refq.importers.contents import Contents, Step, Tensor, Unit, refuse, stated_size
 from refq.importers.onnx_constants import entered, gathered
 from refq.importers.onnx_steps import Plain, read_on
 from refq.networks.layers import Pair
 
 EPS = 1e-5  # of BatchNormalization
-# attributes that are read, or that change nothing when a network is run; of other kinds none is
-# read, as no network has them
-KNOWN = {
-    "Conv": {"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"},
-    "Gemm": {"alpha", "beta", "transA", "transB", "broadcast"},
-    "BatchNormalization": {
-        "epsilon",
-        "momentum",
-        "spatial",
-        "training_mode",
-        "is_test",
-        "consumed_inputs",
-    },
-    "MaxPool": {
-        "auto_pad",
-        "ceil_mode",
-        "dilations",
-        "kernel_shape",
-        "pads",
-        "storage_order",
-        "strides",
-    },
-    "AveragePool": {
-        "auto_pad",
-        "ceil_mode",
-        "count_include_pad",
-        "dilations",
-        "kernel_shape",
-        "pads",
-        "strides",
-    },
-    "GlobalAveragePool": set(),
-    "ReduceMean": {"axes", "keepdims", "noop_with_empty_axes"},
-    "LRN": {"size", "alpha", "beta", "bias"},
-    "Relu": {"consumed_inputs"},
-    "Clip": {"min", "max", "consumed_inputs"},
-    "Concat": {"axis"},
-    "Add": {"axis", "broadcast", "consumed_inputs"},
-    "Sum": {"consumed_inputs"},
-    "Flatten": {"axis"},
-    "Reshape": {"shape", "allowzero", "consumed_inputs"},
-    "Pad": {"mode", "pads", "value", "paddings"},
-    "Dropout": {"ratio", "seed", "is_test", "consumed_inputs"},
-}
 
 
 def contents(
@@ -80,16 +37,14 @@ def contents(
     steps: list[Step] = []
     made: dict[str, str] = {}  # the unit that makes a tensor, as far as it can still be folded into
     plain = Plain(known, {name for node in nodes for name in node.outputs}, read_on(nodes))
+    check_order(nodes)
     for node in nodes:
-        if not node.outputs or entered(node, known):
+        if not node.outputs:
+            continue
+        onnx_attributes.check(node)
+        if entered(node, known):
             continue
         output = node.outputs[0]
-        strange = sorted(node.attributes.keys() - KNOWN.get(node.kind, node.attributes.keys()))
-        if strange:
-            raise refuse(
-                f"{node.name or output}: {strange[0]} of a {node.kind}, which refq does not know",
-                "the attributes of docs/convert.md",
-            )
         read = tuple(name for name in node.inputs if name not in known)
         arrays = [known.tensors.get(name) for name in node.inputs]
         source = read[0] if read else ""
@@ -123,6 +78,24 @@ def contents(
     order = tuple(node.name or node.outputs[0] for node in nodes if node.outputs)
     graph = (*steps, *(Step("", "output", (name,)) for name in outputs))
     return Contents("onnx", form, units, order, (), graph, producer, size=image_size(image))
+
+
+def check_order(nodes: Sequence[Any]) -> None:
+    """Raises WeightsError where a node reads what a later one makes, or makes what another does."""
+    makers: dict[str, int] = {}
+    for place, node in enumerate(nodes):
+        for output in filter(None, node.outputs):
+            if output in makers:
+                raise refuse(f"{output}, which two nodes make", "one maker of each tensor")
+            makers[output] = place
+    for place, node in enumerate(nodes):
+        late = [name for name in node.inputs if makers.get(name, -1) >= place]
+        if late:
+            raise refuse(
+                f"{node.name or node.kind}: reads {late[0]}, which no node before it makes",
+                "nodes in the order in which they compute",
+                "onnx.checker.check_model tells more",
+            )
 
 
 def image_size(dimensions: Sequence[int]) -> Pair | None:

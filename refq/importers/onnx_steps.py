@@ -66,7 +66,10 @@ class Plain:
         if node.kind == "Transpose":
             kind = self._turned(node, source)
         elif node.kind in TRANSPARENT or (node.kind in SOFT and output not in self.read_on):
-            kind = "" if self._keeps(node, source) else kind
+            if node.kind == "Dropout" and not self._rests(node):
+                kind = "Dropout in training"
+            elif len(read) == 1 and self._keeps(node, source):
+                kind = ""
         elif node.kind == "Relu" or (node.kind == "Clip" and self._is_relu(node)):
             kind = "ReLU"
         elif node.kind in ("Sum", "Add") and len(read) == len(node.inputs) > 1:
@@ -129,7 +132,7 @@ class Plain:
         """Whether values and their order stay; what loses rows and columns is flat."""
         output, said = node.outputs[0], node.attributes
         if node.kind == "Cast":
-            return said.get("to") in FLOATS or source not in self.made
+            return said.get("to") in FLOATS
         if node.kind == "Flatten":
             self.flat.add(output)
             return said.get("axis", 1) == 1
@@ -140,6 +143,10 @@ class Plain:
                 return len(shape) in (0, 2)
             return shape[2:] == [1, 1]
         return True
+
+    def _rests(self, node: Any) -> bool:
+        """Whether a Dropout leaves all values: its third input says that it is in training."""
+        return not any(node.inputs[2:3]) or self._integers(node, 2) == [0]
 
     def _window(self, node: Any, source: str, kernel: Pair) -> tuple[str, Window]:
         """(what it slides over, the window), with rows and columns of zeros before it."""
@@ -200,9 +207,10 @@ class Plain:
     def _slices(self, node: Any, source: str) -> list[Step]:
         """Every so many rows and columns, a step an axis."""
         starts, ends, axes, strides = (self._integers(node, index) for index in range(1, 5))
-        whole = not any(starts) and all(end >= LARGE for end in ends) and len(axes) == len(strides)
+        whole = not any(starts) and all(end >= LARGE for end in ends)
+        once = len({len(each) for each in (starts, ends, axes, strides)}) == 1
         found, name = [], source
-        if not strides or not whole:
+        if not once or not whole or min(strides, default=0) < 1 or len({*axes}) < len(axes):
             return [Step(node.outputs[0], "other Slice", (source,))]
         for axis, stride in sorted(zip(axes, strides)):
             (place,) = self._axes([axis], source)
