@@ -11,6 +11,7 @@ from refq.importers.contents import Contents, Tensor, Unit, refuse
 from refq.importers.naming import Names
 from refq.networks import Network
 from refq.networks.folding import caffe_moments, fold, matconvnet_moments
+from refq.networks.weights import narrowed
 
 NORMALISED = {"gamma", "mean", "moments", "factor"}
 
@@ -23,9 +24,9 @@ def assembled(
     units: of the file, the layer itself and the normalisations behind it. Raises WeightsError where
     they are something else or do not fit.
     """
-    unit, done = units[0], []
+    unit, done = units[0], list[str]()
     arrays, eps = _merged(units)
-    weight = arrays["weight"].load()
+    weight = _read(units, "weight", arrays["weight"], done)
     if contents.source in ("keras", "matconvnet"):
         done.append("axes")
     node = network.by_name[layer]
@@ -39,10 +40,11 @@ def assembled(
             done.append("H,W,C to C,H,W")
         weight = weight.reshape(len(weight), -1)
     weight = np.ascontiguousarray(weight)
-    loaded = {role: tensor.load() for role, tensor in arrays.items() if role != "weight"}
-    for role, values in (("weight", weight), *loaded.items()):
-        if not np.isfinite(values).all():
-            raise refuse(f"{_owner(units, role)}: NaN or infinite values in {role}", "numbers")
+    loaded = {
+        role: _read(units, role, tensor, done)
+        for role, tensor in arrays.items()
+        if role != "weight"
+    }
     bias = loaded.get("bias")
     outputs = weight.shape[:1]
     if bias is not None and bias.shape != outputs:
@@ -57,6 +59,24 @@ def assembled(
     if weight.shape != wanted or bias.shape != wanted[:1]:
         raise refuse(f"{unit.name}: a weight of shape {weight.shape} for {layer}", f"{wanted}")
     return weight, bias, done
+
+
+def _read(units: Sequence[Unit], role: str, tensor: Tensor, done: list[str]) -> np.ndarray:
+    """Values of an array as float32. What is so small that it becomes 0 is told in `done`.
+    Raises WeightsError for what float32 does not hold."""
+    stored = tensor.load()
+    if not np.isfinite(stored).all():
+        raise refuse(f"{_owner(units, role)}: NaN or infinite values in {role}", "numbers")
+    values, vanished = narrowed(stored)
+    if not np.isfinite(values).all():
+        worst = float(np.abs(stored).max())
+        raise refuse(
+            f"{_owner(units, role)}: values of {role} beyond float32, to {worst:.3g}",
+            f"{np.finfo(np.float32).max:.3g} or less",
+        )
+    if vanished:
+        done.append(f"{vanished:,} of {role} below float32, 0 here")
+    return values
 
 
 def _owner(units: Sequence[Unit], role: str) -> str:

@@ -20,7 +20,7 @@ from refq.importers.contents import (
     Contents,
     Tensor,
     checked_shape,
-    float32,
+    floats,
     forget,
     mapped,
     refuse,
@@ -114,6 +114,6 @@ def _blob(data: mmap.mmap, blob: wire.Field) -> Tensor:
 
     def load() -> np.ndarray:
         forget(data)
-        return float32(wire.floats(data, values, size), "").reshape(sizes)
+        return floats(wire.floats(data, values, size), "").reshape(sizes)
 
     return Tensor(sizes, load)

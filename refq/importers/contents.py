@@ -47,7 +47,8 @@ MALFORMED = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """An array of a file: load() reads it, float32 of that shape."""
+    """An array of a file: load() reads it, float32 of that shape, or float64 where the file's
+    values are."""
 
     shape: Shape
     load: Callable[[], np.ndarray] = field(repr=False)
@@ -183,12 +184,12 @@ def checked_shape(name: str, shape: object, item: int = 4) -> Shape:
     return tuple(shape)
 
 
-def float32(raw: np.ndarray, kind: str) -> np.ndarray:
-    """float32 of stored floats. kind bfloat16: raw holds the upper halves of float32, uint16."""
+def floats(raw: np.ndarray, kind: str) -> np.ndarray:
+    """float32 of stored floats, or float64. kind bfloat16: raw holds the upper halves of float32,
+    uint16."""
     if kind == "bfloat16":
         return (raw.astype(np.uint32) << 16).view(np.float32)
-    with np.errstate(over="ignore"):
-        return raw.astype(np.float32, copy=False)
+    return raw.astype(np.float64 if raw.itemsize > 4 else np.float32, copy=False)
 
 
 def inflated(parts: Iterable[bytes], most: int) -> Iterator[bytes]:
@@ -246,7 +247,7 @@ def stored(data: mmap.mmap, begin: int, shape: Shape, kind: str, order: str = "C
 
     def load() -> np.ndarray:
         forget(data)
-        flat = float32(np.frombuffer(data, dtype, count, begin), kind)
+        flat = floats(np.frombuffer(data, dtype, count, begin), kind)
         return flat.reshape(shape, order=order)  # type: ignore[call-overload]
 
     return Tensor(shape, load)

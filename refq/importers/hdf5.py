@@ -8,7 +8,7 @@ import numpy as np
 
 from refq.hdf5.file import File, opened
 from refq.hdf5.nodes import Dataset, Foreign, Group
-from refq.importers.contents import MOST, Tensor, checked_shape, float32, refuse
+from refq.importers.contents import MOST, Tensor, checked_shape, floats, refuse
 
 LONGEST = 1 << 12  # letters of a name
 
@@ -27,7 +27,7 @@ def tensor(file: File, dataset: Dataset, name: str) -> Tensor:
     shape = checked_shape(name, dataset.shape, dtype.itemsize)
     if dataset.hollow:
         raise refuse(f"{name}: {dataset.nbytes:,} bytes, of which the file stores hardly any")
-    return Tensor(shape, lambda: float32(file.read(dataset), ""))
+    return Tensor(shape, lambda: floats(file.read(dataset), ""))
 
 
 def names(place: Group | Dataset, attribute: str) -> list[str]:

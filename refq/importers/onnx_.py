@@ -22,7 +22,7 @@ from refq.importers.contents import (
     Step,
     Tensor,
     checked_shape,
-    float32,
+    floats,
     mapped,
     refuse,
     stored,
@@ -250,5 +250,5 @@ def _tensor(
         if held != math.prod(shape):
             raise refuse(f"{name}: {held:,} values for shape {shape}", f"{math.prod(shape):,}")
         tensors[name] = Tensor(
-            shape, lambda: float32(wire.floats(data, values_at, size), "").reshape(shape)
+            shape, lambda: floats(wire.floats(data, values_at, size), "").reshape(shape)
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refq.importers import wrappers
-from refq.importers.contents import MOST, Contents, Tensor, Unit, checked_shape, float32, refuse
+from refq.importers.contents import MOST, Contents, Tensor, Unit, checked_shape, floats, refuse
 from refq.importers.pickled import Storage, Strided
 
 ROLES = {"weight": "weight", "bias": "bias", "running_mean": "mean", "running_var": "variance"}
@@ -95,7 +95,7 @@ def _lazy(name: str, view: Strided, read: Callable[[Storage], np.ndarray]) -> Te
         flat = read(view.storage)
         steps = tuple(step * flat.itemsize for step in view.strides)
         part = np.lib.stride_tricks.as_strided(flat[view.offset :], shape, steps, writeable=False)
-        return float32(part, view.storage.kind)
+        return floats(part, view.storage.kind)
 
     return Tensor(shape, load)
 

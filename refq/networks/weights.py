@@ -110,6 +110,15 @@ def _load(file: File, network_name: str, parameters: Mapping[str, Any]) -> tuple
     return network, weights
 
 
+def narrowed(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """(float32, how many values other than 0 became 0). What is larger becomes infinite."""
+    with np.errstate(over="ignore", under="ignore"):
+        plain = values.astype(np.float32, copy=False)
+    if values.dtype.itemsize <= plain.dtype.itemsize:
+        return plain, 0
+    return plain, int(np.count_nonzero(values) - np.count_nonzero(plain))
+
+
 def random_weights(network: Network, seed: int) -> Weights:
     """He et al. 2015: normal weights of variance 2 / fan-in, zero biases.
 
@@ -297,12 +306,18 @@ def _checked(network: Network, raw: Raw, metadata: dict[str, Any], file: File) -
                 problems.append(f"{name}: {label} has dtype {dataset.dtype}, not a float")
             else:
                 array = file.read(dataset)
-                with np.errstate(over="ignore"):
-                    values = np.ascontiguousarray(array.reshape(want), np.float32)
-                unusable = int((~np.isfinite(values)).sum())
-                if unusable:
-                    problems.append(f"{name}: {label} has {unusable} NaN or infinite values")
-                target[name] = values
+                values, vanished = narrowed(array)
+                target[name] = np.ascontiguousarray(values.reshape(want))
+                unusable = int((~np.isfinite(array)).sum())
+                beyond = int((~np.isfinite(values)).sum()) - unusable
+                told = {
+                    "NaN or infinite values": unusable,
+                    "values beyond float32": beyond,
+                    "values below float32, which would be 0": vanished,
+                }
+                problems += [
+                    f"{name}: {label} has {count} {what}" for what, count in told.items() if count
+                ]
     if problems:
         more = "; ..." if len(problems) > MOST_TOLD else ""
         raise WeightsError(

@@ -258,6 +258,14 @@ BROKEN: dict[str, tuple[Breakage, str]] = {
         "conv4_3: weight has 3 NaN or infinite values",
     ),
     "infinite": (replace("fc8/bias", put("", [np.inf])), "fc8: bias has 1 NaN or infinite"),
+    "beyond float32": (
+        replace("fc8/bias", lambda array: array.astype(float) + 1e39),
+        "fc8: bias has 7 values beyond float32;",
+    ),
+    "below float32": (
+        replace("fc8/bias", lambda array: array.astype(float) * 0 + 1e-60),
+        "fc8: bias has 7 values below float32, which would be 0;",
+    ),
     "integers": (
         replace("fc6/weight", lambda a: a.astype(np.int32)),
         "fc6: weight has dtype int32, not a float",
