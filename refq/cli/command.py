@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refq.cli import console, paths
-from refq.errors import OptionError
+from refq.errors import NAME, OptionError, clipped
 
 # columns of help in a wide terminal, and the column of what options say
 WIDEST, SAID = 100, 30
@@ -61,6 +61,11 @@ class Option:
         return self.flag.partition(" ")[0]
 
     @property
+    def told(self) -> str:
+        """What a line calls it: by its flag, or by what stands in its place."""
+        return self.takes if self.placed else self.spelled
+
+    @property
     def takes(self) -> str:
         """How help calls its value; empty for a switch."""
         return self.flag.partition(" ")[2]
@@ -86,8 +91,7 @@ class Option:
         usual = "" if self.default in (None, ()) else f" (default: {self.default})"
         how: dict[str, Any] = {"help": f"{self.help}{choices}{usual}{more}".replace("%", "%%")}
         if self.takes:
-            number = type(self.default) if isinstance(self.default, (int, float)) else str
-            how |= {"metavar": self.takes, "type": str if self.by_layer else self.kind or number}
+            how |= {"metavar": self.takes, "type": self._value}
         if not self.takes:
             how |= {"nargs": 0, "const": True}
         if self.several:
@@ -96,6 +100,19 @@ class Option:
             how |= {"default": argparse.SUPPRESS, "required": self.required}
             how["action"] = "append" if self.again else _Once
         parser.add_argument(*filter(None, (self.alias, self.spelled)), **how)
+
+    def _value(self, text: str) -> Any:
+        """What typed text means. Nothing, as of a shell's variable that is not set, would silently
+        take the place of what is usual, or stand for the folder that one is in."""
+        if not text.strip():
+            raise OptionError(f"{self.told} {text!r}", "a value")
+        number = type(self.default) if isinstance(self.default, (int, float)) else str
+        kind = str if self.by_layer else self.kind or number
+        try:
+            return kind(text)
+        except ValueError:
+            wanted = "a whole number" if kind is int else "a number"
+            raise OptionError(f"{self.told} {clipped(text, NAME)}", wanted) from None
 
 
 @dataclass(frozen=True)
@@ -147,7 +164,7 @@ class Command:
         for row in self.rows:
             value = given.get(row.name)
             if row.choices and value is not None and value not in row.choices:
-                raise OptionError(f"{row.spelled} {value}", f"one of {', '.join(row.choices)}")
+                raise OptionError(f"{row.told} {value}", f"one of {', '.join(row.choices)}")
         usual = {row.name: row.default if row.takes else False for row in self.rows}
         paths.check(self.rows, {**usual, **given})
         return Request(self.rows, {**usual, **given}, frozenset(given))
@@ -180,14 +197,11 @@ class Command:
 
 
 class _Once(argparse.Action):
-    """Keeps a value, or that a switch was typed. A second one would silently take its place, and
-    nothing, as of a shell's variable that is not set, the place of what is usual."""
+    """Keeps a value, or that a switch was typed. A second one would silently take its place."""
 
     def __call__(self, parser: Any, given: Any, value: Any, flag: str | None = None) -> None:
         if hasattr(given, self.dest):
             raise OptionError(f"{flag} again", "each option once")
-        if value == "":
-            raise OptionError(f"{flag} ''", "a value")
         setattr(given, self.dest, self.const or value)
 
 

@@ -332,7 +332,7 @@ BAD: list[tuple[Callable[[Path], list[str]] | list[str], str]] = [
     (["vgg16", "--scheme", ""], r"--scheme ''; expected a value"),
     (["vgg16", "--save-outputs", "a", "--json", "./a"], r"a as --\S+ and as --\S+; expected two"),
     (["vgg16", "--images", "0"], r"--images 0; expected 1 to 2000 of this data"),
-    (["vgg16", "--images", "many"], r"invalid int value: 'many'; see --help"),
+    (["vgg16", "--images", "many"], r"--images many; expected a whole number"),
     (["vgg16", "--skip", "2000"], r"--skip 2000; expected 0 to 1999"),
     (["vgg16", "--weights", "nowhere.h5"], r"no weight file at nowhere.h5"),
     (["vgg16", "--weights", "random:x"], r"weights 'random:x'; expected random:SEED"),
