@@ -7,9 +7,10 @@ SOURCE is what --data takes: see docs/data.md, which also has the layout of the 
 
 from __future__ import annotations
 
-import argparse
+import re
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +19,16 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from refq.cli import console
-from refq.cli.paths import bundled_files
-from refq.data import ORDERS, Dataset, Skipped, open_dataset, readable, renumbered
+from refq.cli import console, paths
+from refq.cli.command import Command, Group, Option, Request
+from refq.data import ORDERS, SPLITS, Dataset, Skipped, open_dataset, readable, renumbered
 from refq.data.dataset import shown
 from refq.data.packed import write
 from refq.data.preprocessing import scale_and_crop
 from refq.errors import DataError, OptionError
-from refq.files.apart import Named, check_apart
+
+# pixels of a side
+LARGEST = 99_999
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,51 @@ class Rule:
         return f"shorter side {self.shorter} (bicubic), centre crop {rows}x{columns}"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _size(text: str) -> tuple[int, int]:
+    sides = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if sides is None:
+        raise OptionError(f"--size {text!r}", f"ROWSxCOLUMNS such as 224x224, {LARGEST} at most")
+    return int(sides[1]), int(sides[2])
+
+
+FILES, WHICH, HOW = Group("files"), Group("which images"), Group("what becomes of them")
+COMMAND = Command(
+    "tools/pack_images.py",
+    (__doc__ or "").splitlines()[0],
+    (
+        Option(
+            "source SOURCE", FILES, "a folder, packed .h5, bundled or random:N", path=paths.DATA
+        ),
+        Option("out OUT.h5", FILES, "the HDF5 file to write", path=paths.FILE),
+        Option("--images N", WHICH, "only the first N", kind=int),
+        Option("--split NAME", WHICH, "of bundled or CIFAR-10", "test", tuple(SPLITS)),
+        Option("--classes FILE", WHICH, "which class each folder is", path=paths.INPUT),
+        Option(
+            "--class-order NAME", WHICH, "of class folders (default: natural)", None, tuple(ORDERS)
+        ),
+        Option("--bad-images WHAT", WHICH, "that cannot be read", "stop", ("stop", "skip")),
+        Option("--size ROWSxCOLUMNS", HOW, "just cover it, crop to it", kind=_size, memory=True),
+        Option("--shorter N", HOW, "scale the shorter side to N", kind=int, memory=True),
+        Option("--crop N", HOW, "then cut NxN from the centre", kind=int, memory=True),
+        Option("--source-note TEXT", HOW, "where they come from", ""),
+        Option("--licence TEXT", HOW, "the images' licence", ""),
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 packed, 2 bad input, 130 interrupted."""
-    options = _parser().parse_args(arguments)
-    return console.ending(lambda: _run(options), "pack_images")
+    return console.run(_main, COMMAND, arguments, "pack_images")
 
 
-def _run(options: argparse.Namespace) -> int:
+def _main(asked: Request) -> int:
     interrupted: list[bool] = []
     # A KeyboardInterrupt raised inside h5py can vanish in one of its weak-reference callbacks:
     # note the signal instead, and stop between two images.
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(each, lambda *_: interrupted.append(True)) for each in signals]
     try:
-        _pack(options, interrupted)
+        _pack(asked, interrupted)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted, nothing written") from None
     finally:
@@ -66,50 +100,29 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("source", help="a folder, a packed file, bundled or random:N")
-    parser.add_argument("out", type=Path, help="the HDF5 file to write")
-    parser.add_argument("--size", metavar="ROWSxCOLUMNS", help="just cover this size, crop to it")
-    parser.add_argument("--shorter", type=int, metavar="N", help="scale the shorter side to N")
-    parser.add_argument("--crop", type=int, metavar="N", help="then cut NxN from the centre")
-    parser.add_argument("--images", type=int, metavar="N", help="only the first N")
-    parser.add_argument("--classes", metavar="FILE", help="which class each folder is")
-    parser.add_argument("--class-order", choices=ORDERS, help="of class folders (natural)")
-    parser.add_argument("--bad-images", choices=("stop", "skip"), default="stop", help="(stop)")
-    parser.add_argument("--split", default="test", help="test (default) or calibration")
-    parser.add_argument("--source-note", default="", metavar="TEXT", help="where they come from")
-    parser.add_argument("--licence", default="", metavar="TEXT", help="the images' licence")
-    return parser
-
-
-def _rule(size: str | None, shorter: int | None, crop: int | None) -> Rule | None:
+def _rule(size: tuple[int, int] | None, shorter: int | None, crop: int | None) -> Rule | None:
     if size is not None:
-        rows, _, columns = size.partition("x")
         if shorter is not None or crop is not None:
             raise OptionError("--size with --shorter or --crop", "one or the other")
-        if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
-            raise OptionError(f"--size {size!r}", "ROWSxCOLUMNS such as 224x224")
-        return Rule(min(int(rows), int(columns)), (int(rows), int(columns)))
+        return Rule(min(size), size)
     if shorter is None and crop is None:
         return None
     if shorter is None or crop is None:
         raise OptionError("one of --shorter and --crop", "both", "or give --size")
-    if not 1 <= crop <= shorter:
-        raise OptionError(f"--shorter {shorter} --crop {crop}", "a crop of 1 up to --shorter")
+    if not 1 <= crop <= shorter <= LARGEST:
+        wanted = f"a crop of 1 up to --shorter, which is {LARGEST} at most"
+        raise OptionError(f"--shorter {shorter} --crop {crop}", wanted)
     return Rule(shorter, (crop, crop))
 
 
-def _pack(options: argparse.Namespace, interrupted: list[bool]) -> None:
-    own = bundled_files() if options.source == "bundled" else []
-    check_apart([*own, Named("SOURCE", options.source), Named("OUT.h5", str(options.out), True)])
-    rule = _rule(options.size, options.shorter, options.crop)
-    dataset = _opened(options, rule)
-    count = len(dataset) if options.images is None else options.images
+def _pack(asked: Request, interrupted: list[bool]) -> None:
+    rule = _rule(asked.size, asked.shorter, asked.crop)
+    dataset = _opened(asked, rule)
+    count = len(dataset) if asked.images is None else asked.images
     if not 1 <= count <= len(dataset):
         raise OptionError(f"--images {count}", f"1..{len(dataset)} of {dataset.name}")
     skipped: list[Skipped] = []
-    if options.bad_images == "skip":
+    if asked.bad_images == "skip":
 
         def read(index: int) -> None:
             _image(dataset, index, rule, interrupted)
@@ -117,28 +130,31 @@ def _pack(options: argparse.Namespace, interrupted: list[bool]) -> None:
         dataset, skipped = readable(dataset, 0, count, read)
         count -= len(skipped)
     indices = tqdm(range(count), unit="image", file=sys.stderr, disable=None)
+    out = Path(asked.out)
     write(
-        options.out,
+        out,
         (_image(dataset, index, rule, interrupted) for index in indices),
         count,
         name=dataset.name,
         labels=None if dataset.labels is None else dataset.labels[:count],
         classes=None if dataset.classes is None else tuple(map(shown, dataset.classes)),
-        source="; ".join(str(part) for part in (options.source_note, rule) if part),
-        licence=options.licence,
+        source="; ".join(str(part) for part in (asked.source_note, rule) if part),
+        licence=asked.licence,
     )
-    console.tell(f"{options.out}: {count} images, {options.out.stat().st_size} bytes")
+    console.tell(f"{out}: {count} images, {out.stat().st_size} bytes")
     console.tell(*dataset.notes, *(f"skipped: {each.why}" for each in skipped))
 
 
-def _opened(options: argparse.Namespace, rule: Rule | None) -> Dataset:
+def _opened(asked: Request, rule: Rule | None) -> Dataset:
     size = rule.crop if rule else (224, 224)
-    dataset = open_dataset(options.source, (3, *size), options.split, options.class_order)
-    if options.classes is None:
+    dataset = open_dataset(asked.source, (3, *size), asked.split, asked.class_order)
+    if not dataset.splits:
+        asked.refuse(["split"], f"with {dataset.name}", "bundled or CIFAR-10, which have two")
+    if asked.classes is None:
         return dataset
-    if options.class_order is not None:
+    if asked.class_order is not None:
         raise OptionError("--class-order with --classes", "one or the other")
-    return renumbered(dataset, options.classes)
+    return renumbered(dataset, asked.classes)
 
 
 def _image(dataset: Dataset, index: int, rule: Rule | None, interrupted: list[bool]) -> np.ndarray:

@@ -36,7 +36,7 @@ class Option:
     hold of the value, None where that takes several options; by_layer: the field with numbers of
     single layers, each of this kind. instead: as of a group. alias: a short flag. several: values
     after one flag; again: the flag again for each. path: where the value is a path, what is done
-    with it, as cli.paths says.
+    with it, as cli.paths says. memory: whether less of it takes less memory.
     """
 
     flag: str
@@ -54,6 +54,7 @@ class Option:
     several: bool = False
     again: bool = False
     path: str = ""
+    memory: bool = False
 
     @property
     def spelled(self) -> str:
@@ -88,7 +89,7 @@ class Option:
     def add(self, parser: argparse._ActionsContainer, more: str = "") -> None:
         """Adds it to a parser, which tells its value only where it is typed. more: for its help."""
         choices = f": {', '.join(self.choices)}" if self.choices else ""
-        usual = "" if self.default in (None, ()) else f" (default: {self.default})"
+        usual = "" if self.default in (None, (), "") else f" (default: {self.default})"
         how: dict[str, Any] = {"help": f"{self.help}{choices}{usual}{more}".replace("%", "%%")}
         if self.takes:
             how |= {"metavar": self.takes, "type": self._value}
@@ -153,6 +154,11 @@ class Command:
     purpose: str
     rows: tuple[Option, ...]
     narrowed: Callable[[Command, Sequence[str]], tuple[Mapping[Option, str], str]] | None = None
+
+    @property
+    def lighter(self) -> str:
+        """Options of which less takes less memory, between `or`."""
+        return " or ".join(row.spelled for row in self.rows if row.memory)
 
     def parse_args(self, arguments: Sequence[str] | None = None) -> Request:
         """Raises OptionError for what is no option, for values that are none of its own, and for

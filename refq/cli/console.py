@@ -28,18 +28,26 @@ _unwritten: list[OSError] = []
 class Parser(argparse.ArgumentParser):
     """A parser whose refusals are OptionErrors."""
 
+    lighter = ""
+
     def error(self, message: str) -> NoReturn:
         raise OptionError(message, remedy="see --help")
 
 
 class Parsing(Protocol[Made]):
-    """Makes what a command works on of its arguments; raises OptionError."""
+    """Makes what a command works on of its arguments; raises OptionError. lighter: options of
+    which less takes less memory."""
 
+    @property
+    def lighter(self) -> str: ...
     def parse_args(self, arguments: Sequence[str] | None, /) -> Made: ...
 
 
 def run(
-    main: Callable[[Parsed], int], parser: Parsing[Parsed], arguments: Sequence[str] | None
+    main: Callable[[Parsed], int],
+    parser: Parsing[Parsed],
+    arguments: Sequence[str] | None,
+    command: str = "refq",
 ) -> int:
     """Parses and runs; bad input becomes one line on stderr and exit code 2."""
 
@@ -48,17 +56,18 @@ def run(
         compiling.start_threads()
         return main(parsed)
 
-    return ending(work)
+    return ending(work, command, parser.lighter)
 
 
-def ending(work: Callable[[], int], command: str = "refq") -> int:
-    """The exit code of a command's work, its refusals told in a line that begins with its name."""
+def ending(work: Callable[[], int], command: str = "refq", lighter: str = "") -> int:
+    """The exit code of a command's work, its refusals told in a line that begins with its name.
+    lighter: options of which less takes less memory."""
     _open_closed()
     with contextlib.redirect_stderr(_Lasting(sys.stderr)):
-        return _ending(work, command)
+        return _ending(work, command, lighter)
 
 
-def _ending(work: Callable[[], int], command: str) -> int:
+def _ending(work: Callable[[], int], command: str, lighter: str) -> int:
     _unwritten.clear()
     try:
         _tell_of_compiled_code()
@@ -70,7 +79,7 @@ def _ending(work: Callable[[], int], command: str) -> int:
     except RefqError as error:
         told, status = str(error), error.status
     except MemoryError:
-        told = "out of memory; expected more of it, or a smaller --batch-size or --input-size"
+        told = "out of memory; expected more of it" + (lighter and f", or a smaller {lighter}")
         status = BAD_INPUT
     except RecursionError:
         told, status = "an input is nested too deeply; expected a flatter one", BAD_INPUT

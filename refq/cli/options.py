@@ -60,24 +60,26 @@ OPTIONS = (
         "--weights FILE",
         INPUTS,
         "HDF5, or random:SEED (default: the bundled weights)",
-        path=paths.INPUT,
+        path=paths.WEIGHTS,
     ),
     Option(
         "--data SOURCE",
         INPUTS,
         "bundled, random:N, a folder or packed .h5 (docs/data.md)",
-        path=paths.INPUT,
+        path=paths.DATA,
     ),
     Option("--classes FILE", INPUTS, "which class each folder is (docs/data.md)", path=paths.INPUT),
     Option(
         "--class-order NAME", INPUTS, "of class folders (default: natural)", None, tuple(ORDERS)
     ),
     Option("--bad-images WHAT", INPUTS, "at those that cannot be read", "stop", ("stop", "skip")),
-    Option("--input-size N", INPUTS, "rows and columns, for random weights", kind=int),
+    Option("--input-size N", INPUTS, "rows and columns, for random weights", kind=int, memory=True),
     Option("--images N", INPUTS, "this many images (default: all)", kind=int),
     Option("--skip N", INPUTS, "images to pass over first", 0),
     Option("--calibrate N", INPUTS, "images for calibration (default: 100)", kind=int),
-    Option("--batch-size N", INPUTS, "images at a time (default: by memory)", kind=int),
+    Option(
+        "--batch-size N", INPUTS, "images at a time (default: by memory)", kind=int, memory=True
+    ),
     Option(
         "--bits-act BITS", DATA, "bits of stored values (default: by scheme)", by_layer="widths"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -9,9 +10,14 @@ from refq.files import writing
 from refq.files.apart import Named, check_apart, check_streams
 from refq.networks import bundled
 
-# what an option's value is a path of: what is read; a file, files whose names begin with it, or a
-# folder that is written
-INPUT, FILE, FILES, FOLDER = "input", "file", "files", "folder"
+# what an option's value is a path of: what is read, of that weights and data sets, which words may
+# name, too; a file, files whose names begin with it, or a folder that is written
+INPUT, WEIGHTS, DATA = "input", "weights", "data"
+FILE, FILES, FOLDER = "file", "files", "folder"
+WORDS = {
+    WEIGHTS: re.compile("random:.*", re.DOTALL),
+    DATA: re.compile("random:.*|bundled", re.DOTALL),
+}
 # what is no file
 STDOUT = ("json", "-")
 
@@ -22,7 +28,7 @@ class Row(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def spelled(self) -> str: ...
+    def told(self) -> str: ...
     @property
     def path(self) -> str: ...
 
@@ -31,8 +37,8 @@ def check(rows: Sequence[Row], values: Mapping[str, Any]) -> None:
     """Raises OptionError for outputs that would write over an input or each other, and for files
     that could not be written at the end of a long run."""
     named = {row: list(_named(row, values)) for row in rows if row.path}
-    # whoever reads weights may read those that come with refq
-    own = bundled_files() if any(row.name == "weights" for row in rows) else []
+    # whoever reads weights or images may read those that come with refq
+    own = bundled_files() if any(row.path in WORDS for row in rows) else []
     typed = [each for every in named.values() for each in every]
     check_apart([*typed, *own])
     check_streams(typed)
@@ -45,8 +51,9 @@ def _named(row: Row, values: Mapping[str, Any]) -> Iterator[Named]:
     value = values[row.name]
     several = value if isinstance(value, (list, tuple)) else [value]
     for each in several:
-        if each is not None and (row.name, each) != STDOUT:
-            yield Named(row.spelled, str(each), row.path != INPUT, row.path == FILES)
+        word = row.path in WORDS and each is not None and WORDS[row.path].fullmatch(each)
+        if each is not None and not word and (row.name, each) != STDOUT:
+            yield Named(row.told, str(each), row.path in (FILE, FILES, FOLDER), row.path == FILES)
 
 
 def bundled_files() -> list[Named]:

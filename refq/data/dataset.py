@@ -21,7 +21,8 @@ class Dataset:
 
     name: shown in reports. read(index): the decoded image; where(index): its place, for errors.
     labels: int64 (count,). classes: a name for each label value. order: of class folders, where
-    there are such. notes: what there is to tell of what was found, and left out.
+    there are such. notes: what there is to tell of what was found, and left out. splits: whether
+    test and calibration images are two sets.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     order: str = ""
     notes: tuple[str, ...] = ()
+    splits: bool = False
 
     def __post_init__(self) -> None:
         if self.labels is not None and self.labels.shape != (self.count,):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from refq.data import cifar, folders, listing
@@ -38,7 +39,7 @@ def open_dataset(
 
 def _opened(spec: str, input_shape: tuple[int, ...], split: str, order: str) -> Dataset:
     if spec == "bundled":
-        return open_packed(bundled.path(SPLITS[split]))
+        return replace(open_packed(bundled.path(SPLITS[split])), splits=True)
     if spec.startswith("random:"):
         return open_random(spec, input_shape[1], input_shape[2])
     path, mode = _place(spec)
@@ -83,5 +84,5 @@ def _open_folder(folder: Path, split: str, order: str) -> Dataset:
         raise DataError(f"cannot list {folder} ({error.strerror})", "a readable folder") from None
     batch = cifar.batch_file(folder, split)
     if batch is not None:
-        return cifar.open_cifar(batch)
+        return replace(cifar.open_cifar(batch), splits=True)
     return folders.open_folder(folder, order)

@@ -18,14 +18,20 @@ CASES = [
     ("evaluate vgg16 --weights w.h5 --data set --save-outputs set/a", "set/a as --save-outputs, w"),
     ("evaluate vgg16 --weights w.h5 --data set --json hard.h5", "as --weights and as --json"),
     ("evaluate vgg16 --data . --json new.json", "new.json as --json, within ."),
+    (
+        "evaluate vgg16 --data random:3 --weights random:0 --json .",
+        "cannot write .; expected a file",
+    ),
+    ("evaluate vgg16 --data bundled --json .", "cannot write .; expected a file"),
+    ("convert random:3 -o .", "random:3 as FILE, within ."),
     ("reproduce ilnq --journal j --json j.vgg16", "a name that does not begin with j."),
     ("export vgg16 --scheme enq --out a --rtl a/b", "a/b as --rtl, within a"),
     ("export vgg16 --plan set/p --c-model set", "set/p as --plan, within set"),
     ("export vgg16 --scheme enq --out a --json a/manifest.json", "as --json, within a"),
     ("verify set set --json set/manifest.json", "set/manifest.json as --json, within set"),
     ("verify set other --json link/x", "link/x as --json, within set"),
-    ("report p.json --out .", "p.json as results, within ."),
-    ("convert w.h5 -o soft.h5", "as file and as --out"),
+    ("report p.json --out .", "p.json as RESULT.json, within ."),
+    ("convert w.h5 -o soft.h5", "as FILE and as --out"),
     ("convert w.h5 -o n.h5 --json N.h5", "as --out and as --json"),
 ]
 

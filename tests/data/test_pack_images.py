@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import runpy
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,9 +16,12 @@ import pytest
 
 from refq.data import digest, open_dataset
 from refq.data.preprocessing import Preprocessing, apply
+from refq.networks import bundled
 from tests.data.pictures import INPUT, labels_of, noise, save_image, write_packed
 
 PACK = Path(__file__).parents[2] / "tools" / "pack_images.py"
+# the same in this process
+TOOL = runpy.run_path(str(PACK))
 
 
 def pack(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -54,6 +59,51 @@ def test_pack_scales_and_crops(tmp_path: Path) -> None:
         for index in range(2):
             wanted = apply(rule, source.image(index)).transpose(1, 2, 0)
             assert (data.image(index) == wanted).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("", "the following arguments are required: SOURCE, OUT.h5; see --help"),
+        ("random:3 o.h5 --images 2 --images 3", "--images again; expected each option once"),
+        ("random:3 o.h5 --imag 2", "unrecognized arguments: --imag 2; see --help"),
+        ("random:3 o.h5 --images two", "--images two; expected a whole number"),
+        ("random:3 o.h5 --size 9x100000", "--size '9x100000'; expected ROWSxCOLUMNS such as 224"),
+        ("random:3 o.h5 --shorter 100000 --crop 9", "which is 99999 at most"),
+        ("random:3 o.h5 --split test", "--split with random noise (seed 0); expected bundled or"),
+        ("random:3 o.h5 --split dev", "--split dev; expected one of test, calibration"),
+        ("random:3 .", "cannot write .; expected a file in an existing folder"),
+        ("random:3 ''", "OUT.h5 ''; expected a value"),
+        ("'' o.h5", "SOURCE ''; expected a value"),
+        ("bundled weights/new.h5", "within "),
+    ],
+)
+def test_pack_parses_as_commands_do(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").symlink_to(bundled.folders()[0])
+    assert TOOL["main"](shlex.split(arguments)) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("pack_images: ") and err.count("\n") == 1
+    assert told in err
+    assert [path.name for path in tmp_path.iterdir()] == ["weights"]
+
+
+def test_pack_out_of_memory_names_its_own_options(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setitem(TOOL["main"].__globals__, "open_dataset", full)
+    assert TOOL["main"](["random:3", str(tmp_path / "o.h5")]) == 2
+    told = "pack_images: out of memory; expected more of it, or a smaller --size or --shorter or"
+    assert capsys.readouterr().err.startswith(told)
 
 
 @pytest.mark.parametrize(
