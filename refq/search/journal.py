@@ -20,7 +20,7 @@ from typing import Any
 from refq import __version__
 from refq.data import digest
 from refq.errors import OptionError, clipped, listed
-from refq.files import json_
+from refq.files import held, json_
 from refq.plans.plan import Plan
 from refq.search.task import Task
 
@@ -36,8 +36,9 @@ class Journal:
     """Results by key, on disk where a path is given.
 
     identity: what makes this search another than others, as plain JSON values. told: hears, in a
-    line, of an end that a crash left in pieces. Raises OptionError for a file that belongs to
-    another search, is none, is damaged, or cannot be read or written.
+    line, of an end that a crash left in pieces. While it is there, no other journal has the file.
+    Raises OptionError for a file that another one has, that belongs to another search, is none, is
+    damaged, or cannot be read or written.
     """
 
     def __init__(
@@ -52,11 +53,28 @@ class Journal:
         header = {KIND: VERSION, **json.loads(json.dumps(identity))}
         if path is not None:
             try:
-                self._open(Path(path), header)
+                there = _there(Path(path))
+                self._held = held.hold(Path(path))
+                try:
+                    self._open(Path(path), header, there)
+                except BaseException:
+                    self.close()
+                    raise
+            except BlockingIOError:
+                raise OptionError(
+                    f"journal {path}, which a search that runs writes to",
+                    "one of its own for each",
+                    "wait until that has ended, or give another file",
+                ) from None
             except OSError as error:
                 raise OptionError(
                     f"cannot use journal {path} ({error.strerror})", "a file in an existing folder"
                 ) from None
+
+    def close(self) -> None:
+        """Lets another have the file."""
+        if self.path is not None:
+            self._held.close()
 
     def recall(
         self,
@@ -86,17 +104,23 @@ class Journal:
         found = f"{_brief(self.known[json.dumps(key)])} as result of {_brief(key)}"
         return OptionError(f"journal {self.path}: {found}", listed(wanted), "give another file")
 
-    def _open(self, path: Path, header: Result) -> None:
-        content = _content(path)
+    def _open(self, path: Path, header: Result, there: bool) -> None:
+        content = path.read_bytes()
         first = _line(header)
         if first.startswith(content):  # new, empty, or killed while the first line was written
-            return self._write(path, first)
+            return self._write(path, first, there)
         whole = content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
         entries = [_entry(line) for line in whole]
         sound = [place for place, entry in enumerate(entries) if entry is not None]
         if not sound and _begun(content):
             self._tell_dropped(len(content))
-            return self._write(path, first)
+            return self._write(path, first, there)
+        if not sound and whole and _entry(whole[0].rstrip(b"\r")):
+            raise OptionError(
+                f"journal {path} with lines that end with CR LF",
+                "LF, as a search writes",
+                "undo what changed them",
+            )
         self._check(entries[0] if entries else None, whole, header)
         last = sound[-1] + 1
         for number, entry in enumerate(entries[1:last], 2):
@@ -166,8 +190,7 @@ class Journal:
                 told = f"cannot write journal {path} ({error.strerror})"
                 raise OptionError(told, remedy="the same command goes on from it") from None
 
-    def _write(self, path: Path, first: bytes) -> None:
-        there = path.exists()
+    def _write(self, path: Path, first: bytes, there: bool) -> None:
         try:
             with path.open("wb") as file:
                 _flushed(file, first)
@@ -212,16 +235,16 @@ def _brief(value: Any) -> str:
     return clipped(repr(value), BRIEF)
 
 
-def _content(path: Path) -> bytes:
-    """A journal's bytes; none where it is not there. Raises OptionError for what cannot be one."""
+def _there(path: Path) -> bool:
+    """Whether there is such a file. Raises OptionError for what cannot be a journal."""
     if not path.exists():
-        return b""
+        return False
     if not stat.S_ISREG(path.stat().st_mode):
         raise OptionError(f"cannot use journal {path}: no file", "a file, there or not yet")
     if path.stat().st_size > LONGEST:
         found = f"cannot use journal {path}: more than {LONGEST >> 20} MiB"
         raise OptionError(found, "a search's")
-    return path.read_bytes()
+    return True
 
 
 def _begun(content: bytes) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,15 @@ def filled(path: Path, count: int = 4) -> bytes:
     journal = Journal(str(path), IDENTITY)
     for number in range(count):
         journal.recall(["trial", number], lambda: {"hits": number, "spent": 1.5}, MOST)  # noqa: B023
+    journal.close()
     return path.read_bytes()
 
 
 def opened(path: Path, **changes: Any) -> tuple[Journal, list[str]]:
     told: list[str] = []
-    return Journal(str(path), {**IDENTITY, **changes}, told.append), told
+    journal = Journal(str(path), {**IDENTITY, **changes}, told.append)
+    journal.close()
+    return journal, told
 
 
 def refusal(path: Path, **changes: Any) -> str:
@@ -159,3 +165,54 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(OptionError, match=r"cannot write journal .*j .No space left on device.; "):
         journal.recall(["more"], lambda: {"hits": 1, "spent": 1.0}, MOST)
     assert (tmp_path / "j").read_bytes() == content
+
+
+def test_lines_that_an_editor_ended_otherwise(tmp_path: Path) -> None:
+    content = filled(tmp_path / "j")
+    (tmp_path / "j").write_bytes(content.replace(b"\n", b"\r\n"))
+    assert "with lines that end with CR LF; expected LF, as a search" in refusal(tmp_path / "j")
+
+
+OTHER = """
+import sys
+from refq.search.journal import Journal
+
+journal = Journal(sys.argv[1], {"network": "small"})
+journal.recall(["a"], lambda: {"hits": 1}, {"hits": 5})
+print("writes", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are POSIX's")
+@pytest.mark.parametrize("there", [False, True])
+def test_one_search_at_a_time(tmp_path: Path, there: bool) -> None:
+    path, identity = tmp_path / "j", {"network": "small"}
+    if there:
+        Journal(str(path), identity).close()
+    command = [sys.executable, "-c", OTHER, str(path)]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == "writes\n"
+        before = path.read_bytes()
+        with pytest.raises(OptionError, match="which a search that runs writes to; expected one"):
+            Journal(str(path), identity)
+        with pytest.raises(OptionError, match="which a search that runs writes to"):
+            Journal(str(path), {"network": "another"})
+        assert path.read_bytes() == before
+    finally:
+        other.kill()
+        other.communicate()
+    journal = Journal(str(path), identity)  # the lock went with the process
+    assert journal.resumed == 1
+    journal.close()
+
+
+def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def none(*given: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    assert filled(tmp_path / "j") == filled(tmp_path / "j")
