@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ast
 import errno
+import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numba.core.config
 import numpy as np
 import pytest
 
+import refq
 from refq.errors import OptionError
 from refq.kernels import compiling
 from tests.machine import COMPILED
@@ -150,6 +154,9 @@ def test_features_are_those_that_numba_compiles_for(
     [
         *(("NUMBA_NUM_THREADS", asked) for asked in ("0", "-1", "two", "", "1.5", "100000")),
         ("NUMBA_CPU_FEATURES", "fast"),
+        *(("NUMBA_OPT", asked) for asked in ("foo", "4", "")),
+        *(("NUMBA_DISABLE_JIT", asked) for asked in ("abc", "", "0.5")),
+        ("NUMBA_BOUNDSCHECK", "x"),
         ("TQDM_MININTERVAL", "often"),
     ],
 )
@@ -159,3 +166,11 @@ def test_what_no_package_could_start_with_is_refused(name: str, asked: str) -> N
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith(f"refq: {name}={asked!r}; expected ")
     assert done.stderr.count("\n") == 1
+
+
+def test_all_whole_numbers_that_numba_reads_are_known() -> None:
+    source = inspect.getsource(numba.core.config)
+    read = set(re.findall(r'_readenv\(\s*"(NUMBA_\w+)",\s*int\b', source))
+    known = {name for name, *_ in refq._VARIABLES}
+    assert len(read) > 40
+    assert not {name for name in read - known if "CUDA" not in name}
