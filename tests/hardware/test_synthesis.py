@@ -59,6 +59,11 @@ def test_synthesis_refuses() -> None:
             "layers conv9; expected some of conv1_2",
         ),
         (("--yosys", sys.executable, "--plan", "no.json"), "cannot read plan no.json"),
+        (("--plan", "p.json", "--layers", "conv1_2"), "--layers with --plan; expected one or"),
+        (("--plan", "p.json", "--json", "./p.json"), "as --plan and as --json"),
+        (("--json", "a", "--json", "b"), "--json again; expected each option once"),
+        (("--layer", "conv1_2"), "unrecognized arguments: --layer conv1_2; see --help"),
+        (("--yosys", ""), "--yosys ''; expected a value"),
     ):
         done = run_tool(*arguments)
         assert done.returncode == 2 and not done.stdout
