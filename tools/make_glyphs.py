@@ -119,8 +119,8 @@ def make(job: Job, workers: int) -> None:
     writing.write_whole(str(job.path), whole)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def _parser() -> console.Parser:
+    parser = console.Parser(allow_abbrev=False, description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--fonts", type=Path, nargs="+", default=[Path("/usr/share/fonts")])
     parser.add_argument("--out", type=Path, default=Path("weights"), help="folder for the result")
     parser.add_argument("--train-file", type=Path, help="HDF5 file for the training images")
@@ -174,16 +174,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    return console.run(_main, _parser(), None, "make_glyphs")
+
+
+def _main(arguments: argparse.Namespace) -> int:
     if arguments.packages:
-        print(" ".join(PACKAGES))
-        return 0
-
-    def work() -> int:
+        console.tell(" ".join(PACKAGES))
+    else:
         run(arguments)
-        return 0
-
-    return console.ending(work, "make_glyphs")
+    return 0
 
 
 if __name__ == "__main__":

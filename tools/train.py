@@ -308,13 +308,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    arguments = parser((__doc__ or "").partition("\n")[0]).parse_args()
-
-    def work() -> int:
+    def work(arguments: argparse.Namespace) -> int:
         run(arguments)
         return 0
 
-    return console.ending(work, "train")
+    return console.run(work, parser((__doc__ or "").partition("\n")[0]), None, "train")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from refq.cli import console
 from refq.data.preprocessing import Preprocessing
 
 # The originals' layer lists at sizes that fit 32x32 images and a small download.
@@ -56,8 +56,8 @@ class Recipe:
         }
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=description)
+def parser(description: str) -> console.Parser:
+    made = console.Parser(allow_abbrev=False, description=description)
     made.add_argument("network", help=", ".join(SIZES))
     made.add_argument("--train-file", type=Path, required=True)
     made.add_argument("--out", type=Path, default=Path("weights"), help="test images, result")

@@ -219,4 +219,4 @@ class _Help(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *told: Any) -> None:
         console.tell(self.const().rstrip())
-        parser.exit(console.heard(0))
+        parser.exit()

@@ -26,12 +26,18 @@ _unwritten: list[OSError] = []
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose refusals are OptionErrors."""
+    """A parser whose refusals are OptionErrors, and whose help is told as all else."""
 
     lighter = ""
 
     def error(self, message: str) -> NoReturn:
         raise OptionError(message, remedy="see --help")
+
+    def print_help(self, file: object = None) -> None:
+        tell(self.format_help().rstrip())
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        super().exit(heard(status), message)
 
 
 class Parsing(Protocol[Made]):

@@ -28,6 +28,7 @@ FULL = "refq: cannot write stdout (No space left on device)\n"
     [
         ("refq --help >/dev/full", 2, FULL),
         ("refq evaluate --help >/dev/full", 2, FULL),
+        ("benchmarks.bench_engine --help >/dev/full", 2, FULL),
         ("refq --help >&-", 0, ""),
         ("refq fly 2>&-", 2, ""),
         ("refq fly 2>/dev/full", 2, ""),
