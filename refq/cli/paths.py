@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from refq.files import writing
-from refq.files.apart import Named, check_apart, check_streams
+from refq.files.apart import Named, check_apart, check_flows, check_streams
 from refq.networks import bundled
 
 # what an option's value is a path of: what is read, of that weights and data sets, which words may
@@ -42,6 +42,8 @@ def check(rows: Sequence[Row], values: Mapping[str, Any]) -> None:
     typed = [each for every in named.values() for each in every]
     check_apart([*typed, *own])
     check_streams(typed)
+    printed = [Named("--json", "/dev/stdout", True)] if values.get("json") == "-" else []
+    check_flows([*printed, *typed])
     for row, every in named.items():
         if row.path in (FILE, FILES):
             writing.check_writable(*(each.path for each in every))

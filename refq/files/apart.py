@@ -132,3 +132,17 @@ def check_streams(named: Iterable[Named]) -> None:
                     raise OptionError(
                         f"{each.path} as {each.role} and as {stream}", "two different files"
                     )
+
+
+def check_flows(named: Iterable[Named]) -> None:
+    """Raises OptionError for two outputs that go into one pipe, socket or terminal, where whoever
+    reads could not tell them apart. The null device takes any number."""
+    seen: dict[tuple[int, int], Named] = {}
+    for each in named:
+        if each.written and _flows(each.path) and not os.path.samefile(each.path, os.devnull):
+            told = os.stat(each.path)
+            one = seen.setdefault((told.st_dev, told.st_ino), each)
+            if one is not each:
+                raise OptionError(
+                    f"{each.path} as {one.role} and as {each.role}", "a stream of its own for each"
+                )

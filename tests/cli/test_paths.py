@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +60,20 @@ def test_nothing_is_written_over(refusal: Callable[..., str], command: str, told
     before = there()
     assert told in refusal(importlib.import_module(f"refq.{door}").main, *arguments)
     assert there() == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="a system without /dev/stdout")
+def test_one_stream_takes_one_output() -> None:
+    stream = ("--save-plan", "/dev/stdout")
+    for more, told in (
+        (("--json", "-", *stream), "/dev/stdout as --json and as --save-plan; expected a stream"),
+        (("--json", "/dev/stdout", *stream), "as --save-plan and as --json; expected a stream"),
+        (("--json", "/dev/null", "--save-plan", "/dev/null", "--images", "0"), "--images 0"),
+    ):
+        command = [sys.executable, "-m", "refq.evaluate", "vgg16", "--scheme", "enq", *more]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "") and told in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 def test_files_that_come_with_refq(refusal: Callable[..., str]) -> None:
