@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from refq.errors import OptionError
 from refq.files import writing
 from refq.files.apart import Named, check_apart, check_flows, check_streams
 from refq.networks import bundled
@@ -40,6 +41,10 @@ def check(rows: Sequence[Row], values: Mapping[str, Any]) -> None:
     # whoever reads weights or images may read those that come with refq
     own = bundled_files() if any(row.path in WORDS for row in rows) else []
     typed = [each for every in named.values() for each in every]
+    for each in typed:
+        if each.written and each.path == STDOUT[1]:
+            wanted = "a name: standard output is for --json alone"
+            raise OptionError(f"{each.role} -", wanted, "./- is a file of that name")
     check_apart([*typed, *own])
     check_streams(typed)
     printed = [Named("--json", "/dev/stdout", True)] if values.get("json") == "-" else []
