@@ -40,6 +40,7 @@ def _images(suffix: str, *modes: Mode) -> Callable[[Path], object]:
     def make(folder: Path) -> None:
         from PIL import Image
 
+        Image.init()  # all formats, which it would import while an input is watched
         for number, (mode, how) in enumerate(modes):
             image = Image.fromarray(_pixels()).convert(mode)
             image.save(folder / f"{number}.{suffix}", **how)
