@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,9 +69,15 @@ def test_files_of_other_tools(
 ) -> None:
     path = tmp_path / "a.sum"
     path.write_bytes(text.encode())
-    words = file_format(format_).read(path, array(8, True, (5,), "a.sum"), PLAIN)
+    own = array(8, True, (5,), "a.sum")
+    words = file_format(format_).read(path, own, PLAIN)
     assert words.codes.tolist() == codes
     assert words.unknown.tolist() == unknown
+    # as other systems end lines, and mark UTF-8
+    lines = text.replace("\r\n", "\n")
+    for spelled in (lines.replace("\n", "\r"), lines.replace("\n", "\r\n"), f"\ufeff{text}"):
+        path.write_bytes(spelled.encode())
+        assert file_format(format_).read(path, own, PLAIN).codes.tolist() == codes
 
 
 def test_lanes_of_other_tools(tmp_path: Path) -> None:
@@ -125,6 +133,21 @@ def test_cut_npy(tmp_path: Path) -> None:
     np.save(path, np.arange(5, dtype=np.int16))
     path.write_bytes(path.read_bytes()[:-3])
     assert file_format("npy").read(path, own, PLAIN).codes.tolist() == [0, 1, 2]
+
+
+def test_more_than_one_array(tmp_path: Path) -> None:
+    own, path = array(12, True, (5,), "a"), tmp_path / "a.npy"
+    np.save(path, np.arange(5, dtype=np.int16))
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"0")
+    with pytest.raises(DataError, match=r"bytes behind its 5 words; expected one array"):
+        file_format("npy").read(path, own, PLAIN)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("a.npy", whole)
+        archive.writestr("a.npy", whole)
+    with pytest.raises(DataError, match=r"a twice; expected each array once"):
+        file_format("npz").read(tmp_path / "a.npz", own, PLAIN)
 
 
 COE = "memory_initialization_radix=16;\nmemory_initialization_vector=\n"

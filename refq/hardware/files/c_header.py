@@ -10,7 +10,7 @@ import numpy as np
 from refq.errors import DataError
 from refq.hardware.files.array import Array
 from refq.hardware.files.digits import DECIMAL
-from refq.hardware.files.files import ArrayFile, FileWriter, bounded, content
+from refq.hardware.files.files import ArrayFile, FileWriter, bounded, text_content
 from refq.hardware.files.parsing import (
     BLANKS,
     Passage,
@@ -138,7 +138,7 @@ def writer(folder: Path, packing: Packing) -> FileWriter:
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """The initializer of the array of that name, or of the only one: decimal or hex numbers between
     braces, as they are."""
-    data = without_comments(content(path, array), b"//", b"/*", b"*/")
+    data = without_comments(text_content(path, array), b"//", b"/*", b"*/")
     begin = _initializer(data, path, array)
     reading = Reading(path, array, PLAIN)
     end = re.compile(rb"\}\s*;").search(data, begin)

@@ -11,7 +11,7 @@ from refq.errors import DataError
 from refq.hardware.files import text
 from refq.hardware.files.array import Array
 from refq.hardware.files.digits import BINARY, DECIMAL, HEX
-from refq.hardware.files.files import ArrayFile, FileWriter, content, cut_fill
+from refq.hardware.files.files import ArrayFile, FileWriter, cut_fill, text_content
 from refq.hardware.files.parsing import BLANKS, Passage, Reading, words_in
 from refq.hardware.files.words import BIG, Packing, Words
 
@@ -61,7 +61,7 @@ def writer(folder: Path, packing: Packing) -> FileWriter:
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """Radix 2, 10 or 16; values between commas or blanks; lines that begin with ; are comments.
     Decimal numbers are taken as they are, others as words."""
-    data = content(path, array)
+    data = text_content(path, array)
     # a comment before the vector is a whole line; in the vector, ; ends it
     radix, vector = _RADIX.search(_COMMENT.sub(b"", data[: 1 << 16])), _VECTOR.search(data)
     if radix is None or vector is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import math
@@ -175,6 +176,12 @@ def content(path: Path, array: Array) -> bytes:
         if size > most:
             raise DataError(f"{path} has {size:,} bytes", f"at most {most:,}")
         return file.read(most)
+
+
+def text_content(path: Path, array: Array) -> bytes:
+    """The same of a text file: without a byte order mark, lines ended by LF whatever ended them."""
+    data = content(path, array).removeprefix(codecs.BOM_UTF8)
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
 
 
 def sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from refq.hardware.files import text
 from refq.hardware.files.array import Array
 from refq.hardware.files.digits import HEX
-from refq.hardware.files.files import ArrayFile, FileWriter, bounded, content, cut_fill
+from refq.hardware.files.files import ArrayFile, FileWriter, bounded, cut_fill, text_content
 from refq.hardware.files.parsing import (
     BLANKS,
     Passage,
@@ -51,7 +51,7 @@ def writer(folder: Path, packing: Packing) -> FileWriter:
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """Words as any tool writes them for $readmemh: comments, addresses (@ and hex digits, in lines
     of the memory), underscores, digits x and z, blanks and lines as they please."""
-    data, reading = content(path, array), Reading(path, array, packing)
+    data, reading = text_content(path, array), Reading(path, array, packing)
     if b"/" in data:
         data = without_comments(data, b"//", b"/*", b"*/")
     if b"_" in data:

@@ -13,7 +13,7 @@ from refq.errors import DataError
 from refq.hardware.files import text
 from refq.hardware.files.array import Array
 from refq.hardware.files.digits import BINARY, DECIMAL, HEX, OCTAL, UNSIGNED
-from refq.hardware.files.files import ArrayFile, FileWriter, bounded, content, cut_fill
+from refq.hardware.files.files import ArrayFile, FileWriter, bounded, cut_fill, text_content
 from refq.hardware.files.parsing import (
     BLANKS,
     PIECE,
@@ -93,7 +93,7 @@ def writer(folder: Path, packing: Packing) -> FileWriter:
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """Radices HEX, BIN, OCT, UNS, DEC; ranges of addresses; several words after an address;
     comments. Words at no address are unknown. DEC numbers are taken as they are."""
-    data = content(path, array)
+    data = text_content(path, array)
     if b"--" in data or b"%" in data:
         data = without_comments(data, b"--", b"%", b"%")
     begin = _CONTENT.search(data)

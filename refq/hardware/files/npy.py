@@ -94,6 +94,8 @@ def read_stream(file: BinaryIO, path: Path, array: Array, length: int) -> Words:
     words = bounded(volume(shape), array, path)
     here = min(words, max(0, length - file.tell()) // kind.itemsize)
     data = file.read(here * kind.itemsize)
+    if here == words and file.read(1):
+        raise DataError(f"{path}: bytes behind its {words} words", "one array, and nothing else")
     codes = integers(np.frombuffer(data, kind, len(data) // kind.itemsize), path)
     if fortran and len(shape) > 1:
         if codes.size < words:

@@ -100,6 +100,8 @@ def read(path: Path, array: Array, packing: Packing) -> Words:
     """As of .npy files. Raises DataError where there is no array of that name."""
     try:
         with opened(path) as whole, zipfile.ZipFile(whole) as archive:
+            if archive.namelist().count(array.name + npy.SUFFIX) > 1:
+                raise DataError(f"{path}: {array.name} twice", "each array once")
             entry = archive.getinfo(array.name + npy.SUFFIX)
             if entry.compress_type not in METHODS:
                 raise NotImplementedError(f"compressed by method {entry.compress_type}")
