@@ -162,7 +162,7 @@ def load(dialect: Dialect, data: mmap.mmap | bytes, begin: int = 0) -> tuple[Any
             stack.append(_known(dialect, f"{module} {part}"))
         elif name == "BINPERSID":
             stack.append(dialect.stored(stack.pop()))
-        elif name == "REDUCE":
+        elif name in ("REDUCE", "NEWOBJ"):
             arguments = of(stack.pop(), tuple)
             # one long list, read back from the memo, may be the argument of many calls
             work += len(arguments)

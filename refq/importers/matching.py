@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -77,7 +78,25 @@ def _with_parameters(source: str, wanted: str | None, given: Mapping[str, Any]) 
     having = [name for name in names if given.keys() <= parameters[name].keys()]
     if not having:
         raise OptionError(f"parameters {', '.join(given)} together", "those of one network")
-    return having
+    return _with_values(having, given)
+
+
+def _with_values(names: Sequence[str], given: Mapping[str, Any]) -> list[str]:
+    """Those of the networks whose parameters may have the given values."""
+    fitting, refused = [], []
+    for name in names:
+        try:
+            networks.build(name, given)
+        except OptionError as error:
+            refused.append(error)
+            continue
+        except ShapeError:
+            pass  # told beside what else does not fit
+        fitting.append(name)
+    if not fitting:
+        told = ", ".join(f"{key}={json.dumps(value)}" for key, value in given.items())
+        raise OptionError(f"--parameter {told}", refused[0].wanted)
+    return fitting
 
 
 def _nothing_fits(

@@ -9,6 +9,7 @@ from typing import Any
 from refq.errors import RefqError, WeightsError
 from refq.files import pickles
 from refq.files.pickles import Name, of
+from refq.importers import pickled_beside
 from refq.importers.contents import refuse
 
 LONGEST_KEY = 100
@@ -73,8 +74,9 @@ class Strided:
 def load(data: mmap.mmap | bytes, begin: int = 0) -> tuple[Any, int]:
     """(value, where the pickle ends) of the pickle that starts at byte `begin`.
 
-    Values are numbers, text, tuples, lists, dicts, Name, Storage and Strided. Raises WeightsError
-    naming what the pickle wanted to import, and ValueError or LookupError for a broken one.
+    Values are numbers, text, tuples, lists, dicts, Name, Storage, Strided and Beside. Raises
+    WeightsError naming what the pickle wanted to import, and ValueError or LookupError for a broken
+    one.
     """
     try:
         return pickles.load(STATE_DICT, data, begin)
@@ -113,12 +115,14 @@ def _known(name: str) -> bool:
     if what:
         raise refuse(f"a file of {what}", "a state dict of float tensors", remedy)
     storage = module in ("torch", "torch.storage", "torch.cuda") and part in STORAGES
-    return name in CALLS or storage or (module == "torch" and part in DTYPES)
+    dtype = module == "torch" and part in DTYPES
+    return name in CALLS | pickled_beside.NAMES or storage or dtype
 
 
 def _built(value: Any, state: Any) -> None:
-    """A state dict carries its version as an attribute."""
-    of(value, dict)
+    """A state dict carries its version as an attribute; what stands beside it, more."""
+    if type(value) is not pickled_beside.Beside:
+        of(value, dict)
 
 
 def _storage(described: Any) -> Storage:
@@ -165,6 +169,8 @@ def _called(name: str, arguments: tuple[Any, ...]) -> Any:
         if not all(type(each) is int and 0 <= each < 1 << 40 for each in numbers):
             raise refuse("a tensor with absurd sizes or strides")
         return Strided(of(storage, Storage), offset, shape, strides)
+    if name in pickled_beside.NAMES:
+        return pickled_beside.made(name)
     raise refuse(f"a pickle that calls {name.replace(' ', '.')}", "a tensor or a dict")
 
 

@@ -61,6 +61,8 @@ def read(path: Path) -> Contents:
             raise refuse(f"{name}: {places[1] - places[0]} bytes for shape {shape} of {kind}")
         found[name] = stored(data, begin + places[0], shape, FLOATS[kind])
     _side_by_side(sorted(ends), len(data) - begin)
+    if not found:
+        torch_state.without_floats(sorted({header[name]["dtype"] for name in ignored}))
     return torch_state.contents(found, ignored, FORM, by_name=True)
 
 

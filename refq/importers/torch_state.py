@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from refq.errors import listed
 from refq.importers import wrappers
 from refq.importers.contents import MOST, Contents, Tensor, Unit, checked_shape, floats, refuse
 from refq.importers.pickled import Storage, Strided
@@ -20,6 +21,7 @@ LOSSES = {"criterion", "loss", "loss_fn", "loss_func", "loss_function", "losses"
 AVERAGES = {"ema", "ema_model", "model_ema", "ema_net", "module_ema"}
 # of the images, by which a model prepares them itself
 PREPARING = {"mean", "std", "pixel_mean", "pixel_std"}
+NORMALISERS = {"", "normalize", "normalization", "normalizer", "norm", "preprocess", "transform"}
 FLOATS = {"<f4", "<f8", "<f2", "bfloat16"}
 
 
@@ -37,7 +39,13 @@ def tensors(
         tensor_dicts = [key for key, part in dicts.items() if _has_tensors(part)]
         chosen = [key for key in WRAPPERS if key in dicts]
         if not chosen and not _has_tensors(state):
-            chosen = tensor_dicts[:1] if len(tensor_dicts) == 1 else []
+            if len(tensor_dicts) > 1:
+                raise refuse(
+                    f"{len(tensor_dicts)} state dicts: {listed(tensor_dicts)}",
+                    "one, or one of the usual names",
+                    "save the network's alone, as checkpoint[NAME] with torch.save",
+                )
+            chosen = tensor_dicts
         if not chosen:
             break
         others += [str(key) for key in _parts(state) if key != chosen[0]]
@@ -49,7 +57,20 @@ def tensors(
             found[str(name)] = _lazy(str(name), value, read)
         else:
             others.append(str(name))
+    if not found:
+        kinds = {each.storage.kind for each in state.values() if type(each) is Strided}
+        without_floats(sorted(str(np.dtype(kind)) for kind in kinds))
     return found, others
+
+
+def without_floats(kinds: Sequence[str]) -> None:
+    """Raises WeightsError for a file whose tensors are of these types, and none of floats."""
+    if kinds:
+        raise refuse(
+            f"tensors of {', '.join(kinds)} alone",
+            "floats",
+            "save the state dict before it is quantized, or tensor.float()",
+        )
 
 
 def _parts(state: Any) -> dict[Any, Any]:
@@ -116,7 +137,7 @@ def contents(
         notes = (*notes, f"{first}{behind}: {why}, ignored")
     for name, tensor in zip(renamed, named.values()):
         layer, _, part = name.rpartition(".")
-        if name in PREPARING and math.prod(tensor.shape) in (1, 3):
+        if _prepares(name) and math.prod(tensor.shape) in (1, 3):
             preparing.append(name)
         elif layer and part in ROLES:
             grouped.setdefault(layer, {})[ROLES[part]] = tensor
@@ -129,6 +150,12 @@ def contents(
     return Contents(
         "torch", form, units, tuple(units), (*ignored, *preparing), by_name=by_name, notes=notes
     )
+
+
+def _prepares(name: str) -> bool:
+    """Of the model, or of a layer of its own that normalises images: `normalize.mean`."""
+    layer, _, part = name.rpartition(".")
+    return part in PREPARING and layer in NORMALISERS
 
 
 def _roles(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -177,7 +177,7 @@ def test_files_of_torch(tmp_path: Path, zipped: bool) -> None:
     got = contents.units["0"].arrays["weight"].load()
     np.testing.assert_array_equal(got, model[0].weight.detach().float().numpy())
     assert set(contents.units["1"].arrays) == {"gamma", "beta", "mean", "variance"}
-    assert contents.ignored == ("1.num_batches_tracked",)
+    assert contents.ignored == ("epoch", "1.num_batches_tracked")
 
 
 # --- normalisation ---

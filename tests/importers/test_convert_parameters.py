@@ -91,7 +91,7 @@ WRONG = [
     (["--parameter", "centred"], "--parameter centred; expected NAME=VALUE with true, false or a"),
     (["--parameter", "width=a"], "--parameter width=a; expected NAME=VALUE"),
     (["--parameter", "width=0.5"], "conv1 has shape (4, 3, 3, 3), not (8, 3, 3, 3)"),
-    (["--parameter", "input_size=1.5"], "input_size 1.5 for resnet20; expected a whole number"),
+    (["--parameter", "input_size=1.5"], "--parameter input_size=1.5; expected a whole number"),
 ]
 
 
