@@ -119,6 +119,7 @@ def _legacy(file: File, root: Group) -> Contents:
         for whole in _names(group, "weight_names"):
             place = file.node(f"{group.path}/{whole}")
             if isinstance(place, Dataset):
+                _check_type(place)
                 old = OLD.fullmatch(_bare(whole))
                 parent = whole.rpartition("/")[0] or (old[1] if old else "")
                 layers.setdefault(parent, {})[whole] = place
@@ -146,6 +147,16 @@ def _legacy(file: File, root: Group) -> Contents:
             if arrays:
                 units[own] = Unit(own, arrays, channels_last=True)
     return Contents("keras", f"{FORM}, legacy", units, tuple(order), tuple(ignored))
+
+
+def _check_type(dataset: Dataset) -> None:
+    """Raises WeightsError for values of a type that HDF5 does not have: Keras 3 stores bfloat16 as
+    bytes, and says so in an attribute."""
+    if dataset.dtype.kind == "V":
+        said = dataset.attributes.get("dtype", f"{dataset.dtype.itemsize} bytes of no known type")
+        raise refuse(
+            f"{dataset.path}: values of {said}", "floats", "save the model with dtype float32"
+        )
 
 
 def _plain(whole: str) -> str:
@@ -192,6 +203,7 @@ def keras3(file: File, names: Mapping[str, str] | None = None) -> Contents:
     for name, dataset in file.datasets(file.root):
         layer, _, key = name.rpartition("/vars/")
         if layer and not TRAINING & set(layer.split("/")):
+            _check_type(dataset)
             groups.setdefault(layer, {})[key] = dataset
         else:
             ignored.append(name)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from refq.errors import listed
 from refq.importers import graphs
 from refq.importers.contents import DEEPEST, MOST, Contents, Unit, Window, refuse, stated_size
 from refq.importers.keras_config import (
@@ -17,6 +18,7 @@ from refq.importers.keras_config import (
     histories,
     in_a_row,
 )
+from refq.importers.keras_fields import computed_type, either, two
 from refq.importers.stating import NORMALISATION, NOTHING, PADDING, SOFTMAX, Facts, Stated, joined
 from refq.networks.graph import INPUT
 from refq.networks.layers import Pads, Pair
@@ -35,7 +37,20 @@ def contents(found: Contents, text: str, form: str) -> Contents:
     reader = _Reader(found.units)
     outputs = reader.model(model, "", (INPUT,), 0)
     units, graph = joined(reader.stated, outputs)
+    strange = [each for each in reader.stated if each.kind != NOTHING]
+    if found.units and not units and strange:
+        raise refuse(
+            f"no layers of a network, but {strange[0].name} ({strange[0].kind})",
+            "layers that are called once",
+            "save the model within it",
+        )
     used = {each.unit.name for each in reader.stated if each.unit}
+    if len(outputs) > 1:
+        told = f"the model states {len(outputs)} outputs ({listed(outputs)}), and refq has one"
+        reader.notes.append(told)
+    if reader.halves:
+        told = f"layers that compute in {', '.join(sorted(reader.halves))}, where refq computes in"
+        reader.notes.append(f"the model states {told} float32")
     left = tuple(name for name in found.units if name not in used)
     return replace(
         found,
@@ -53,13 +68,14 @@ def contents(found: Contents, text: str, form: str) -> Contents:
 @dataclass
 class _Reader:
     """layouts: of each tensor, where it is known. images: shapes of inputs. image: names of the
-    image, of input layers' outputs too."""
+    image, of input layers' outputs too. halves: types of half precision that layers compute in."""
 
     units: Mapping[str, Unit]
     stated: list[Stated] = field(default_factory=list)
     layouts: dict[str, str] = field(default_factory=dict)
     images: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    halves: set[str] = field(default_factory=set)
     image: set[str] = field(default_factory=lambda: {INPUT})
 
     def size(self) -> Pair | None:
@@ -117,7 +133,9 @@ class _Reader:
 
     def layer(self, layer: Layer, name: str) -> None:
         facts = Facts.of(layer.name, layer.kind, layer.config)
-        _check_type(facts)
+        kind = computed_type(facts)
+        if "float16" in kind:
+            self.halves.add(kind)
         source = layer.inputs[0]
         layout = self.layouts.get(source, "")
         unit = self.units.get(layer.name) or self.units.get(name)
@@ -150,33 +168,9 @@ class _Reader:
         self._enter(made, layout)
 
 
-def _check_type(facts: Facts) -> None:
-    """Numbers are floats; how precisely they were computed does not change what they are."""
-    said = facts.value("dtype", "float32")
-    name = said.get("config", {}).get("name") if isinstance(said, dict) else said
-    quantized = isinstance(said, dict) and "Quantized" in str(said.get("class_name"))
-    if quantized or facts.value("quantization_config"):
-        raise refuse(f"{facts.layer}: a quantized layer ({name})", "weights of floats")
-    if not any(kind in str(name) for kind in ("float", "uint8", "int32", "None")):
-        raise refuse(f"{facts.layer}: dtype {name}", "a kind of float")
-
-
-def _either(facts: Facts, *names: str, default: Any = None) -> Any:
-    """A field under its name of today or of Keras 1."""
-    found = [facts.value(name) for name in names]
-    return next((each for each in found if each is not None), default)
-
-
-def _two(facts: Facts, value: Any) -> Pair:
-    pair = (value, value) if type(value) is int else value
-    if isinstance(pair, (list, tuple)) and len(pair) == 2 and all(type(one) is int for one in pair):
-        return pair[0], pair[1]
-    raise refuse(f"{facts.layer}: {value} for rows and columns", "two whole numbers")
-
-
 def _layout(facts: Facts, layout: str) -> tuple[str, bool]:
     """(where the channels are, whether that is where they are in what the layer reads)."""
-    said = _either(facts, "data_format", "dim_ordering")
+    said = either(facts, "data_format", "dim_ordering")
     stated = LAYOUTS.get(str(said), layout or LAST)
     return stated, layout in ("", stated)
 
@@ -199,13 +193,13 @@ def _convolution(facts: Facts, made: Stated, layout: str) -> tuple[Stated, str]:
     assert unit is not None
     weight, old = unit.arrays.get("weight"), facts.value("nb_row") is not None
     kernel = (
-        _two(facts, [facts.value("nb_row"), facts.value("nb_col")])
+        two(facts, [facts.value("nb_row"), facts.value("nb_col")])
         if old
-        else _two(facts, facts.value("kernel_size"))
+        else two(facts, facts.value("kernel_size"))
     )
-    strides = _two(facts, _either(facts, "strides", "subsample", default=1))
-    holes = _two(facts, _either(facts, "dilation_rate", "atrous_rate", default=1))
-    padding, group = _either(facts, "padding", "border_mode"), facts.value("groups", 1)
+    strides = two(facts, either(facts, "strides", "subsample", default=1))
+    holes = two(facts, either(facts, "dilation_rate", "atrous_rate", default=1))
+    padding, group = either(facts, "padding", "border_mode"), facts.value("groups", 1)
     after = _activation(facts.value("activation"))
     if weight is None or len(weight.shape) != 4:
         raise refuse(
@@ -230,10 +224,10 @@ def _convolution(facts: Facts, made: Stated, layout: str) -> tuple[Stated, str]:
 
 def _check_outputs(facts: Facts, unit: Unit, *names: str) -> None:
     outputs = unit.arrays["weight"].shape[0]
-    stated = _either(facts, *names, default=outputs)
+    stated = either(facts, *names, default=outputs)
     if stated != outputs:
         raise refuse(f"{facts.layer}: states {stated} outputs", f"{outputs}, as its array has")
-    bias = _either(facts, "use_bias", "bias", default=True)
+    bias = either(facts, "use_bias", "bias", default=True)
     if bool(bias) != ("bias" in unit.arrays):
         raise refuse(f"{facts.layer}: states use_bias {bias}", "arrays as it states them")
 
@@ -253,9 +247,9 @@ def _dense(facts: Facts, made: Stated, layout: str) -> tuple[Stated, str]:
 
 def _pool(facts: Facts, made: Stated, layout: str) -> tuple[Stated, str]:
     layout, fits = _layout(facts, layout)
-    kernel = _two(facts, _either(facts, "pool_size", default=2))
-    strides = _two(facts, facts.value("strides", list(kernel)))
-    padding = _either(facts, "padding", "border_mode", default="valid")
+    kernel = two(facts, either(facts, "pool_size", default=2))
+    strides = two(facts, facts.value("strides", list(kernel)))
+    padding = either(facts, "padding", "border_mode", default="valid")
     kind = "max" if facts.form.startswith("Max") else graphs.mean(False)
     if not fits or padding not in ("same", "valid"):
         kind = f"{facts.form}, padding {padding}, {layout}"
@@ -302,7 +296,7 @@ def _padding(facts: Facts, made: Stated, layout: str) -> tuple[Stated, str]:
     if isinstance(said, list) and len(said) == 4:
         said = [said[:2], said[2:]]  # Keras 1
     rows, columns = said if isinstance(said, list) else (said, said)
-    (top, bottom), (left, right) = _two(facts, rows), _two(facts, columns)
+    (top, bottom), (left, right) = two(facts, rows), two(facts, columns)
     pads: Pads = (top, left, bottom, right)
     if min(pads) < 0 or not fits:
         return replace(made, kind=f"a padding of {said}"), layout
@@ -333,7 +327,7 @@ def _add(facts: Facts, made: Stated, layout: str) -> tuple[Stated, str]:
 
 
 def _concat(facts: Facts, made: Stated, layout: str) -> tuple[Stated, str]:
-    axis = _either(facts, "axis", "concat_axis", default=-1)
+    axis = either(facts, "axis", "concat_axis", default=-1)
     wanted = {FIRST: (1, -3), LAST: (3, -1), "": (3, -1)}.get(layout, ())
     return replace(made, kind="concat" if axis in wanted else f"concat of axis {axis}"), layout
 
