@@ -111,7 +111,7 @@ def open_inputs(which: Which) -> Inputs:
         network=network,
         weights=weights,
         source="bundled" if which.weights is None else source,
-        preprocessing=preparing.for_network(weights.metadata, network.input_shape),
+        preprocessing=preparing.for_network(weights.metadata, network.input_shape, source),
         dataset=dataset,
         calibration=calibration,
         start=start,

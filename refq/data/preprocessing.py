@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any
 
@@ -81,13 +81,17 @@ def _all(values: object, count: int, kind: type | tuple[type, ...]) -> bool:
 
 def from_json(stored: Mapping[str, Any]) -> Preprocessing:
     """The inverse of to_json. Raises OptionError for unknown or missing keys, or bad values."""
-    try:
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
-        }
-        return Preprocessing(**values)
-    except TypeError as error:
-        raise OptionError(f"preprocessing {dict(stored)}: {error}") from None
+    known = {each.name: each.default is MISSING for each in fields(Preprocessing)}
+    strange = [str(key) for key in stored if key not in known]
+    if strange:
+        raise OptionError(f"key {strange[0]!r}", f"{', '.join(known)}")
+    for key, needed in known.items():
+        if needed and key not in stored:
+            raise OptionError(f"no key {key!r}", f"{', '.join(known)}")
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
+    }
+    return Preprocessing(**values)
 
 
 def caffe(input_shape: tuple[int, ...]) -> Preprocessing:
@@ -97,16 +101,25 @@ def caffe(input_shape: tuple[int, ...]) -> Preprocessing:
     return Preprocessing(crop, (side, max(256, side)), "BGR", (104.0, 117.0, 123.0))
 
 
-def for_network(metadata: Mapping[str, Any], input_shape: tuple[int, ...]) -> Preprocessing:
+def for_network(
+    metadata: Mapping[str, Any], input_shape: tuple[int, ...], source: str = "weights"
+) -> Preprocessing:
     """What a weight file states, else what Caffe's models expect.
 
-    Raises OptionError where the file states another size than the network's.
+    source: the file's name. Raises OptionError where what it states is none, or is of another size
+    than the network's.
     """
     stored = metadata.get("preprocessing")
-    preprocessing = from_json(stored) if stored else caffe(input_shape)
+    try:
+        preprocessing = caffe(input_shape) if stored is None else from_json(stored)
+    except OptionError as error:
+        raise OptionError(
+            f"{source}: attribute 'preprocessing': {error.found}", error.wanted
+        ) from None
     if preprocessing.crop != input_shape[1:]:
         raise OptionError(
-            f"preprocessing to {preprocessing.crop}", f"the network's {input_shape[1:]}"
+            f"{source}: attribute 'preprocessing': crop {preprocessing.crop}",
+            f"the network's {input_shape[1:]}",
         )
     return preprocessing
 

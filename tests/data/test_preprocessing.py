@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refq.data.preprocessing import Preprocessing, apply, caffe, from_json, scaled_size
+from refq.data.preprocessing import Preprocessing, apply, caffe, for_network, from_json, scaled_size
 from refq.errors import DataError, OptionError
 from tests.data.pictures import error_of, noise
 
@@ -115,11 +115,32 @@ def test_preprocessing_is_json() -> None:
         ({"mean": [1, 2, float("nan")]}, "expected three numbers"),
         ({"scale": 0}, "scale 0; expected a number other than 0"),
         ({"scale": "1"}, "scale '1'; expected a number"),
-        ({"size": 1}, "unexpected keyword argument 'size'"),
+        ({"size": 1}, "key 'size'; expected crop, shorter"),
     ],
 )
 def test_wrong_preprocessing(change: dict[str, Any], text: str) -> None:
     with error_of(OptionError, text):
         from_json({"crop": [5, 6], "shorter": [7, 8], **change})
-    with error_of(OptionError, "missing 1 required positional argument: 'shorter'"):
+
+
+def test_keys_of_preprocessing() -> None:
+    with error_of(OptionError, "no key 'shorter'; expected crop, shorter, channels, mean, scale"):
         from_json({"crop": [5, 6]})
+    with error_of(OptionError, "key 'gamma'; expected crop, shorter, channels, mean, scale"):
+        from_json({"crop": [5, 6], "shorter": [7, 8], "gamma": 1})
+
+
+@pytest.mark.parametrize(
+    ("stored", "text"),
+    [
+        ({}, "no key 'crop'; expected crop"),
+        ({"crop": [5, 6]}, "no key 'shorter'; expected crop"),
+        ({"crop": [5, 6], "shorter": [7, 8], "gamma": 1}, "key 'gamma'; expected crop"),
+        ({"crop": [5, 6], "shorter": [8, 7]}, "shorter side within (8, 7) and crop (5, 6)"),
+        ({"crop": [5, 6], "shorter": [7, 8], "scale": 0}, "scale 0; expected a number other"),
+        ({"crop": [6, 6], "shorter": [7, 8]}, "crop (6, 6); expected the network's (5, 6)"),
+    ],
+)
+def test_preprocessing_of_a_file(stored: dict[str, Any], text: str) -> None:
+    with error_of(OptionError, f"w.h5: attribute 'preprocessing': {text}"):
+        for_network({"preprocessing": stored}, (3, 5, 6), "w.h5")
