@@ -41,7 +41,7 @@ def problem(contents: Contents, network: Network, names: Mapping[str, tuple[str,
     }
     behind: set[str] = set()
     # nothing stands behind a whole network, also where its trunk alone is tried
-    own = (set(head) for head in _classifiers(contents, network))
+    own = [set(head) for head in _classifiers(contents, network)]
     trunk = networks.build(network.name, {**network.parameters, "top": False})
     other_heads = network.parameters["top"] and contents.head
     if other_heads or (
@@ -63,7 +63,21 @@ def problem(contents: Contents, network: Network, names: Mapping[str, tuple[str,
     norms = [name for name in wrong if NORMALISATION & set(left[name].arrays)]
     if norms:
         return f"normalisations that it does not have, or not by that name: {_listed(norms)}"
-    return f"layers between its own that it does not have: {_listed(wrong)}" if wrong else ""
+    if not wrong:
+        return ""
+    if not network.parameters["top"] and set(wrong) <= set().union(*own):
+        weights = {name: left[name].arrays.get("weight") for name in wrong}
+        sizes = [f"{name} {each.shape}" for name, each in weights.items() if each]
+        return f"a classifier whose sizes are not its own: {_listed(sizes)}"
+    told = f"layers between its own that it does not have: {_listed(wrong)}"
+    whole = network.parameters["top"] and not contents.head
+    if whole and all(_dense(left[each]) for each in wrong):
+        return f"{told} (of another head: give --head)"
+    return told
+
+
+def _dense(unit: Unit) -> bool:
+    return "weight" in unit.arrays and len(unit.arrays["weight"].shape) == 2
 
 
 def _classifiers(contents: Contents, trunk: Network) -> Iterator[list[str]]:

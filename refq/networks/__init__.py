@@ -61,7 +61,8 @@ def build(name: str, parameters: Mapping[str, Any] | None = None) -> Network:
         raise OptionError(f"parameters {given} for {name}: {error}") from None
     for tensor, shape in (*network.shapes.items(), *network.weight_shapes().items()):
         if math.prod(shape) > LARGEST:
-            raise ShapeError(f"{name}: {tensor} with {math.prod(shape):,} values", f"{LARGEST:,}")
+            found = f"{name}: {tensor} with {math.prod(shape):,} values"
+            raise ShapeError(found, f"at most {LARGEST:,}")
     return network
 
 
