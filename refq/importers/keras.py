@@ -58,6 +58,8 @@ def read(path: Path) -> Contents:
     root = file.root
     if "network" in root.attributes:
         raise refuse("refq's own weights", remedy="give them to --weights as they are")
+    if "images" in root.names:
+        raise refuse("packed images", "weights", "give them to --data")
     if "model_weights" in root.names:
         root = file.group("model_weights")
     if "layer_names" not in root.attributes:

@@ -20,6 +20,16 @@ BESIDE = {
     ".tflite": f"a model of TensorFlow Lite, {OF_KERAS}",
 }
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
+# by the first bytes: what it is, and what to do
+ARCHIVES = {
+    b"\x1f\x8b": ("compressed by gzip", "unpack it"),
+    b"7z\xbc\xaf\x27\x1c": ("an archive of 7-Zip", "unpack it"),
+    b"BZh": ("compressed by bzip2", "unpack it"),
+    b"\xfd7zXZ\x00": ("compressed by xz", "unpack it"),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "unpack it"),
+    b"Rar!": ("a RAR archive", "unpack it"),
+    b"GGUF": ("a GGUF model", "save it as a state dict of PyTorch"),
+}
 POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -39,6 +49,9 @@ def check_head(path: Path, head: bytes) -> None:
         raise WeightsError(f"{path} is an empty file", "a weight file", "fetch it again")
     if head.startswith(POINTER):
         raise WeightsError(f"{path} is a Git LFS pointer", "the weights", "run git lfs pull")
+    for begin, (what, remedy) in ARCHIVES.items():
+        if head.startswith(begin):
+            raise WeightsError(f"{path} is {what}", "a weight file", remedy)
     ending = ".index" if path.suffix.startswith(".data-") else path.suffix
     if ending in BESIDE:
         what, _, wanted = BESIDE[ending].partition(", ")

@@ -230,6 +230,8 @@ def _tensor(
                 "save it with onnx.save and save_as_external_data=False",
             )
     name = name or own
+    if name in tensors or name in integers:
+        raise refuse(f"two tensors named {name}", "one of each name")
     if kind in INTEGERS:
         if raw is not None and raw.end - raw.begin <= 1 << 10:
             values = np.frombuffer(data[raw.begin : raw.end], INTEGERS[kind])

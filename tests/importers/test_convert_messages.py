@@ -175,6 +175,9 @@ MISTAKEN = {
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
         "is a Git LFS pointer; expected the weights; run git lfs pull",
     ),
+    "gzip": ("w.pth", b"\x1f\x8b\x08\0", "w.pth is compressed by gzip; expected a weight file;"),
+    "7z": ("w.pth", b"7z\xbc\xaf\x27\x1c\0", "w.pth is an archive of 7-Zip; expected a weight"),
+    "GGUF": ("w.bin", b"GGUF\3\0\0\0", "w.bin is a GGUF model; expected a weight file; save it as"),
     "page": ("w.h5", b"<!DOCTYPE html>\n<html>", "is a web page"),
     "page after a line": ("w.caffemodel", b"\n<html><head>", "is a web page"),
     "page with a mark": ("w.mat", b"\xef\xbb\xbf\r\n<HTML>", "is a web page"),
@@ -186,6 +189,13 @@ def test_mistaken_files(tmp_path: Path, capsys: pytest.CaptureFixture[str], case
     name, content, told = MISTAKEN[case]
     (tmp_path / name).write_bytes(content)
     assert told in refused(tmp_path / name, capsys)
+
+
+def test_packed_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["images"] = np.zeros((1, 3, 4, 4), np.uint8)
+    told = refused(tmp_path / "w.h5", capsys)
+    assert "w.h5: packed images; expected weights; give them to --data" in told
 
 
 def test_no_regular_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,6 +139,10 @@ def made_twice(model: Any) -> None:
     model.graph.node[5].output[0] = model.graph.node[4].output[0]
 
 
+def named_twice(model: Any) -> None:
+    model.graph.initializer.append(model.graph.initializer[0])
+
+
 LAST = 1 << 40
 DIFFER: dict[str, tuple[str, Callable[[Any], None], str]] = {
     "strides": ("vgg16", put("Conv", 4, strides=[1, 2]), "(convolution 3x3, stride 1x2"),
@@ -232,6 +236,7 @@ DIFFER: dict[str, tuple[str, Callable[[Any], None], str]] = {
     "whole numbers": ("vgg16", cast(6), "in its place it has between (other Cast)"),
     "an image of bytes": ("vgg16", cast_image, "in its place it has bytes (other Cast)"),
     "out of order": ("vgg16", backwards, "which no node before it makes; expected nodes in the"),
+    "named twice": ("vgg16", named_twice, "two tensors named conv1_1.weight; expected one"),
     "made twice": ("vgg16", made_twice, "which two nodes make; expected one maker"),
     "sparse weights": ("vgg16", sparse, "a graph with sparse weights"),
     "another input": ("vgg16", another_input, "the graph has no conv1_1"),
