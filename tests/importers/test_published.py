@@ -161,7 +161,7 @@ def test_weights_of_others_for_evaluate(
     assert evaluate.main(["vgg16", "--weights", str(tmp_path / name)]) == 2
     told = capsys.readouterr().err
     assert f"{tmp_path / name} is a file of {whose}; expected weights in refq's HDF5" in told
-    assert f"convert it: python -m refq.convert {name} -o weights.h5" in told
+    assert f"convert it: python -m refq.convert {tmp_path / name} -o weights.h5" in told
 
 
 def test_a_file_of_numpy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
