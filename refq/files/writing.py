@@ -147,7 +147,11 @@ def write_array(path: str, parts: Sequence[np.ndarray]) -> None:
     """Batches (n, ...) as one .npy array."""
 
     def write(partial: Path) -> None:
+        values = np.ascontiguousarray(np.concatenate(list(parts)))
         with partial.open("wb") as file:
-            np.save(file, np.concatenate(list(parts)))
+            # np.save asks a file for its position, which a pipe does not have
+            header = np.lib.format.header_data_from_array_1_0(values)
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(values.data)
 
     write_whole(path, write)
