@@ -107,11 +107,11 @@ def _image(folder: Path, name: str, here: str) -> Path:
 
 def _alike(path: Path) -> str:
     """What the name could mean; empty where it is there, or nothing is like it."""
-    if path.exists():
-        return ""
     if "\\" in path.name:
         return "write / between folders"
     try:
+        if path.exists():
+            return ""
         for name in os.listdir(path.parent):
             if name.lower() == path.name.lower():
                 return f"there is {name}: write it in the same letters"

@@ -49,6 +49,7 @@ class File:
         self, path: Path, begin: int = 0, end: int | None = None, trusted: bool = False
     ) -> None:
         self.path, self.begin, self.end = path, begin, end
+        self._place = Path(os.path.abspath(path))  # the current folder may change
         self._identity: tuple[int, ...] = ()
         self.reader: _Reader
         if trusted:
@@ -137,7 +138,7 @@ class File:
         values = np.empty(part.shape, part.dtype)
         first = part.rows[0] if part.rows else 0
         try:
-            with Within(self.path, self.begin, self.end) as file:
+            with Within(self._place, self.begin, self.end) as file:
                 file.seek(place + first * (values[:1].nbytes if values.ndim else 0))
                 file.readinto(values.reshape(-1).view(np.uint8).data)
                 if file.identity != self._identity:

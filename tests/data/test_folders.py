@@ -144,16 +144,15 @@ def test_images_that_cannot_be_decoded_are_named(tmp_path: Path) -> None:
     save_image(tmp_path / "short.png", noise(40, 50, 3))
     save_image(tmp_path / "short.jpg", noise(40, 50, 3))
     (tmp_path / "text.jpg").write_text("not an image")
-    (tmp_path / "void.jpg").write_bytes(b"")
     for name in ("short.png", "short.jpg"):
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     data = open_dataset(str(tmp_path), INPUT)
-    names = [Path(data.where(index)).name for index in range(5)]
-    assert names == ["deep.png", "short.jpg", "short.png", "text.jpg", "void.jpg"]
+    names = [Path(data.where(index)).name for index in range(4)]
+    assert names == ["deep.png", "short.jpg", "short.png", "text.jpg"]
     with error_of(DataError, f"{tmp_path / 'deep.png'}: pixels of 16 bits a channel; expected 8"):
         data.image(0)
-    for index in range(1, 5):
+    for index in range(1, 4):
         with error_of(DataError, f"cannot decode {tmp_path / names[index]} ("):
             data.image(index)
     with error_of(DataError, "cannot decode"):

@@ -19,7 +19,8 @@ PLAIN = {
     *("MIB", "MODE", "N", "NAME", "NAME=VALUE", "NETWORK", "O", "PAPER", "PERCENT"),
     *("POINTS", "RULE", "SHARE", "WHAT", "WHICH"),
 }
-KINDS = {paths.INPUT, paths.FILE, paths.FILES, paths.FOLDER}
+INPUTS = {paths.INPUT, paths.WEIGHTS, paths.DATA}
+KINDS = {*INPUTS, paths.FILE, paths.FILES, paths.FOLDER}
 COMMANDS: dict[str, Command] = {
     door: importlib.import_module(f"refq.{door}").COMMAND for door in DOORS
 }
@@ -40,9 +41,9 @@ def test_outputs_keep_apart(door: str, tmp_path: Path) -> None:
     rows = COMMANDS[door].rows
     given = {row: tmp_path / row.name for row in rows if row.path}
     for row, path in given.items():
-        if row.path == paths.INPUT:
+        if row.path in INPUTS:
             path.mkdir()
-    outputs = [row for row in given if row.path != paths.INPUT]
+    outputs = [row for row in given if row.path not in INPUTS]
     assert outputs
     for output in outputs:
         for other in given:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,14 @@ from refq import convert
 
 
 def refused(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    """The one line on stderr; nothing else is printed or written."""
-    assert convert.main([str(path), "-o", str(path.with_name("out.h5")), *more]) == 2
+    """The one line on stderr; nothing else is printed or written. The command runs in the file's
+    folder: a line has 400 characters at most, also where a path is long."""
+    here = os.getcwd()
+    os.chdir(path.parent)
+    try:
+        assert convert.main([path.name, "-o", "out.h5", *more]) == 2
+    finally:
+        os.chdir(here)
     told = capsys.readouterr()
     assert not told.out and told.err.count("\n") == 1
     assert [each for each in path.parent.iterdir() if ".h5" in each.name and each != path] == []

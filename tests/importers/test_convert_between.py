@@ -201,7 +201,7 @@ INNER = {"ca.fc1.weight": ones(2, 8, 1, 1), "ca.fc2.weight": ones(8, 2, 1, 1)}
         (SPATIAL, "sa.conv1"),
         (CHANNELS, "ca.fc1, ca.fc2"),
         (INNER, "ca.fc1, ca.fc2"),
-        ({"more.weight": ones(9, 5)}, "more"),
+        ({"more.weight": ones(9, 5)}, "more (of another head: give --head)"),
     ],
 )
 def test_nothing_is_behind_a_whole_network(

@@ -51,7 +51,7 @@ def holding(text: str) -> Callable[[Path], str]:
 
 BAD: list[tuple[Callable[[Path], str], str]] = [
     (lambda folder: str(folder / "nowhere.json"), r"cannot read .*nowhere.json \(No such file"),
-    (lambda folder: str(folder), r"as --out, within .*; expected a place outside of results"),
+    (lambda folder: str(folder), r"as --out, within .*; expected a place outside of RESULT"),
     (holding("{"), r"r.json is no JSON \(.*expected what refq.evaluate --json"),
     (holding("\xff\xfe"), r"r.json is no JSON"),
     (holding("[" * 100_000), r"r.json is no JSON"),
