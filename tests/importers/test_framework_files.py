@@ -299,4 +299,4 @@ def test_what_lies_beside_weights(
     file = path / "saved_model.pb" if name == "saved" else path
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(b"anything")
-    assert f"{path} is {BESIDE[name]}; expected " in refused(path, capsys)
+    assert f"{path.name} is {BESIDE[name]}; expected " in refused(path, capsys)
