@@ -7,7 +7,6 @@ in memory what the library writes of its own, drops arrays, and the refusal is r
 
 from __future__ import annotations
 
-import io
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+
+from refq.hdf5.within import Positioned
 
 KEPT = 1 << 16  # bytes of one writing, from which on they are an array's and not looked at again
 
@@ -78,12 +79,11 @@ def _abandon(file: h5py.File, disk: _Disk) -> None:
     disk.close()
 
 
-class _Disk(io.RawIOBase):
+class _Disk(Positioned):
     """A new file on the disk, and in memory what the disk did not take."""
 
     def __init__(self, path: Path) -> None:
         self.file = path.open("w+b", buffering=0)
-        self.at, self.size = 0, 0
         self.refused: OSError | None = None
         self.kept: list[tuple[int, bytes]] = []
 
@@ -91,18 +91,8 @@ class _Disk(io.RawIOBase):
         if self.refused is not None:
             raise self.refused
 
-    def readable(self) -> bool:
-        return True
-
     def writable(self) -> bool:
         return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
-        return self.at
 
     def tell(self) -> int:
         return self.at

@@ -16,7 +16,23 @@ def identity(told: os.stat_result) -> tuple[int, ...]:
     return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns
 
 
-class Within(io.RawIOBase):
+class Positioned(io.RawIOBase):
+    """Bytes that are read from `at` on, of `size` in all."""
+
+    at, size = 0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
+        return self.at
+
+
+class Within(Positioned):
     """The bytes of a regular file from `begin` to `end`, its own end where that is None."""
 
     def __init__(self, path: Path, begin: int, end: int | None) -> None:
@@ -28,18 +44,8 @@ class Within(io.RawIOBase):
             os.close(place)
             raise OSError("no regular file")
         self.file = os.fdopen(place, "rb", buffering=0)
-        self.begin, self.at = begin, 0
+        self.begin = begin
         self.size = (found.st_size if end is None else min(end, found.st_size)) - begin
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
-        return self.at
 
     def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer).cast("B")

@@ -151,6 +151,8 @@ OF_TYPE = {
     "Reshape": "reshape_param",
     "Power": "power_param",
 }
+# what layers of data, of images and of windows have alike
+_OF_DATA = {1: "source", 2: "scale", 3: "mean_file", 4: "batch_size", 5: "crop_size", 6: "mirror"}
 MESSAGES = {
     "convolution_param": {
         1: "num_output",
@@ -217,24 +219,14 @@ MESSAGES = {
         7: "force_gray",
     },
     "data_param": {
-        1: "source",
-        2: "scale",
-        3: "mean_file",
-        4: "batch_size",
-        5: "crop_size",
-        6: "mirror",
+        **_OF_DATA,
         7: "rand_skip",
         8: "backend",
         9: "force_encoded_color",
         10: "prefetch",
     },
     "image_data_param": {
-        1: "source",
-        2: "scale",
-        3: "mean_file",
-        4: "batch_size",
-        5: "crop_size",
-        6: "mirror",
+        **_OF_DATA,
         7: "rand_skip",
         8: "shuffle",
         9: "new_height",
@@ -243,12 +235,7 @@ MESSAGES = {
         12: "root_folder",
     },
     "window_data_param": {
-        1: "source",
-        2: "scale",
-        3: "mean_file",
-        4: "batch_size",
-        5: "crop_size",
-        6: "mirror",
+        **_OF_DATA,
         7: "fg_threshold",
         8: "bg_threshold",
         9: "fg_fraction",

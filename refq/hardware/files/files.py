@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from refq.errors import DataError
+from refq.files import given
 from refq.hardware.files.array import Array
 from refq.hardware.files.words import Packing, Words
 
@@ -158,7 +159,7 @@ def within(folder: Path, name: str) -> Path:
 def opened(path: Path) -> Iterator[BinaryIO]:
     """A file to read. Raises DataError where it cannot be, and for pipes and devices, at once."""
     try:
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        number = os.open(path, given.FLAGS)
         with open(number, "rb") as file:
             if not stat.S_ISREG(os.fstat(number).st_mode):
                 raise DataError(f"{path} is a pipe or a device", "a file")
