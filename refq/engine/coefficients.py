@@ -197,13 +197,13 @@ def _check_raised(layer: IntegerLayer, data: FixedPointFormat, name: str) -> Non
 
 
 def _check_sum(node: Node, plan: Plan) -> None:
-    """Raises FormatError where an addition of operands at one F could leave 63 bits."""
-    bits, _ = exact_sum([plan.tensors[name] for name in node.inputs])
+    """Raises FormatError where a sum or product of operands could leave 63 bits."""
+    bits, _ = exact_sum(node.layer, [plan.tensors[name] for name in node.inputs])
     if bits > 63:
-        formats = " + ".join(f"{plan.tensors[name].format}" for name in node.inputs)
+        formats = " and ".join(f"{plan.tensors[name].format}" for name in node.inputs)
         raise FormatError(
-            f"addition {node.name} of {formats}, which needs {bits} bits",
-            "sums within 63 bits at one number of fraction bits",
+            f"{node.layer.kind} {node.name} of {formats}, which needs {bits} bits",
+            "results within 63 bits",
             "choose formats of its operands closer to each other",
         )
 

@@ -33,6 +33,7 @@ __all__ = [
     "Run",
     "Tensor",
     "forward",
+    "outputs",
     "quantize_weights",
     "ready",
 ]
@@ -97,6 +98,8 @@ def forward(
 ) -> np.ndarray:
     """The network's output for a batch.
 
+    The first of them where it has several; `outputs` gives all.
+
     images: float32 (N,C,H,W), preprocessed; or a Cut of them, from which the same batch goes on
     with the same integers. plan None computes in float32 with `ops`'s float operations; otherwise
     every tensor is integer codes, from the quantized image to the output, which alone becomes real
@@ -105,6 +108,18 @@ def forward(
     refq.kernels or refq.oracle.
     Raises ShapeError for images of another shape, or a cut that misses a tensor.
     """
+    return next(iter(outputs(network, weights, plan, images, ops, run).values()))
+
+
+def outputs(
+    network: Network,
+    weights: Ready,
+    plan: Plan | None,
+    images: np.ndarray | Cut,
+    ops: ModuleType = kernels,
+    run: Run = PLAIN,
+) -> dict[str, np.ndarray]:
+    """Every output of the network for a batch, by name; all else as of forward."""
     count = _images(network, plan, images)
     numbers = _of_plan(network, weights, plan, ops)
     # without compiled code there is no machine code to fuse into
@@ -173,20 +188,24 @@ def _steps(
     return RoundedSteps(network, plan, steps) if plan and plan.tensors else steps
 
 
-def _through(network: Network, images: np.ndarray | Cut, steps: Steps, run: Run) -> np.ndarray:
+def _through(
+    network: Network, images: np.ndarray | Cut, steps: Steps, run: Run
+) -> dict[str, np.ndarray]:
     """Computes node after node; a tensor is released after its last reader."""
     if isinstance(images, Cut):
         start = images.at
         tensors = {name: steps.restored(name, kept) for name, kept in images.tensors.items()}
     else:
         start, tensors = 0, {INPUT: steps.image(images)}
-    last = network.output if run.until is None else run.until
-    if last not in network.shapes:
-        raise unknown("layer", last, list(network.shapes))
-    nodes = network.nodes[start : list(network.shapes).index(last)]
+    wanted = network.outputs if run.until is None else (run.until,)
+    order = list(network.shapes)
+    for name in wanted:
+        if name not in network.shapes:
+            raise unknown("layer", name, order)
+    nodes = network.nodes[start : max(map(order.index, wanted))]
     if start == 0:
         _show(run, None, steps, tensors[INPUT])
-    waiting = Counter(name for node in nodes for name in node.inputs)
+    waiting = Counter([*wanted, *(name for node in nodes for name in node.inputs)])
     for number, node in enumerate(nodes, start):
         if number in run.cuts:
             run.keep(_cut(number, steps, tensors))
@@ -196,7 +215,7 @@ def _through(network: Network, images: np.ndarray | Cut, steps: Steps, run: Run)
             waiting[name] -= 1
             if waiting[name] == 0:
                 steps.release(tensors.pop(name))
-    return steps.output(tensors[last])
+    return {name: steps.output(tensors[name]) for name in wanted}
 
 
 def _show(run: Run, node: Node | None, steps: Steps, tensor: Any) -> None:

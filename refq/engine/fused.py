@@ -98,16 +98,18 @@ class FusedSteps(MapSteps):
         entry = self.plain.plan.tensors.get(result.name)
         if node.layer.weighted:
             return self._weighted(node, sources[0], result, entry)
-        return self._added(sources, result, entry, result is not node)
+        return self._added(node, sources, result, entry)
 
     def _added(
-        self, sources: Sequence[Stored], result: Node, entry: TensorPlan | None, relu: bool
+        self, node: Node, sources: Sequence[Stored], result: Node, entry: TensorPlan | None
     ) -> Stored | None:
-        """An addition of two operands."""
+        """An addition of two operands of one shape."""
         operands, plan = [source.stored for source in sources], self.plain.plan
         if entry is None or len(operands) != 2 or any(o.drops for o in (entry, *operands)):
             return None
-        bits, frac_bits = exact_sum(operands)
+        if sources[0].shape != sources[1].shape:
+            return None
+        bits, frac_bits = exact_sum(node.layer, operands)
         drop = frac_bits - entry.fixed.frac_bits
         if max(bits, drop + 1) > adding.LONGEST or not storable(plan, entry, np.array(drop)):
             return None
@@ -118,7 +120,7 @@ class FusedSteps(MapSteps):
             target.map,
             target.place.first,
             target.shape[1],
-            self._ending(entry, drop, relu),
+            self._ending(entry, drop, result is not node),
         )
         return replace(target, outside=outside)
 

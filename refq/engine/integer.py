@@ -56,8 +56,12 @@ class IntegerStep:
     def summed(self) -> Tensor:
         return self.steps.stored(self.node.name, self.steps.sums(self.node, *self.tensors))
 
-    def passed(self, codes: np.ndarray) -> Tensor:
-        return self.steps.stored(self.node.name, replace(self.tensors[0], codes=codes))
+    def passed(self, codes: np.ndarray, frac_bits: int | None = None) -> Tensor:
+        (tensor,) = self.tensors
+        if tensor.stored is not None and not self.node.layer.moves_stored:
+            tensor = Tensor(codes, tensor.frac_bits)  # made anew of what is stored
+        own = tensor.frac_bits if frac_bits is None else frac_bits
+        return self.steps.stored(self.node.name, replace(tensor, codes=codes, frac_bits=own))
 
     def moved(self, codes: np.ndarray) -> Tensor:
         return Tensor(codes, self.frac_bits[0], self.steps.plan.tensors[self.node.name])

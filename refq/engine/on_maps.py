@@ -136,7 +136,9 @@ class MapStep:
         steps, node = self.steps, self.node
         if not self._mapped() or not steps.covers(node):
             return None
-        waits = is_wide(steps.network, node) and steps.network.consumers[node.name]
+        readers = steps.network.consumers[node.name]
+        # of what reads sums, ReLUs alone are made with them
+        waits = is_wide(steps.network, node) and readers and readers[0].layer.moves_stored
         if not waits or node.name in steps.unfused:
             return steps.made(node, self.inputs, node)
         for source in self.inputs:

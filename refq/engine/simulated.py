@@ -121,11 +121,11 @@ class RoundedSteps:
             return replace(result, later=self.plan.tensors.get(node.name))
         if layer.takes_sums and x.later:
             result = self._rounded(result, x.later)
-        elif self.waits and (layer.takes_sums or layer.moves_codes):
+        elif self.waits and (layer.moves_stored or layer.moves_codes):
             # values pass through these as they are
             same = len({tensor.stored for tensor in inputs}) == 1
             result = replace(result, stored=x.stored if same else None)
-        elif layer.takes_sums:
+        elif layer.moves_stored:
             result = replace(result, outside=x.outside)
         return self._settled(node.name, result)
 

@@ -25,18 +25,25 @@ class Node:
 
 @dataclass(frozen=True)
 class Network:
-    """Nodes in the order of computation; the last one's output is the network's.
+    """Nodes in the order of computation, and which tensors are the network's outputs.
 
-    input_shape is (C, H, W); parameters are what the builder was called with.
+    input_shape is (C, H, W); parameters are what the builder was called with. outputs: names of
+    tensors, by default the last node's.
     """
 
     name: str
     input_shape: Shape
     nodes: tuple[Node, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.shapes  # noqa: B018 - a network that does not fit together fails when it is built
+        if not self.outputs:
+            object.__setattr__(self, "outputs", (self.nodes[-1].name,))
+        strange = [name for name in self.outputs if name not in self.by_name]
+        if strange or len(set(self.outputs)) != len(self.outputs):
+            raise ShapeError(f"{self.name}: outputs {self.outputs}", "different nodes")
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
@@ -70,12 +77,13 @@ class Network:
 
     @property
     def output(self) -> str:
-        return self.nodes[-1].name
+        """The only output, or the first."""
+        return self.outputs[0]
 
     @property
     def has_classifier(self) -> bool:
-        """True where the output is one value a class, False for a trunk of convolutions."""
-        return len(self.shapes[self.output]) == 1
+        """True where the only output is one value a class, False for a trunk of convolutions."""
+        return len(self.outputs) == 1 and len(self.shapes[self.output]) == 1
 
     @cached_property
     def map_pads(self) -> dict[str, Pads]:

@@ -37,17 +37,19 @@ class Point:
 
 
 def is_wide(network: Network, node: Node) -> bool:
-    """True where a node's exact sums are not stored: they go straight into a ReLU, or are the
-    network's output."""
+    """True where a node's exact sums are not stored: they go straight into an activation, or are an
+    output that no layer reads."""
     readers = network.consumers[node.name]
-    taken = not readers or (len(readers) == 1 and readers[0].layer.takes_sums)
+    taken = not readers or (
+        len(readers) == 1 and readers[0].layer.takes_sums and node.name not in network.outputs
+    )
     return node.layer.makes_sums and taken
 
 
 def moves_codes(network: Network, node: Node) -> bool:
     """True for layers whose output codes are some of their input codes, or zeros of their own that
     need no code (contract section 2)."""
-    if node.layer.takes_sums:
+    if node.layer.moves_stored:
         source = network.by_name.get(node.inputs[0])
         return source is None or not is_wide(network, source)
     return node.layer.moves_codes
@@ -106,14 +108,17 @@ def _point(network: Network, tensors: tuple[str, ...], signs: Mapping[str, bool]
         if node is not None and moves_codes(network, node):
             continue
         makers.append(name)
-        # a ReLU stores the sum that it reads
-        source = network.by_name[node.inputs[0]] if node and node.layer.takes_sums else node
+        # an activation stores the sum that it reads
+        source = network.by_name.get(node.inputs[0]) if node and node.layer.takes_sums else node
+        if source is not node and source is not None and not is_wide(network, source):
+            source = None
         if source is not None and source.layer.weighted:
             producers.append(source.name)
     signed = any(signs[name] for name in makers)
     readers.sort(key=list(network.shapes).index)
     name = readers[0] if readers else "output"
-    if readers and network.by_name[name].layer.several:
+    several = network.by_name[name].layer.several if readers else len(network.outputs) > 1
+    if several:
         name = f"{name}.{tensors[-1]}"
     width_of = _weighted_below(network, tensors) or name
     return Point(name, width_of, tensors, tuple(makers), tuple(producers), tuple(readers), signed)

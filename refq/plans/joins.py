@@ -62,7 +62,8 @@ def joins(network: Network, plan: Plan, missing: str) -> Iterator[Join]:
         formats = tuple(spelled(name) for name in node.inputs)
         result = spelled(stored)
         if stored not in plan.tensors and plan.arithmetic != FLOAT:
-            result = f"{exact_sum([plan.tensors[name] for name in node.inputs])[0]} exact bits"
+            operands = [plan.tensors[name] for name in node.inputs]
+            result = f"{exact_sum(node.layer, operands)[0]} exact bits"
         yield Join(
             name=node.name,
             kind=node.layer.kind.lower(),

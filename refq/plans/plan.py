@@ -16,6 +16,7 @@ from refq.formats import floats as float_formats
 from refq.formats.codes import Plain, StorageCode, of_fields
 from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 from refq.formats.floats import Number
+from refq.networks.layers import Layer
 from refq.networks.points import Point
 
 # how much coarser than its tensor a feature map may be
@@ -272,13 +273,13 @@ def _accumulator(stored: Mapping[str, Any]) -> Accumulator:
     )
 
 
-def exact_sum(operands: Sequence[TensorPlan]) -> tuple[int, int]:
-    """(bits, fraction bits) of an addition's exact sum, its operands brought to the largest F."""
-    frac_bits = max(operand.fixed.frac_bits for operand in operands)
-    reach = 0
+def exact_sum(layer: Layer, operands: Sequence[TensorPlan]) -> tuple[int, int]:
+    """(bits, fraction bits) of what a layer without weights makes of operands, exactly."""
+    reaches = []
     for operand in operands:
-        left = frac_bits - operand.fixed.frac_bits + max(operand.drops, default=0)
-        reach += max(-operand.fixed.min_code, operand.fixed.max_code) << left
+        most = max(-operand.fixed.min_code, operand.fixed.max_code)
+        reaches.append((most << max(operand.drops, default=0), operand.fixed.frac_bits))
+    reach, frac_bits = layer.reach(reaches)
     return reach.bit_length() + 1, frac_bits
 
 

@@ -237,7 +237,10 @@ def test_sums_that_could_leave_63_bits_are_refused() -> None:
     for place, bits in ((50, 63), (51, 64)):
         own = {"conv": TensorPlan(FixedPointFormat(12, place))}
         far = replace(plan, tensors={**plan.tensors, **own})
-        assert exact_sum([far.tensors[name] for name in ("shortcut", "conv")]) == (bits, place)
+        assert exact_sum(Add(), [far.tensors[name] for name in ("shortcut", "conv")]) == (
+            bits,
+            place,
+        )
         if bits > 63:
             text = "addition sum of fxp-u12/0 = ap_ufixed<12,12> + fxp-s12/51 = ap_fixed<12,-39>"
             with pytest.raises(FormatError, match=re.escape(f"{text}, which needs 64 bits; exp")):

@@ -102,7 +102,7 @@ def tensors(
             frac_bits = compact(sums.frac_bits)
             yield GoldenArray(name, sums.stage, TENSOR, maps, sums.bits, True, frac_bits)
     elif node is not None and node.layer.makes_sums:
-        wide, place = exact_sum([plan.tensors[each] for each in node.inputs])
+        wide, place = exact_sum(node.layer, [plan.tensors[each] for each in node.inputs])
         yield GoldenArray(name, "sum", TENSOR, shape, wide, True, place)
     if name in plan.tensors:
         readers = [each for each in network.consumers[name] if each.layer.weighted]

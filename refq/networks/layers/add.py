@@ -9,21 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from refq.errors import ShapeError
-from refq.networks.layers.layer import IntegerStep, Layer, MapStep, Shape
+from refq.networks.layers.layer import IntegerStep, Layer, MapStep, Shape, aligned_reach, broadcast
 
 
 @dataclass(frozen=True)
 class Add(Layer):
-    """Elementwise sum of its inputs."""
+    """Elementwise sum of its inputs, whose sizes are equal or 1."""
 
     words = "add"
     several = makes_sums = True
 
     def shape_of(self, shape: Shape, *more: Shape) -> Shape:
-        if any(other != shape for other in more):
-            raise ShapeError(f"Add of shapes {[shape, *more]}", "equal shapes")
-        return shape
+        return broadcast(self.kind, [shape, *more])
 
     def computed(self, ops: ModuleType, inputs: Sequence[np.ndarray]) -> np.ndarray:
         total: np.ndarray = ops.add(inputs)
@@ -36,3 +33,6 @@ class Add(Layer):
 
     def map_step(self, step: MapStep) -> Any:
         return step.summed()
+
+    def reach(self, operands: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        return aligned_reach(operands)

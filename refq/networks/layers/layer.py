@@ -49,8 +49,9 @@ class IntegerStep(Protocol):
     def summed(self) -> Any:
         """A weighted layer's sums."""
 
-    def passed(self, codes: np.ndarray) -> Any:
-        """The input with other codes of the same fraction bits, sums where it has them."""
+    def passed(self, codes: np.ndarray, frac_bits: int | None = None) -> Any:
+        """The input with other codes, by default of the same fraction bits, sums where it has
+        them."""
 
     def moved(self, codes: np.ndarray) -> Any:
         """Codes of the inputs, in the format that the plan has for all."""
@@ -86,16 +87,19 @@ class Layer:
 
     several: it reads two or more tensors. images: what it reads has rows and columns; flat: it has
     weights for all of them, as for one pixel. makes_sums: what it makes are exact sums, which a
-    ReLU may take before they are stored; takes_sums: it is that ReLU. moves_codes: what it makes
-    are codes that it reads, or zeros of its own that need no code; joins: all of them, channel
-    after channel; subsamples: those of every so many rows and columns. float_maps: it reads maps in
+    activation may take before they are stored; takes_sums: it is that activation; moves_stored: of
+    what is stored already it only moves codes, as a ReLU does. moves_codes: what it makes are codes
+    that it reads, or zeros of its own that need no code; keeps_maps: each of its channels comes
+    from one that it reads, as of_channels tells; joins: all of them, channel after channel;
+    subsamples: those of every so many rows and columns. float_maps: it reads maps in
     float32 as well. windows: it has some; kernel, strides, pads, ceil_mode: of them; map_pads:
     those of the zeros that a map has to hold. group: parts of its channels that know nothing of
     each other. by_rows: an output row comes from the same row of its inputs.
     """
 
     several = images = windows = weighted = flat = False
-    makes_sums = takes_sums = moves_codes = joins = subsamples = False
+    makes_sums = takes_sums = moves_stored = moves_codes = joins = subsamples = False
+    keeps_maps = True
     float_maps = ceil_mode = by_rows = False
     # no values here, as those would become a subclass's defaults
     kernel: Pair
@@ -172,6 +176,11 @@ class Layer:
         ops, or what they are in integers."""
         raise NotImplementedError
 
+    def reach(self, operands: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """(greatest magnitude, fraction bits) of exact sums that it makes, without weights, of
+        codes with such magnitudes and fraction bits."""
+        raise NotImplementedError
+
     def signed(self, inputs: Sequence[bool]) -> bool:
         """Whether the output can be negative, for inputs that can or cannot."""
         return any(inputs)
@@ -206,8 +215,36 @@ class Weighted(Layer):
         return True
 
 
+def aligned_reach(operands: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Layer.reach of a sum or difference, its operands brought to the largest fraction bits."""
+    frac_bits = max(own for _, own in operands)
+    return sum(reach << (frac_bits - own) for reach, own in operands), frac_bits
+
+
+def broadcast(kind: str, shapes: Sequence[Shape]) -> Shape:
+    """Shape of an elementwise result: sizes are equal, or 1 (ONNX's rule, for equal ranks)."""
+    sizes = [set(each) - {1} for each in zip(*shapes)]
+    if len({len(shape) for shape in shapes}) != 1 or any(len(each) > 1 for each in sizes):
+        raise ShapeError(f"{kind} of shapes {list(shapes)}", "equal sizes, or 1")
+    return tuple(each.pop() if each else 1 for each in sizes)
+
+
 def positive(layer: Layer, outputs: int) -> int:
     """A number of outputs, once it is known to be one."""
     if outputs < 1:
         raise ShapeError(f"{layer.kind} with {outputs} outputs", "1 or more")
     return outputs
+
+
+def inside(layer: Layer, axis: int, shape: Shape) -> Shape:
+    """A shape, once it is known to have an axis."""
+    if not 0 <= axis < len(shape):
+        raise ShapeError(f"{layer.kind} along axis {axis} of shape {shape}", "one of its axes")
+    return shape
+
+
+def two(layer: Layer, shapes: Sequence[Shape]) -> Sequence[Shape]:
+    """Shapes of inputs, once they are known to be two."""
+    if len(shapes) != 2:
+        raise ShapeError(f"{layer.kind} of {len(shapes)} inputs", "two")
+    return shapes

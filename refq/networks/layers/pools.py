@@ -89,18 +89,62 @@ class AvgPool(Pool, Mean):
 
 
 @dataclass(frozen=True)
-class GlobalAvgPool(Mean):
-    """Mean over all rows and columns: (C, H, W) -> (C,)."""
+class Whole(Layer):
+    """What pools over whole rows and columns share. axes: which of (1, 2), counted without the
+    batch; keepdims: whether they stay, of size 1. (C, H, W) -> (C,) as a rule."""
+
+    axes: tuple[int, ...] = (1, 2)
+    keepdims: bool = False
+
+    images = True
+    near = 0
+
+    def shape_of(self, shape: Shape, *more: Shape) -> Shape:
+        if self.axes not in ((1,), (2,), (1, 2)):
+            raise ShapeError(f"{self.kind} over axes {self.axes}", "rows (1), columns (2), or both")
+        sizes = [(size, axis in self.axes) for axis, size in enumerate(shape)]
+        return tuple(1 if gone else size for size, gone in sizes if self.keepdims or not gone)
+
+    def whole(self, x: np.ndarray) -> np.ndarray:
+        """The input as operations take it, which pool all rows and columns: (N, maps, H', W'), a
+        map for each value of the output, in order."""
+        if self.axes == (1,):
+            x = np.ascontiguousarray(x.transpose(0, 1, 3, 2))
+        if len(self.axes) == 1:
+            x = x.reshape(len(x), -1, 1, x.shape[3])
+        return x
+
+    def of_output(self, pooled: np.ndarray, shape: Shape) -> np.ndarray:
+        """What operations made of an input of such a shape, (N, maps), as it is to be."""
+        return pooled.reshape(len(pooled), *self.shape_of(shape))
+
+
+@dataclass(frozen=True)
+class GlobalAvgPool(Whole, Mean):
+    """Mean over all rows and columns, or over one of the two."""
 
     words = "global mean"
 
-    def shape_of(self, shape: Shape, *more: Shape) -> Shape:
-        return (shape[0],)
-
     def computed(self, ops: ModuleType, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        means: np.ndarray = ops.global_avg_pool(*inputs)
-        return means
+        (x,) = inputs
+        return self.of_output(ops.global_avg_pool(self.whole(x)), x.shape[1:])
 
     def integer_step(self, step: IntegerStep) -> Any:
+        (x,) = step.inputs
         mean = partial(step.ops.global_avg_pool_integer, **step.modes)
-        return step.rounded(*mean(*step.inputs, *step.frac_bits, step.format))
+        codes, outside = mean(self.whole(x), *step.frac_bits, step.format)
+        return step.rounded(self.of_output(codes, x.shape[1:]), outside)
+
+
+@dataclass(frozen=True)
+class GlobalMaxPool(Whole):
+    """Maximum over all rows and columns, or over one of the two."""
+
+    words = "global max"
+    moves_codes = True
+
+    def computed(self, ops: ModuleType, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        (x,) = inputs
+        whole = self.whole(x)
+        window = (whole.shape[2], whole.shape[3])
+        return self.of_output(ops.max_pool(whole, window, (1, 1)), x.shape[1:])

@@ -17,7 +17,7 @@ class ReLU(Layer):
     """max(x, 0)."""
 
     words = "ReLU"
-    takes_sums = True
+    takes_sums = moves_stored = True
 
     def computed(self, ops: ModuleType, inputs: Sequence[np.ndarray]) -> np.ndarray:
         rectified: np.ndarray = ops.relu(*inputs)
