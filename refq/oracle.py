@@ -263,18 +263,23 @@ def _padded(x: np.ndarray, pads: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def _taps(
-    x: np.ndarray, w: np.ndarray, strides: tuple[int, int], pads: tuple[int, int, int, int]
+    x: np.ndarray,
+    w: np.ndarray,
+    strides: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    dilations: tuple[int, int],
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For every (input channel, kernel row, kernel column), each ascending: the weights (O,) and
     the pixels (N, H', W') that they meet."""
     image = _padded(x, pads)
-    rows = (image.shape[2] - w.shape[2]) // strides[0] + 1
-    columns = (image.shape[3] - w.shape[3]) // strides[1] + 1
+    rows = (image.shape[2] - dilations[0] * (w.shape[2] - 1) - 1) // strides[0] + 1
+    columns = (image.shape[3] - dilations[1] * (w.shape[3] - 1) - 1) // strides[1] + 1
     taps = []
     for c in range(w.shape[1]):
         for i in range(w.shape[2]):
             for j in range(w.shape[3]):
-                pixels = image[:, c, i :: strides[0], j :: strides[1]][:, :rows, :columns]
+                lines = image[:, c, i * dilations[0] :: strides[0]]
+                pixels = lines[:, :rows, j * dilations[1] :: strides[1]][:, :, :columns]
                 taps.append((w[:, c, i, j], pixels))
     return taps
 
@@ -290,12 +295,13 @@ def conv(
     strides: tuple[int, int] = (1, 1),
     pads: tuple[int, int, int, int] = NO_PADS,
     group: int = 1,
+    dilations: tuple[int, int] = (1, 1),
 ) -> np.ndarray:
     parts = []
     for part, weights in _groups(x.astype(np.float64), w.astype(np.float64), group):
         total = sum(
             factors[None, :, None, None] * pixels[:, None]
-            for factors, pixels in _taps(part, weights, strides, pads)
+            for factors, pixels in _taps(part, weights, strides, pads, dilations)
         )
         parts.append(total)
     out = np.concatenate(parts, axis=1)
@@ -311,6 +317,7 @@ def conv_integer(
     strides: tuple[int, int] = (1, 1),
     pads: tuple[int, int, int, int] = NO_PADS,
     group: int = 1,
+    dilations: tuple[int, int] = (1, 1),
     accumulator: Accumulator = Accumulator(),  # noqa: B008 - frozen
     drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int]:
@@ -328,7 +335,7 @@ def conv_integer(
     drops = np.zeros(len(w), np.int64) if drop is None or exact else drop.astype(np.int64)
     parts, overflows, first = [], 0, 0
     for part, weights in _groups(x.astype(np.int64), w.astype(np.int64), group):
-        taps = _taps(part, weights, strides, pads)
+        taps = _taps(part, weights, strides, pads, dilations)
         shape = (x.shape[0], weights.shape[0], *taps[0][1].shape[1:])
         rows = slice(first, first + weights.shape[0])
         first = rows.stop
@@ -743,11 +750,14 @@ def patch_grams(
     kernel_shape: tuple[int, int],
     strides: tuple[int, int] = (1, 1),
     pads: tuple[int, int, int, int] = NO_PADS,
+    dilations: tuple[int, int] = (1, 1),
 ) -> np.ndarray:
-    image, (kh, kw) = _padded(x.astype(np.float64), pads), kernel_shape
+    image, (kh, kw), (down, right) = _padded(x.astype(np.float64), pads), kernel_shape, dilations
     total = np.zeros((x.shape[1], kh * kw, kh * kw))
-    for top in range(0, image.shape[2] - kh + 1, strides[0]):
-        for left in range(0, image.shape[3] - kw + 1, strides[1]):
-            patches = image[:, :, top : top + kh, left : left + kw].reshape(*x.shape[:2], -1)
+    tall, wide = down * (kh - 1) + 1, right * (kw - 1) + 1
+    for top in range(0, image.shape[2] - tall + 1, strides[0]):
+        for left in range(0, image.shape[3] - wide + 1, strides[1]):
+            window = image[:, :, top : top + tall : down, left : left + wide : right]
+            patches = window.reshape(*x.shape[:2], -1)
             total += (patches[:, :, :, None] * patches[:, :, None, :]).sum(axis=0)
     return total

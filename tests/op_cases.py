@@ -20,6 +20,7 @@ WINDOWS: list[dict[str, Any]] = [
     {"strides": (1, 1), "pads": (0, 0, 0, 0), "group": 1},
     {"strides": (2, 1), "pads": (1, 0, 2, 3), "group": 2},
     {"strides": (3, 2), "pads": (0, 2, 1, 1), "group": 1},
+    {"strides": (1, 2), "pads": (2, 3, 1, 0), "group": 2, "dilations": (2, 1)},
 ]
 KERNELS = ((1, 1), (3, 2), (2, 6))
 POOLS: list[dict[str, Any]] = [
@@ -94,6 +95,7 @@ def _sums() -> Iterator[Case]:
             exact = {"x": codes(2, 10, 9, 11), "w": codes(4, inputs, *kernel, bits=8), **attributes}
             for accumulator in ACCUMULATORS:
                 yield "conv_integer", {**exact, "b": _bias(4), "accumulator": accumulator}
+    yield from _depthwise()
     # beyond 2**53: the int64 path
     yield "conv_integer", {"x": codes(2, 6, 9, 11, bits=32), "w": codes(4, 6, 3, 2, bits=28)}
     yield (
@@ -106,6 +108,24 @@ def _sums() -> Iterator[Case]:
     x, w = codes(3, 4, 5, 2, signed=False), codes(7, 40, bits=9)
     for accumulator in ACCUMULATORS[:7]:
         yield "dense_integer", {"x": x, "w": w, "b": _bias(7), "accumulator": accumulator}
+
+
+def _depthwise() -> Iterator[Case]:
+    """A channel an output, or more outputs a channel; taps apart, some of them always beside the
+    image."""
+    for attributes, kernel, outputs in (
+        ({"pads": (1, 1, 1, 1)}, (4, 3), 5),
+        ({"strides": (2, 1), "pads": (1, 0, 2, 3), "dilations": (3, 2)}, (3, 2), 5),
+        ({"strides": (3, 2), "pads": (4, 2, 0, 1)}, (5, 4), 10),
+    ):
+        w = (outputs, 1, *kernel)
+        given = {**attributes, "group": 5}
+        yield "conv", {"x": real(2, 5, 9, 11), "w": real(*w), "b": real(outputs), **given}
+        exact = {"x": codes(2, 5, 9, 11, signed=False), "w": codes(*w, bits=8), **given}
+        for accumulator in ACCUMULATORS[:7]:
+            yield "conv_integer", {**exact, "b": _bias(outputs), "accumulator": accumulator}
+        wide = {"x": codes(2, 5, 9, 11, bits=32), "w": codes(*w, bits=26), "b": _bias(outputs, 60)}
+        yield "conv_integer", {**wide, **given}
 
 
 def _bias(outputs: int, bits: int = 16) -> Drawn:
@@ -304,6 +324,12 @@ def _measures() -> Iterator[Case]:
         where = {key: window[key] for key in ("strides", "pads")}
         for kernel in KERNELS:
             yield "patch_grams", {"x": whole(codes(3, 2, 7, 6)), "kernel_shape": kernel, **where}
+    holes = {"kernel_shape": (3, 2), "strides": (2, 1), "pads": (2, 0, 1, 3), "dilations": (2, 3)}
+    yield "patch_grams", {"x": whole(codes(3, 2, 7, 6)), **holes}
+    yield (
+        "patch_grams",
+        {"x": whole(codes(3, 2, 7, 6)), **holes, "dilations": (1, 8), "pads": (0, 4, 1, 4)},
+    )
     # an image much smaller than the kernel, strides beyond it, a kernel that fits once
     small, wide = whole(codes(5, 4, 2, 3)), whole(codes(2, 3, 9, 13))
     yield "patch_grams", {"x": small, "kernel_shape": (5, 7), "pads": (3, 5, 4, 2)}

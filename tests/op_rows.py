@@ -20,7 +20,14 @@ from refq.formats.floats import AffineGrid
 Case = tuple[str, dict[str, Any]]
 # arguments whose place says what they are, and short words for long names
 SILENT = ("x", "codes", "arrays", "fmt", "rounding", "overflow", "accumulator")
-SHORT = {"kernel_shape": "k", "strides": "s", "pads": "p", "group": "g", "frac_bits": "f"}
+SHORT = {
+    "kernel_shape": "k",
+    "strides": "s",
+    "pads": "p",
+    "group": "g",
+    "dilations": "d",
+    "frac_bits": "f",
+}
 UNSAID = ("seed", "offset")
 
 

@@ -59,6 +59,7 @@ class Model(nn.Module):
                     layer.strides,
                     _equal_pads(node),
                     groups=layer.group,
+                    dilation=layer.dilations,
                     bias=bias,
                 )
                 self.norms[node.name] = nn.BatchNorm2d(layer.out_channels)

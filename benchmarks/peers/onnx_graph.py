@@ -65,6 +65,7 @@ def _add(
                 strides=layer.strides,
                 pads=layer.pads,
                 group=layer.group,
+                dilations=layer.dilations,
             )
         case Dense():
             make("Flatten", inputs, f"{name}.flat")

@@ -1,6 +1,8 @@
-"""Convolution, float32 and exact integer, by patches (im2col) and matrix products.
+"""Convolution, float32 and exact integer, by patches (im2col) and matrix products; depthwise ones
+directly.
 
-Attributes have ONNX's meaning: pads (top, left, bottom, right), strides (down, right), group.
+Attributes have ONNX's meaning: pads (top, left, bottom, right), strides and dilations (down,
+right), group.
 """
 
 from __future__ import annotations
@@ -15,7 +17,15 @@ from refq.formats.fixed import Accumulator
 from refq.kernels import gemm
 from refq.kernels.accumulating import keep_sums, limits, rounded_products, saturates_every_mac
 from refq.kernels.compiling import njit, prange
+from refq.kernels.depthwise import (
+    depthwise,
+    depthwise_rounded,
+    depthwise_saturated,
+    grid_of,
+    is_depthwise,
+)
 from refq.kernels.saturating import saturating_dtype, saturating_product
+from refq.kernels.windows import _inside
 from refq.networks.layers import NO_PADS, Conv, Pads, Pair
 
 # values in one block of patches: small enough for the cache, large enough for BLAS
@@ -23,28 +33,28 @@ BLOCK_VALUES = 1 << 20
 
 
 @njit(parallel=True)
-def _patches(x, first, out, strides, pads):
+def _patches(x, first, out, grid):
     """Fills out (C, kh, kw, images, rows, columns) with what each output pixel sees, from the first
     (image, channel, output row) on."""
+    strides, pads, dilations = grid
     channels, kh, kw, count, rows, columns = out.shape
     height, width = x.shape[2], x.shape[3]
     for task in prange(channels * kh):
         c, i = task // kh, task % kh
         for j in range(kw):
-            # output columns whose input column lies inside the image
-            left = max(0, -((j - pads[1]) // strides[1]))
-            right = min(columns, (width - 1 + pads[1] - j) // strides[1] + 1)
+            offset = j * dilations[1] - pads[1]
+            left, right = _inside(offset, strides[1], width, columns)
             for n in range(count):
                 for r in range(rows):
                     line = out[c, i, j, n, r]
-                    source = (first[2] + r) * strides[0] + i - pads[0]
+                    source = (first[2] + r) * strides[0] + i * dilations[0] - pads[0]
                     if source < 0 or source >= height or right <= left:
                         line[:] = 0
                         continue
                     row = x[first[0] + n, first[1] + c, source]
                     line[:left] = 0
                     line[right:] = 0
-                    at = left * strides[1] + j - pads[1]
+                    at = left * strides[1] + offset
                     if strides[1] == 1:  # a plain copy, which vectorises
                         for k in range(right - left):
                             line[left + k] = row[at + k]
@@ -69,21 +79,20 @@ def _store(sums, bias, out, first):
 
 
 def _checked(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, strides: Pair, pads: Pads, group: int
-) -> tuple[Conv, tuple[int, int, int, int]]:
-    """The layer and its output's shape, or a ShapeError."""
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, layer: Conv
+) -> tuple[int, int, int, int]:
+    """The output's shape, or a ShapeError."""
     if x.ndim != 4 or w.ndim != 4:
         raise ShapeError(f"conv of {x.shape} with weights {w.shape}", "(N,C,H,W) and (O,I,H,W)")
-    layer = Conv(w.shape[0], (w.shape[2], w.shape[3]), strides, pads, group)
     channels, rows, columns = layer.output_shape([x.shape[1:]])
-    if w.shape[1] * group != x.shape[1]:
+    if w.shape[1] * layer.group != x.shape[1]:
         raise ShapeError(
-            f"{x.shape[1]} channels for weights {w.shape} in {group} groups",
-            f"{w.shape[1] * group} channels",
+            f"{x.shape[1]} channels for weights {w.shape} in {layer.group} groups",
+            f"{w.shape[1] * layer.group} channels",
         )
     if b is not None and b.shape != w.shape[:1]:
         raise ShapeError(f"bias of shape {b.shape}", f"{w.shape[:1]}")
-    return layer, (x.shape[0], channels, rows, columns)
+    return x.shape[0], channels, rows, columns
 
 
 def _blocks(shape: tuple[int, ...], depth: int) -> list[tuple[int, int, int, int]]:
@@ -106,16 +115,21 @@ def conv(
     strides: Pair = (1, 1),
     pads: Pads = NO_PADS,
     group: int = 1,
+    dilations: Pair = (1, 1),
 ) -> np.ndarray:
     """ONNX Conv in float32: x (N,C,H,W), w (O,C/group,kh,kw), b (O,) -> (N,O,H',W').
 
     Raises ShapeError where the shapes do not fit.
     """
-    layer, shape = _checked(x, w, b, strides, pads, group)
+    layer = Conv(w.shape[0], w.shape[2:], strides, pads, group, dilations)
+    shape = _checked(x, w, b, layer)
     out = np.empty(shape, np.float32)
     bias = np.zeros(shape[1], np.float32) if b is None else np.asarray(b, np.float32)
     x, w = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(w, np.float32)
-    _convolve(x, w, bias, layer, out, lambda weights, patches, _: weights @ patches)
+    if is_depthwise(w, layer):
+        depthwise(x, w, bias, layer, out)
+    else:
+        _convolve(x, w, bias, layer, out, lambda weights, patches, _: weights @ patches)
     return out
 
 
@@ -126,6 +140,7 @@ def conv_integer(
     strides: Pair = (1, 1),
     pads: Pads = NO_PADS,
     group: int = 1,
+    dilations: Pair = (1, 1),
     accumulator: Accumulator = Accumulator(),  # noqa: B008 - frozen
     drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int]:
@@ -140,13 +155,17 @@ def conv_integer(
     rule before it is limited. Raises ShapeError, and FormatError where exact sums could leave 64
     bits.
     """
-    layer, shape = _checked(x, w, b, strides, pads, group)
+    layer = Conv(w.shape[0], w.shape[2:], strides, pads, group, dilations)
+    shape = _checked(x, w, b, layer)
     _require_integers(x, w, b)
     bias = np.zeros(shape[1], np.int64) if b is None else np.asarray(b, np.int64)
     bound = gemm.sum_bound(w.reshape(shape[1], -1), gemm.largest(x), bias)
     held = limits(accumulator, shape[1], drop, bound)
     out, none, x = np.empty(shape, np.int64), np.zeros(shape[1], np.int64), np.ascontiguousarray(x)
+    alone = is_depthwise(w, layer)
     if held and saturates_every_mac(accumulator):
+        if alone:
+            return out, depthwise_saturated(x, w, bias, layer, out, held)
         clipped, part = [], held.part
 
         def saturated(weights: np.ndarray, patches: np.ndarray, rows: slice) -> np.ndarray:
@@ -163,9 +182,14 @@ def conv_integer(
         def rounded(weights: np.ndarray, patches: np.ndarray, rows: slice) -> np.ndarray:
             return rounded_products(weights, patches, bias[rows], part(rows))
 
-        _convolve(x, np.ascontiguousarray(w, np.int64), none, layer, out, rounded)
+        if alone:
+            depthwise_rounded(x, w, bias, layer, out, held)
+        else:
+            _convolve(x, np.ascontiguousarray(w, np.int64), none, layer, out, rounded)
         # wrapping does not depend on the order: once, at the end, of what has been rounded
         held = limits(accumulator, shape[1], None, bound)
+    elif alone:
+        depthwise(x, w, bias, layer, out)
     else:
         w = np.ascontiguousarray(w, gemm.exact_dtype(bound))
         _convolve(
@@ -187,11 +211,11 @@ def _convolve(
     multiply: of weights (O, K) and patches (K, P) of their type, for these outputs: sums (O, P).
     """
     inputs, outputs = w.shape[1], len(w) // layer.group
-    depth = inputs * math.prod(layer.kernel)
+    depth, grid = inputs * math.prod(layer.kernel), grid_of(layer)
     for image, images, top, rows in _blocks(out.shape, depth):
         patches = np.empty((inputs, *layer.kernel, images, rows, out.shape[3]), w.dtype)
         for g in range(layer.group):
-            _patches(x, (image, g * inputs, top), patches, layer.strides, layer.pads)
+            _patches(x, (image, g * inputs, top), patches, grid)
             here = slice(g * outputs, (g + 1) * outputs)
             sums = multiply(w[here].reshape(outputs, depth), patches.reshape(depth, -1), here)
             _store(sums.reshape(outputs, images, rows, -1), bias, out, (image, here.start, top))

@@ -199,11 +199,14 @@ def prepare(weights: np.ndarray, bias: np.ndarray, layout: Layout, layer: Layer)
     split = panels.reshape(group, units, channels, -1).transpose(0, 1, 3, 2)
     panels = aligned.zeros(split.shape, np.float32)
     panels[:] = split
-    if group == 1:
-        runs = [(i * layout.pitch * inputs, kw * inputs) for i in range(kh)]
+    down, right = layer.dilations
+    if group == right == 1:
+        runs = [(i * down * layout.pitch * inputs, kw * inputs) for i in range(kh)]
     else:
         runs = [
-            ((i * layout.pitch + j) * layout.channels, inputs) for i in range(kh) for j in range(kw)
+            ((i * down * layout.pitch + j * right) * layout.channels, inputs)
+            for i in range(kh)
+            for j in range(kw)
         ]
     starts = np.array([start for start, _ in runs], np.int64)
     table = 4 * (starts[None] + inputs * np.arange(group, dtype=np.int64)[:, None])

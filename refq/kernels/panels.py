@@ -13,7 +13,7 @@ from refq.kernels import aligned
 from refq.kernels.maps import STRIDE, Layout
 from refq.kernels.planes import Recipe, recipe_for, weight_planes
 from refq.kernels.tiles import ROWS, STEP, TILE
-from refq.networks.layers import Layer, Pair
+from refq.networks.layers import Layer
 
 # sums beyond this depth could leave int32
 MAX_DEPTH = (2**31 - 1) // (255 * 128)
@@ -96,7 +96,7 @@ def prepare(
         bias = grouped(shifted, group)
         return replace(like, bias=bias, scale=scale, largest=largest, stores={})
     inputs = depth // math.prod(layer.kernel)
-    offsets, order = _steps(operand.layout, inputs, layer.kernel, group)
+    offsets, order = _steps(operand.layout, inputs, layer)
     used = (order >= 0).sum(1)
     per_group = outputs // group
     units = math.ceil(per_group / UNIT)
@@ -141,16 +141,16 @@ def grouped(numbers: np.ndarray, group: int) -> np.ndarray:
     return out
 
 
-def _steps(layout: Layout, inputs: int, window: Pair, group: int) -> tuple[np.ndarray, np.ndarray]:
+def _steps(layout: Layout, inputs: int, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """Byte offsets (group, steps) and, for every step's 64 bytes, which element of a window
     (row, column, channel flattened) they meet, -1 for none: (steps, 64)."""
-    kh, kw = window
+    (kh, kw), (down, right), group = layer.kernel, layer.dilations, layer.group
     elements = np.arange(kh * kw * inputs).reshape(kh, kw, inputs)
-    if group == 1:
-        runs = [(i * layout.pitch * inputs, elements[i].reshape(-1)) for i in range(kh)]
+    if group == right == 1:
+        runs = [(i * down * layout.pitch * inputs, elements[i].reshape(-1)) for i in range(kh)]
     else:
         runs = [
-            ((i * layout.pitch + j) * layout.channels, elements[i, j])
+            ((i * down * layout.pitch + j * right) * layout.channels, elements[i, j])
             for i in range(kh)
             for j in range(kw)
         ]

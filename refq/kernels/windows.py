@@ -1,4 +1,4 @@
-"""What the window of an output position sees of an image, for pools on arrays and on maps."""
+"""What the window of an output position, and a tap of all windows, sees of an image."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ class Window(NamedTuple):
     left: int
     bottom: int
     right: int
+
+
+@njit()
+def _inside(offset, stride, length, count):
+    """(first, end) of the outputs, `count` in a row, whose place out * stride + offset in the input
+    lies in a row of that length."""
+    first = max(0, -(offset // stride))
+    return first, max(first, min(count, (length - 1 - offset) // stride + 1))
 
 
 @njit()

@@ -29,7 +29,9 @@ def grams(source: Source) -> Collector:
 
     def parts(tensor: str, values: np.ndarray) -> dict[str, np.ndarray]:
         return {
-            name: source.ops.patch_grams(values, layer.kernel, layer.strides, layer.pads)
+            name: source.ops.patch_grams(
+                values, layer.kernel, layer.strides, layer.pads, layer.dilations
+            )
             for name, layer in readers[tensor].items()
         }
 

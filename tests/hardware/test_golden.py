@@ -49,7 +49,7 @@ def check_layer(layer: dict[str, Any], manifest: dict[str, Any], codes: dict[str
     def sums(weight: np.ndarray, bias: np.ndarray | None, how: Accumulator) -> np.ndarray:
         if layer["type"] == "Dense":
             return oracle.dense_integer(x, weight.reshape(len(weight), -1), bias, how, drop)[0]
-        own = {key: tuple(attributes[key]) for key in ("strides", "pads")}
+        own = {key: tuple(attributes[key]) for key in ("strides", "pads", "dilations")}
         return oracle.conv_integer(
             x, weight, bias, **own, group=attributes["group"], accumulator=how, drop=drop
         )[0]
@@ -177,7 +177,9 @@ def limited(manifest: dict[str, Any], codes: dict[str, Any]) -> bool:
             name = layer["name"]
             weight = codes[f"{name}.weight"]
             weight = weight << across(codes[f"{name}.weight_shift"], weight)
-            own: Any = {key: tuple(layer["attributes"][key]) for key in ("strides", "pads")}
+            own: Any = {
+                key: tuple(layer["attributes"][key]) for key in ("strides", "pads", "dilations")
+            }
             bias = codes[f"{name}.bias"] << codes[f"{name}.bias_shift"]
             exact, _ = oracle.conv_integer(codes[f"{name}.operand"], weight, bias, **own)
             drop = codes.get(f"{name}.accumulator_drop", np.zeros(1, np.int64))
@@ -225,7 +227,9 @@ def test_clustered_sums_are_those_of_their_parts(tmp_path: Path) -> None:
     codes = read(tmp_path / "set", manifest)
     name = "fire2/expand3x3"
     layer = next(each for each in manifest["layers"] if each["name"] == name)
-    attributes: Any = {key: tuple(layer["attributes"][key]) for key in ("strides", "pads")}
+    attributes: Any = {
+        key: tuple(layer["attributes"][key]) for key in ("strides", "pads", "dilations")
+    }
     x = codes[f"{name}.operand"]
 
     def sums(stage: str, bias: np.ndarray | None) -> np.ndarray:

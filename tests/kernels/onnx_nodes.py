@@ -21,11 +21,11 @@ def require(condition: bool, reason: str) -> None:
 
 def _window(x: np.ndarray, attributes: Mapping[str, Any]) -> dict[str, Any]:
     require(x.ndim == 4, f"{x.ndim - 2}-D images")
-    require(set(attributes.get("dilations", [1])) == {1}, "dilations")
     require(attributes.get("auto_pad", b"NOTSET") == b"NOTSET", "auto_pad")
     return {
         "strides": tuple(attributes.get("strides", (1, 1))),
         "pads": tuple(attributes.get("pads", (0, 0, 0, 0))),
+        "dilations": tuple(attributes.get("dilations", (1, 1))),
     }
 
 
@@ -53,8 +53,9 @@ def run_node(op: str, inputs: list[Any], attributes: Mapping[str, Any], opset: i
         require(left.ndim == right.ndim == 2, "stacked matrices")
         return kernels.dense_integer(left, right.T)[0]
     if op in ("MaxPool", "AveragePool"):
-        window = {
-            **_window(x, attributes),
+        window = _window(x, attributes)
+        require(window.pop("dilations") == (1, 1), "dilations")
+        window |= {
             "kernel_shape": tuple(attributes["kernel_shape"]),
             "ceil_mode": bool(attributes.get("ceil_mode", 0)),
         }

@@ -27,10 +27,12 @@ class Shape:
     strides: tuple[int, int] = (1, 1)
     pads: Pads = NO_PADS
     group: int = 1
+    dilations: tuple[int, int] = (1, 1)
 
     @property
     def conv(self) -> Conv:
-        return Conv(self.outputs, self.kernel, self.strides, self.pads, self.group)
+        window = self.kernel, self.strides, self.pads
+        return Conv(self.outputs, *window, self.group, self.dilations)
 
 
 # tails of every block: pixels (16, 32), channels (16, 32), steps (64 bytes), few-channel images
@@ -48,6 +50,9 @@ SHAPES = [
     Shape(1, 8, 5, 6, 16, (1, 1), pads=(2, 2, 2, 2)),
     Shape(1, 130, 15, 16, 18, (1, 2), (7, 7)),
     Shape(1, 300, 3, 3, 17, (3, 3), (4, 4), (1, 1, 1, 1)),
+    Shape(2, 5, 13, 17, 19, (3, 2), (2, 1), (2, 3, 1, 5), dilations=(3, 4)),
+    Shape(1, 64, 7, 9, 33, (3, 3), pads=(2, 1, 2, 1), dilations=(2, 1)),
+    Shape(2, 6, 7, 8, 9, (2, 3), (1, 2), (1, 2, 1, 2), 3, (5, 3)),
 ]
 # (activation bits, signed, weight bits)
 WIDTHS = [
@@ -138,7 +143,7 @@ def test_equals_oracle(backend: str, shape: Shape, widths: tuple[int, bool, int]
     inputs = shape.channels // shape.group
     w, _ = random_codes(rng, weight_bits, True, (shape.outputs, inputs, *shape.kernel))
     b = rng.integers(-5000, 5000, shape.outputs)
-    sums, _ = oracle.conv_integer(x, w, b, shape.strides, shape.pads, shape.group)
+    sums, _ = oracle.conv_integer(x, w, b, shape.strides, shape.pads, shape.group, shape.dilations)
     wanted, outside = oracle.requantize(oracle.relu(sums), 0, OUT)
     got, seen, exact = run(x, span, w, b, shape)
     np.testing.assert_array_equal(exact, sums)

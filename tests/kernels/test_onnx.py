@@ -78,6 +78,7 @@ GRIDS = [
     {"strides": (2, 1), "pads": (1, 0, 2, 3)},
     {"strides": (3, 2), "pads": (0, 2, 1, 1)},
     {"strides": (4, 5), "pads": (5, 4, 0, 6)},
+    {"strides": (1, 2), "pads": (7, 9, 6, 8), "dilations": (2, 1)},
 ]
 
 
@@ -286,7 +287,7 @@ REFUSED = {
     "1d": "1-D images",
     "operator_maxpool": "1-D images",
     "3d": "3-D images",
-    "dilat": "dilations",
+    "MaxPool2d_stride_padding_dilation": "dilations",
     "Linear_no_bias": "operation Transpose",
     "log_softmax": "operation LogSoftmax",
 }

@@ -14,7 +14,7 @@ from refq.engine.integer import IntegerSteps, Tensor
 from refq.hardware.golden.agreement import CHANNELS, Made, spread
 from refq.networks.graph import Node
 from refq.networks.layers import Conv, Dense, Layer
-from refq.networks.layers.windows import conv_size
+from refq.networks.layers.windows import conv_size, reach
 
 SIDE = 2  # pixels at a side of a sample
 
@@ -100,9 +100,9 @@ def _window(
     """(what these outputs of one channel in a group read, a convolution that makes them of it)."""
     channels = x.codes.shape[1] // layer.group
     maps = slice(group * channels, (group + 1) * channels)
-    spans, before, after = [], [], []
+    wide, spans, before, after = reach(layer.kernel, layer.dilations), [], [], []
     for axis, outputs in enumerate((rows, columns)):
-        length, stride, kernel = x.codes.shape[2 + axis], layer.strides[axis], layer.kernel[axis]
+        length, stride, kernel = x.codes.shape[2 + axis], layer.strides[axis], wide[axis]
         outputs_stop = min(outputs.stop, conv_size(length, kernel, stride, *layer.pads[axis::2]))
         start = outputs.start * stride - layer.pads[axis]
         stop = (outputs_stop - 1) * stride - layer.pads[axis] + kernel
@@ -114,4 +114,4 @@ def _window(
         stored = dataclasses.replace(stored, drops=stored.drops[maps])
     window = dataclasses.replace(x, codes=x.codes[:, maps, spans[0], spans[1]], stored=stored)
     pads = (before[0], before[1], after[0], after[1])
-    return window, Conv(1, layer.kernel, layer.strides, pads)
+    return window, Conv(1, layer.kernel, layer.strides, pads, dilations=layer.dilations)

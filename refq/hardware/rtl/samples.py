@@ -16,6 +16,7 @@ from refq.engine.integer import Tensor
 from refq.errors import FormatError
 from refq.formats.fixed import Accumulator, FixedPointFormat
 from refq.networks.graph import INPUT, Network, Node
+from refq.networks.layers.windows import reach
 from refq.networks.points import is_wide
 from refq.plans.plan import Plan
 
@@ -136,8 +137,9 @@ def _operands(
     padded = np.pad(image, ((0, 0), (top, bottom), (left, right)))
     inputs = len(image) // layer.group
     first = channel // (outputs // layer.group) * inputs
-    y, x = row * layer.strides[0], column * layer.strides[1]
-    patch = padded[first : first + inputs, y : y + layer.kernel[0], x : x + layer.kernel[1]]
+    window = padded[first : first + inputs, row * layer.strides[0] :, column * layer.strides[1] :]
+    tall, wide = reach(layer.kernel, layer.dilations)
+    patch = window[:, : tall : layer.dilations[0], : wide : layer.dilations[1]]
     return patch.reshape(-1).astype(np.int64)
 
 

@@ -22,6 +22,7 @@ class Conv(Weighted):
     strides: Pair = (1, 1)
     pads: Pads = NO_PADS
     group: int = 1
+    dilations: Pair = (1, 1)
 
     images = windows = float_maps = True
 
@@ -46,4 +47,6 @@ class Conv(Weighted):
 
     def operation(self, ops: ModuleType, integer: bool) -> Callable[..., Any]:
         conv = ops.conv_integer if integer else ops.conv
-        return partial(conv, strides=self.strides, pads=self.pads, group=self.group)
+        return partial(
+            conv, strides=self.strides, pads=self.pads, group=self.group, dilations=self.dilations
+        )

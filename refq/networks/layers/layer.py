@@ -92,9 +92,9 @@ class Layer:
     that it reads, or zeros of its own that need no code; keeps_maps: each of its channels comes
     from one that it reads, as of_channels tells; joins: all of them, channel after channel;
     subsamples: those of every so many rows and columns. float_maps: it reads maps in
-    float32 as well. windows: it has some; kernel, strides, pads, ceil_mode: of them; map_pads:
-    those of the zeros that a map has to hold. group: parts of its channels that know nothing of
-    each other. by_rows: an output row comes from the same row of its inputs.
+    float32 as well. windows: it has some; kernel, strides, pads, dilations, ceil_mode: of them;
+    map_pads: those of the zeros that a map has to hold. group: parts of its channels that know
+    nothing of each other. by_rows: an output row comes from the same row of its inputs.
     """
 
     several = images = windows = weighted = flat = False
@@ -105,6 +105,7 @@ class Layer:
     kernel: Pair
     strides: Pair
     pads: Pads = NO_PADS
+    dilations: Pair = (1, 1)
     group: int = 1
 
     @property

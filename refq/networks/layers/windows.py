@@ -22,10 +22,18 @@ class Windowed(Protocol):
     def strides(self) -> Pair: ...
     @property
     def pads(self) -> Pads: ...
+    @property
+    def dilations(self) -> Pair: ...
+
+
+def reach(kernel: Pair, dilations: Pair) -> Pair:
+    """Rows and columns from a kernel's first tap to its last, both included."""
+    return (kernel[0] - 1) * dilations[0] + 1, (kernel[1] - 1) * dilations[1] + 1
 
 
 def conv_size(length: int, kernel: int, stride: int, before: int, after: int) -> int:
-    """Output rows (or columns) of a convolution; below 1 where the kernel does not fit."""
+    """Output rows (or columns) of a convolution; below 1 where the kernel does not fit. kernel:
+    what it reaches over."""
     return (length + before + after - kernel) // stride + 1
 
 
@@ -55,13 +63,15 @@ def swept(
             f"{layer.kind} with kernel {layer.kernel}, strides {layer.strides}, pads {layer.pads}",
             "kernel and strides of 1 or more and pads of 0 or more",
         )
-    sizes = []
+    if min(layer.dilations) < 1:
+        raise ShapeError(f"{layer.kind} with dilations {layer.dilations}", "1 or more")
+    kernel, sizes = reach(layer.kernel, layer.dilations), []
     for axis in (0, 1):
         pads = layer.pads[axis], layer.pads[axis + 2]
-        size = count(shape[1 + axis], layer.kernel[axis], layer.strides[axis], *pads)
+        size = count(shape[1 + axis], kernel[axis], layer.strides[axis], *pads)
         if size < 1:
             raise ShapeError(
-                f"{layer.kind} {layer.kernel} over {shape[1]}x{shape[2]} padded by {layer.pads}",
+                f"{layer.kind} {kernel} over {shape[1]}x{shape[2]} padded by {layer.pads}",
                 "an input at least as large as the kernel",
                 "use a larger input size",
             )
