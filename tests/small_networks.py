@@ -64,14 +64,14 @@ def crossing() -> Network:
 
 def ending() -> Network:
     """Sums that are stored with their sign and added at several fraction bits, a ReLU on what is
-    stored, a global mean."""
+    stored, a global mean; a depthwise convolution, and dilated ones."""
     nodes = (
         Node("first", Conv(5, (2, 3), pads=(1, 1, 0, 1)), ("data",)),
-        Node("second", Conv(5, (1, 1)), ("first",)),
+        Node("second", Conv(5, (1, 1), group=5), ("first",)),
         Node("total", Add(), ("first", "second", "first")),
         Node("positive", ReLU(), ("total",)),
-        Node("third", Conv(9, (3, 1)), ("positive",)),
-        Node("fourth", Conv(9, (3, 2), pads=(0, 1, 0, 0)), ("total",)),
+        Node("third", Conv(9, (3, 1), dilations=(2, 1)), ("positive",)),
+        Node("fourth", Conv(9, (3, 2), pads=(0, 2, 0, 0), dilations=(2, 2)), ("total",)),
         Node("both", Add(), ("third", "fourth")),
         Node("both_relu", ReLU(), ("both",)),
         Node("mean", GlobalAvgPool(), ("both_relu",)),

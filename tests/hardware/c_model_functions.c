@@ -112,7 +112,7 @@ static void accumulators(void)
 {
     static const int64_t x[3] = {100, 100, -100}, ones[3] = {1, 1, 1};
     static const struct convolution dense = {
-        {3, 1, 1}, {1, 1, 1}, {1, 1, 1, 1, 0, 0, 0, 0, 0}, 1,
+        {3, 1, 1}, {1, 1, 1}, {1, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1}, 1,
     };
     static const struct accumulator eight = {8, 0, TIES_EVEN, SAT};
 
@@ -141,7 +141,7 @@ static void pools(void)
 {
     static const int64_t map[6] = {-5, -3, -9, -4, -7, -8};
     static const struct shape in = {1, 2, 3};
-    static const struct window w = {2, 2, 1, 2, 1, 1, 0, 0, 1};
+    static const struct window w = {2, 2, 1, 2, 1, 1, 0, 0, 1, 1, 1};
 
     /* windows of a 2x3 map with a row above and a column before it, in ceil mode */
     same("rows", window_count(2, 2, 1, 1, 0, 1), 2);

@@ -66,7 +66,11 @@ def exponentials(frac_bits: int) -> list[int]:
 def _window(attributes: Entry, source: Entry) -> Fields:
     sizes = [*attributes["kernel"], *attributes["strides"], *attributes["pads"]]
     return {
-        "window": [*sizes, int(attributes.get("ceil_mode", False))],
+        "window": [
+            *sizes,
+            int(attributes.get("ceil_mode", False)),
+            *attributes.get("dilations", (1, 1)),
+        ],
         "group": attributes.get("group", 1),
         "count_padding": int(attributes.get("count_include_pad", False)),
     }
@@ -75,11 +79,11 @@ def _window(attributes: Entry, source: Entry) -> Fields:
 def _whole(attributes: Entry, source: Entry) -> Fields:
     """Of what reads its whole input as one window."""
     rows, columns = three(source["shape"])[1:]
-    return {"window": [rows, columns, 1, 1, 0, 0, 0, 0, 0]}
+    return {"window": [rows, columns, 1, 1, 0, 0, 0, 0, 0, 1, 1]}
 
 
 def _subsampling(attributes: Entry, source: Entry) -> Fields:
-    window = [1, 1, *attributes["strides"], 0, 0, 0, 0, 0]
+    window = [1, 1, *attributes["strides"], 0, 0, 0, 0, 0, 1, 1]
     return {"window": window, "zeros_before": attributes["channels"][0]}
 
 

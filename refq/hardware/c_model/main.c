@@ -163,9 +163,11 @@ static void check_set(const char *folder)
                 check_file(folder, &layer->parameter[parameter]);
         if (layer->kind == CONV || layer->kind == MAX_POOL || layer->kind == AVG_POOL) {
             const struct shape in = plan.layer[layer->input[0]].shape;
-            if (window_count(in.rows, w->rows, w->down, w->top, w->bottom, w->ceil_mode) !=
+            const long tall = (w->rows - 1) * w->taps_down + 1;
+            const long wide = (w->columns - 1) * w->taps_across + 1;
+            if (window_count(in.rows, tall, w->down, w->top, w->bottom, w->ceil_mode) !=
                     layer->shape.rows ||
-                window_count(in.columns, w->columns, w->across, w->left, w->right, w->ceil_mode) !=
+                window_count(in.columns, wide, w->across, w->left, w->right, w->ceil_mode) !=
                     layer->shape.columns)
                 stop("wrong size of layer", layer->name, "as many windows as fit");
         }

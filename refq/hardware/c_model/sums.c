@@ -41,7 +41,7 @@ int64_t sum_of_products(const struct convolution *c, const int64_t *x, const int
     for (long i = 0; i < inputs; i++)
         for (long y = 0; y < w->rows; y++)
             for (long z = 0; z < w->columns; z++) {
-                const long at_row = top + y, at_column = left + z;
+                const long at_row = top + y * w->taps_down, at_column = left + z * w->taps_across;
                 int64_t product;
                 if (at_row < 0 || at_row >= c->in.rows)
                     continue; /* padding is zero: its products change no sum */

@@ -14,12 +14,14 @@ struct shape {
     long channels, rows, columns;
 };
 
-/* Windows over an image: their size, the steps between them, the padding around the image. */
+/* Windows over an image: their size, the steps between them, the padding around the image, and, of
+ * a convolution, the steps from tap to tap (its dilations). */
 struct window {
     long rows, columns;
     long down, across;
     long top, left, bottom, right;
     int ceil_mode;
+    long taps_down, taps_across;
 };
 
 struct convolution {
