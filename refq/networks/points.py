@@ -16,7 +16,7 @@ class Point:
     """Tensors kept in one common format.
 
     name: the first layer that computes with them, or `output`; of an addition's operands, which
-    share that layer, `layer.tensor`.
+    share that layer, `layer.tensor`, and of several outputs `output.tensor`.
     width_of: the weighted layer downstream whose bit-width they follow, or the name.
     tensors: all tensors in this format. makers: those that are quantized; the others (max
     pools, concatenations, subsampled shortcuts) only move codes. producers: the weighted layers
@@ -117,7 +117,10 @@ def _point(network: Network, tensors: tuple[str, ...], signs: Mapping[str, bool]
     signed = any(signs[name] for name in makers)
     readers.sort(key=list(network.shapes).index)
     name = readers[0] if readers else "output"
-    several = network.by_name[name].layer.several if readers else len(network.outputs) > 1
+    if readers:
+        several = network.by_name[name].layer.several
+    else:
+        several = len(network.outputs) > 1 or name in network.by_name
     if several:
         name = f"{name}.{tensors[-1]}"
     width_of = _weighted_below(network, tensors) or name

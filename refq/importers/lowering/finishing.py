@@ -75,7 +75,7 @@ def _names(drafts: Drafts, outputs: dict[str, str]) -> dict[str, str]:
     """{draft: name of its node}: outputs as the file calls them, others as its operators."""
     wanted = {draft.name: draft.name for draft in drafts}
     wanted |= {tensor: name for name, tensor in outputs.items()}
-    names, taken = {INPUT: INPUT}, {INPUT, "output"}
+    names, taken = {INPUT: INPUT}, {INPUT}
     # outputs first, so that no other node has their names
     for tensor in (*outputs.values(), *(draft.name for draft in drafts)):
         if tensor in names:

@@ -49,30 +49,41 @@ def _peeled(drafts: Drafts, draft: Draft, outputs: Outputs) -> bool:
     assert isinstance(draft.layer, Function)
     expression, (source,) = draft.layer.expression, draft.inputs
     maker = drafts.nodes.get(source)
-    for part in parts(expression):
-        if count(part) * count(expression, part) != count(expression):
-            continue  # x is read beside it
+    # those that all of x is read through
+    waists = [p for p in parts(expression) if count(p) * count(expression, p) == count(expression)]
+    for part in waists:
         numbers = affine(part)
         if numbers is None:
-            layer = _layer(part)
-        elif maker is not None and _weighted(maker) and _alone(drafts, source, outputs):
-            layer = Affine()
-        else:
-            layer = None
-        if layer is None:
-            continue
-        weight = bias = None
-        if numbers is not None and isinstance(layer, Affine):
+            break
+        if maker is not None and _weighted(maker) and _alone(drafts, source, outputs):
             channels = drafts.shapes[source][0]
             weight, bias = (np.full(channels, number) for number in numbers)
-        rest = put(expression, part, "x")
-        if rest == "x":
-            drafts.put(draft, layer=layer, weight=weight, bias=bias)
-            return True
-        first = drafts.add(f"{draft.name}.{layer.kind.lower()}", layer, (source,), weight, bias)
-        drafts.put(draft, layer=Function(rest), inputs=(first,))
-        return True
+            return _taken_out(drafts, draft, part, Affine(), weight, bias)
+    for part in reversed(waists):
+        layer = _layer(part)
+        if layer is not None:
+            return _taken_out(drafts, draft, part, layer)
     return False
+
+
+def _taken_out(
+    drafts: Drafts,
+    draft: Draft,
+    part: Expression,
+    layer: Layer,
+    weight: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+) -> bool:
+    """Computes a part of a function by a layer of its own, before it."""
+    assert isinstance(draft.layer, Function)
+    rest = put(draft.layer.expression, part, "x")
+    if rest == "x":
+        drafts.put(draft, layer=layer, weight=weight, bias=bias)
+    else:
+        name = f"{draft.name}.{layer.kind.lower()}"
+        first = drafts.add(name, layer, draft.inputs, weight, bias)
+        drafts.put(draft, layer=Function(rest), inputs=(first,))
+    return True
 
 
 def _weighted(draft: Draft) -> bool:
