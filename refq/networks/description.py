@@ -3,7 +3,9 @@
     {"refq_network": 1, "name": ..., "input_shape": [...], "outputs": [...], "nodes": [
       {"name": ..., "layer": "Conv", "inputs": [...], "out_channels": 64, "kernel": [3, 3], ...}]}
 
-A node has its layer's attributes by name; one that has a default may be left out.
+A node has its layer's attributes by name; one that has a default may be left out. In refq's HDF5 it
+is the dataset `graph`, the bytes of that JSON, beside the layers' weights. A network that is
+described by no more than its graph has the hash as its only parameter.
 """
 
 from __future__ import annotations
@@ -13,15 +15,18 @@ import json
 import math
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from functools import cache
 from typing import Any
 
 from refq.errors import OptionError, clipped, unknown
+from refq.files import json_
 from refq.networks.graph import Network, Node
 from refq.networks.layers import KINDS
 
 VERSION = 1
+PLACE = "graph"
+LARGEST = 1 << 26  # bytes of a description
 MOST_NODES = 20_000
 KEYS = ("refq_network", "name", "input_shape", "outputs", "nodes")
 OWN = ("name", "layer", "inputs")
@@ -54,8 +59,27 @@ def sha256(network: Network) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def from_json(stored: Any, name: str = "") -> Network:
-    """The network that to_json described; name: another one for it.
+def described(network: Network) -> bool:
+    """Whether its graph is all that describes it: no builder makes it by its name."""
+    return PLACE in network.parameters
+
+
+def to_bytes(network: Network) -> bytes:
+    return json.dumps(to_json(network), separators=(",", ":"), allow_nan=False).encode()
+
+
+def from_bytes(stored: bytes) -> Network:
+    """The inverse of to_bytes. Raises OptionError and ShapeError, as from_json."""
+    try:
+        return from_json(json_.parse(stored))
+    except ValueError as error:
+        raise OptionError(
+            f"a network that is no JSON ({error})", "what refq.convert writes"
+        ) from None
+
+
+def from_json(stored: Any) -> Network:
+    """The network that to_json described, with its hash as its parameter.
 
     Raises OptionError for what is no such description, and ShapeError where layers do not fit
     together.
@@ -71,12 +95,13 @@ def from_json(stored: Any, name: str = "") -> Network:
     nodes = stored["nodes"]
     if not isinstance(nodes, list) or not 1 <= len(nodes) <= MOST_NODES:
         raise OptionError("a network without a list of nodes", f"1 to {MOST_NODES:,} nodes")
-    return Network(
-        name or _text(stored["name"], "name"),
+    network = Network(
+        _text(stored["name"], "name"),
         _value(tuple[int, ...], stored["input_shape"], "input_shape"),
         tuple(_node(node, number) for number, node in enumerate(nodes)),
         outputs=_value(tuple[str, ...], stored["outputs"], "outputs"),
     )
+    return replace(network, parameters={PLACE: sha256(network)})
 
 
 def _node(stored: Any, number: int) -> Node:

@@ -1,7 +1,8 @@
 """Weight dumps in HDF5: read, write, check against the network.
 
 Two layouts are recognised by themselves: refq's (a group per layer holding `weight` and `bias`,
-metadata as root attributes) and Caffe's `.caffemodel.h5` (`data/<layer>/0` and `/1`).
+metadata as root attributes, a graph of its own as the dataset `graph`) and Caffe's
+`.caffemodel.h5` (`data/<layer>/0` and `/1`).
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from refq import networks
-from refq.errors import OptionError, WeightsError
+from refq.errors import OptionError, ShapeError, WeightsError
 from refq.files import json_, kinds, writing
 from refq.hdf5.created import Created
 from refq.hdf5.file import File
 from refq.hdf5.nodes import Dataset, Foreign, Group, Hdf5Error, shown
-from refq.networks import Network, bundled
+from refq.networks import Network, bundled, description
 from refq.networks.layers import Shape
 
 TEXT_ATTRIBUTES = ("network", "data_set", "source", "licence", "sha256")
@@ -64,14 +65,15 @@ def hashed(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
 
 
 def load(
-    source: str | Path, network_name: str, parameters: Mapping[str, Any] | None = None
+    source: str | Path, network_name: str | None, parameters: Mapping[str, Any] | None = None
 ) -> tuple[Network, Weights]:
     """The network sized for a dump, and the dump's weights checked against it.
 
     source: a path, or `random:SEED` for He-initialised weights at the network's full size.
+    network_name: a name, or None for the network that the dump says it is of, or has in itself.
     parameters override what the dump says of its size. Raises WeightsError listing all problems.
     """
-    if str(source).startswith("random:"):
+    if network_name is not None and str(source).startswith("random:"):
         network = networks.build(network_name, parameters)
         return network, random_weights(network, _seed(str(source)))
     path = Path(source)
@@ -83,22 +85,30 @@ def load(
         raise WeightsError(error.found, error.wanted, error.remedy) from None
 
 
-def _load(file: File, network_name: str, parameters: Mapping[str, Any]) -> tuple[Network, Weights]:
+def _load(
+    file: File, network_name: str | None, parameters: Mapping[str, Any]
+) -> tuple[Network, Weights]:
     raw, metadata = _layers(file), _metadata(file)
     stated = metadata.get("network")
-    if stated and stated != network_name:
+    network = _graph(file)
+    if network_name is None and network is None:
+        if not stated:
+            raise WeightsError(
+                f"{file.path} does not say of which network it is",
+                "the attribute 'network', or a graph",
+                f"give the network's name, and --weights {file.path}",
+            )
+        network_name = stated
+    if stated and network_name not in (None, stated):
         raise WeightsError(
             f"{file.path} holds weights of {stated}", network_name, f"evaluate {stated} instead"
         )
-    sizes = metadata.get("parameters")
-    if sizes is None:
-        shapes = {
-            name: _plain_shape(parts["weight"].shape)
-            for name, parts in raw.items()
-            if "weight" in parts
-        }
-        sizes = networks.infer(network_name, shapes)
-    network = networks.build(network_name, {**sizes, **parameters})
+    if network is None:
+        assert network_name is not None
+        network = _sized(network_name, raw, metadata, parameters)
+    elif parameters:
+        size = ", ".join(f"{key} {value}" for key, value in parameters.items())
+        raise OptionError(f"{size} for {file.path}", "none: its graph has all sizes")
     weights = _checked(network, raw, metadata, file)
     stored = metadata.get("sha256")
     if stored and stored != weights.sha256:
@@ -108,6 +118,34 @@ def _load(file: File, network_name: str, parameters: Mapping[str, Any]) -> tuple
             "fetch the file again",
         )
     return network, weights
+
+
+def _graph(file: File) -> Network | None:
+    """The network that a file holds beside its weights; None where it names one."""
+    node = file.nodes.get(description.PLACE)
+    if not isinstance(node, Dataset):
+        return None
+    if node.dtype != np.uint8 or len(node.shape) != 1 or node.nbytes > description.LARGEST:
+        raise WeightsError(f"{file.path}: graph of {node.dtype} {node.shape}", "bytes of JSON")
+    try:
+        return description.from_bytes(file.read(node).tobytes())
+    except (OptionError, ShapeError) as error:
+        raise WeightsError(f"{file.path}: graph: {error.found}", error.wanted) from None
+
+
+def _sized(
+    name: str, raw: Raw, metadata: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> Network:
+    """The named network as large as a file says, or its weights' shapes."""
+    sizes = metadata.get("parameters")
+    if sizes is None:
+        shapes = {
+            name: _plain_shape(parts["weight"].shape)
+            for name, parts in raw.items()
+            if "weight" in parts
+        }
+        sizes = networks.infer(name, shapes)
+    return networks.build(name, {**sizes, **parameters})
 
 
 def narrowed(values: np.ndarray) -> tuple[np.ndarray, int]:
@@ -153,12 +191,9 @@ def save(path: str | Path, network: Network, weights: Weights) -> None:
     path = Path(path)
     if not path.parent.is_dir():
         raise WeightsError(f"cannot write {path}", "a file in an existing folder")
-    stated = {
-        **weights.metadata,
-        "network": network.name,
-        "parameters": dict(network.parameters),
-        "sha256": weights.sha256,
-    }
+    stated = {**weights.metadata, "network": network.name, "sha256": weights.sha256}
+    if not description.described(network):
+        stated["parameters"] = dict(network.parameters)
     attributes = {
         key: json.dumps(value) if key in JSON_ATTRIBUTES else value for key, value in stated.items()
     }
@@ -168,6 +203,8 @@ def save(path: str | Path, network: Network, weights: Weights) -> None:
             for name in network.weight_shapes():
                 file.put(f"{name}/weight", weights.weight[name].astype(np.float32))
                 file.put(f"{name}/bias", weights.bias[name].astype(np.float32))
+            if description.described(network):
+                file.put(description.PLACE, np.frombuffer(description.to_bytes(network), np.uint8))
             file.state("/", attributes)
 
     writing.write_whole(str(path), write)
@@ -212,6 +249,8 @@ def _layers(file: File) -> Raw:
     keys = ("0", "1") if caffe else ("weight", "bias")
     for name, dataset in file.datasets(file.group("data") if caffe else root):
         layer, _, part = name.rpartition("/")
+        if name == description.PLACE and not caffe:
+            continue
         if part not in keys:
             raise WeightsError(
                 f"{file.path}: dataset {shown(name)}",

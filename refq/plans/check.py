@@ -7,6 +7,7 @@ from dataclasses import replace
 from refq.errors import OptionError, listed
 from refq.formats.fixed import Accumulator, FormatGrid, Overflow
 from refq.formats.floats import OF_FLOAT, OF_TENSORS, ROUNDINGS, Affine, AffineGrid
+from refq.networks import description
 from refq.networks.graph import INPUT, Network
 from refq.networks.points import carried_drops, moves_codes, storage_points
 from refq.plans.plan import FLOAT, INTEGER, Clustered, LayerPlan, Plan
@@ -14,7 +15,9 @@ from refq.plans.plan import FLOAT, INTEGER, Clustered, LayerPlan, Plan
 
 def check(plan: Plan, network: Network) -> None:
     """Raises OptionError where a plan was made for another network or misses a tensor."""
-    if plan.network != network.name or dict(plan.parameters) != dict(network.parameters):
+    # a graph is the same under any name
+    named = plan.network == network.name or description.described(network)
+    if not named or dict(plan.parameters) != dict(network.parameters):
         raise OptionError(
             f"a plan for {plan.network} {dict(plan.parameters)}",
             f"{network.name} {dict(network.parameters)}",

@@ -11,7 +11,7 @@ import numpy as np
 from refq.errors import ShapeError, WeightsError
 from refq.importers.foreign import Foreign, Model
 from refq.importers.lowering.drafts import Drafts
-from refq.networks import LARGEST
+from refq.networks import LARGEST, description
 from refq.networks.graph import INPUT, Network, Node
 from refq.networks.layers import Layer
 from refq.networks.layers.rearrange import reshape
@@ -46,6 +46,7 @@ def finished(
     for tensor, shape in (*network.shapes.items(), *network.weight_shapes().items()):
         if np.prod(shape, dtype=np.float64) > LARGEST:
             raise ShapeError(f"{tensor} of shape {shape}", f"at most {LARGEST:,} values")
+    network = replace(network, parameters={"graph": description.sha256(network)})
     metadata: dict[str, Any] = {"network": network.name, "source": f"{foreign.format} file"}
     if foreign.preprocessing is not None:
         metadata["preprocessing"] = dict(foreign.preprocessing)
@@ -75,7 +76,7 @@ def _names(drafts: Drafts, outputs: dict[str, str]) -> dict[str, str]:
     """{draft: name of its node}: outputs as the file calls them, others as its operators."""
     wanted = {draft.name: draft.name for draft in drafts}
     wanted |= {tensor: name for name, tensor in outputs.items()}
-    names, taken = {INPUT: INPUT}, {INPUT}
+    names, taken = {INPUT: INPUT}, {INPUT, description.PLACE}
     # outputs first, so that no other node has their names
     for tensor in (*outputs.values(), *(draft.name for draft in drafts)):
         if tensor in names:
