@@ -5,13 +5,12 @@ from __future__ import annotations
 import codecs
 import contextlib
 import hashlib
-import math
 import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
@@ -218,9 +217,3 @@ def cut_fill(words: Words, array: Array, packing: Packing) -> Words:
     if not 0 < words.codes.size - array.words < packing.lanes:
         return words
     return Words(words.codes[: array.words], words.unknown[words.unknown < array.words])
-
-
-def volume(shape: Any) -> int:
-    """How many elements a shape has that may come from a file; -1 where it is none."""
-    sound = all(isinstance(each, int) and each >= 0 for each in shape)
-    return math.prod(shape) if sound else -1

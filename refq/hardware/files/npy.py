@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import io
+import math
 import os
-import struct
-import tokenize
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from refq.errors import DataError
+from refq.files import npy
 from refq.hardware.files.array import Array
-from refq.hardware.files.files import ArrayFile, FileWriter, bounded, integers, opened, volume
+from refq.hardware.files.files import ArrayFile, FileWriter, bounded, integers, opened
 from refq.hardware.files.words import LITTLE, Packing, Words, container, known_words
 
-SUFFIX = ".npy"
+SUFFIX = npy.SUFFIX
 SINGLE: str | None = None
 TEXT = False
 BYTE_ORDER = LITTLE
-# a header is a short line; what is longer was not made for an array of numbers
-LONGEST_HEADER = 10_000
-# what NumPy raises for headers that are no good: it reads them as Python
-HEADER_ERRORS = (
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    SyntaxError,
-    RecursionError,
-    MemoryError,
-    struct.error,
-    tokenize.TokenError,
-)
 
 
 def _type(array: Array) -> np.dtype:
@@ -75,29 +59,19 @@ def read(path: Path, array: Array, packing: Packing) -> Words:
 def read_stream(file: BinaryIO, path: Path, array: Array, length: int) -> Words:
     """The same of an open file of so many bytes; fewer words where it ends early."""
     try:
-        version = np.lib.format.read_magic(file)
-        size = 2 if version == (1, 0) else 4
-        prefix = file.read(size)
-        if int.from_bytes(prefix, "little") > LONGEST_HEADER:
-            raise ValueError(f"{int.from_bytes(prefix, 'little')} bytes")
-        file.seek(-size, 1)
-        header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, kind = header(file, max_header_size=LONGEST_HEADER)
-    except HEADER_ERRORS as error:
-        told = " ".join(str(error).split())[:80]
-        raise DataError(f"{path}: no .npy header of version 1 or 2 ({told})") from None
+        header = npy.header(file)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    shape, kind = header.shape, header.dtype
     if kind.hasobject or kind.kind not in "iub":
         raise DataError(f"{path}: numbers of dtype {kind}", "integer codes")
-    words = bounded(volume(shape), array, path)
+    words = bounded(math.prod(shape), array, path)
     here = min(words, max(0, length - file.tell()) // kind.itemsize)
     data = file.read(here * kind.itemsize)
     if here == words and file.read(1):
         raise DataError(f"{path}: bytes behind its {words} words", "one array, and nothing else")
     codes = integers(np.frombuffer(data, kind, len(data) // kind.itemsize), path)
-    if fortran and len(shape) > 1:
+    if header.fortran and len(shape) > 1:
         if codes.size < words:
             raise DataError(f"{path}: {codes.size} of {words} words in Fortran order", "all")
         codes = codes.reshape(shape[::-1]).T.reshape(-1)

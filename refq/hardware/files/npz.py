@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 
 from refq.errors import DataError
+from refq.files import npz
 from refq.hardware.files import npy
 from refq.hardware.files.array import Array
 from refq.hardware.files.files import opened
@@ -25,8 +25,6 @@ OVERHEAD = 256
 COPIED = 1 << 20
 # the same codes make the same file, whenever it is written
 DATE = (1980, 1, 1, 0, 0, 0)
-# the others take gigabytes for kilobytes
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def size(array: Array, packing: Packing) -> int:
@@ -68,46 +66,27 @@ def writer(folder: Path, packing: Packing, deflated: bool = True) -> NpzWriter:
     return NpzWriter(folder, packing, deflated)
 
 
-def _broken(path: Path, error: Exception) -> DataError:
-    told = " ".join(str(error).split())[:80] or type(error).__name__
-    return DataError(f"{path}: unreadable archive ({told})", "a .npz file, whole")
-
-
-# what zipfile raises for archives that are no good
-ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OSError,
-    OverflowError,
-)
-
-
 def names(path: Path) -> list[str]:
     """Names of the arrays in an archive."""
     try:
         with opened(path) as file, zipfile.ZipFile(file) as archive:
-            entries = archive.namelist()
-    except ERRORS as error:
+            return npz.names(archive)
+    except npz.ERRORS as error:
         raise _broken(path, error) from None
-    return [name.removesuffix(npy.SUFFIX) for name in entries if name.endswith(npy.SUFFIX)]
 
 
 def read(path: Path, array: Array, packing: Packing) -> Words:
     """As of .npy files. Raises DataError where there is no array of that name."""
     try:
         with opened(path) as whole, zipfile.ZipFile(whole) as archive:
-            if archive.namelist().count(array.name + npy.SUFFIX) > 1:
-                raise DataError(f"{path}: {array.name} twice", "each array once")
-            entry = archive.getinfo(array.name + npy.SUFFIX)
-            if entry.compress_type not in METHODS:
-                raise NotImplementedError(f"compressed by method {entry.compress_type}")
+            entry = npz.entry(path, archive, array.name)
             with archive.open(entry) as file:
                 return npy.read_stream(cast(BinaryIO, file), path, array, entry.file_size)
     except KeyError:
         raise DataError(f"{path}: no array {array.name}") from None
-    except ERRORS as error:
+    except npz.ERRORS as error:
         raise _broken(path, error) from None
+
+
+def _broken(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: unreadable archive ({npz.reason(error)})", "a .npz file, whole")
