@@ -3,8 +3,9 @@
 from refq.data.batches import batches, kept, prepared
 from refq.data.dataset import Dataset, check_labels, digest, labelling
 from refq.data.folders import ORDERS
+from refq.data.labels import relabelled
 from refq.data.numbering import renumbered
-from refq.data.opening import SPLITS, open_dataset
+from refq.data.opening import SPLITS, file_of, open_dataset
 from refq.data.preprocessing import Preprocessing
 from refq.data.skipping import Skipped, readable
 
@@ -17,10 +18,12 @@ __all__ = [
     "batches",
     "check_labels",
     "digest",
+    "file_of",
     "kept",
     "labelling",
     "open_dataset",
     "prepared",
     "readable",
+    "relabelled",
     "renumbered",
 ]

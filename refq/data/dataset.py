@@ -17,9 +17,10 @@ SHOWN = 3  # images that a report shows with their labels
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Numbered images, decoded one at a time; labels where they are known.
+    """Numbered images, decoded one at a time, or rows of an array; labels where they are known.
 
     name: shown in reports. read(index): the decoded image; where(index): its place, for errors.
+    array: of rows of an array, which have the network's shape, the type that they are stored as.
     labels: int64 (count,). classes: a name for each label value. order: of class folders, where
     there are such. notes: what there is to tell of what was found, and left out. splits: whether
     test and calibration images are two sets.
@@ -34,6 +35,7 @@ class Dataset:
     order: str = ""
     notes: tuple[str, ...] = ()
     splits: bool = False
+    array: np.dtype | None = None
 
     def __post_init__(self) -> None:
         if self.labels is not None and self.labels.shape != (self.count,):
@@ -46,7 +48,8 @@ class Dataset:
         return self.count
 
     def image(self, index: int) -> np.ndarray:
-        """uint8 RGB (rows, columns, 3). Raises DataError naming an image it cannot read."""
+        """uint8 RGB (rows, columns, 3); of an array uint8 or float32, in the network's shape.
+        Raises DataError naming an image it cannot read."""
         if not 0 <= index < self.count:
             raise DataError(f"{self.name}: image {index}", f"0..{self.count - 1}")
         return self.read(index)
@@ -136,6 +139,7 @@ def digest(dataset: Dataset, count: int) -> str:
             # a run that went well ends with this: one that nobody evaluated must not end it
             total.update(f"{index} unreadable\n".encode())
             continue
-        total.update(f"{index} {image.shape}\n".encode())
+        kind = "" if image.dtype == np.uint8 else f" {image.dtype}"
+        total.update(f"{index} {image.shape}{kind}\n".encode())
         total.update(np.ascontiguousarray(image).tobytes())
     return total.hexdigest()

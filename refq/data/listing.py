@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from refq.data.dataset import Dataset, shown
 from refq.data.decoding import SUFFIXES, decode, pillow
+from refq.data.labels import LABEL
 from refq.errors import DataError, clipped
 from refq.files import given
 
 NAME = "val.txt"
-LABEL = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 def listed_in(folder: Path) -> bool:

@@ -8,23 +8,30 @@ from dataclasses import replace
 from pathlib import Path
 
 from refq.data import cifar, folders, listing
-from refq.data.dataset import Dataset
-from refq.data.mistaken import WANTED, check_packed
-from refq.data.packed import open_packed
+from refq.data.arrays import Source, open_arrays
+from refq.data.dataset import Dataset, shown
+from refq.data.mistaken import WANTED, check_data
+from refq.data.packed import is_packed, open_packed
 from refq.data.random_ import open_random
-from refq.errors import DataError, OptionError, unknown
+from refq.data.stored import of_hdf5, of_npy, of_npz
+from refq.errors import DataError, OptionError, listed, unknown
 from refq.files import given
+from refq.hdf5.file import File
+from refq.hdf5.nodes import Hdf5Error
 from refq.networks import bundled
 
+NPY, ZIP = b"\x93NUMPY", b"PK"
 SPLITS = {"test": "glyphs_test.h5", "calibration": "glyphs_calibration.h5"}
 
 
 def open_dataset(
     spec: str, input_shape: tuple[int, ...], split: str = "test", order: str | None = None
 ) -> Dataset:
-    """Opens `bundled`, `random:N[:SEED]`, a folder or a packed file; see docs/data.md.
+    """Opens `bundled`, `random:N[:SEED]`, a folder, packed images or a file of arrays, of which
+    `FILE:NAME` says which one; see docs/data.md.
 
-    input_shape: the network's (C, rows, columns), the size of random images.
+    input_shape: the network's (C, rows, columns), the size of random images and the shape
+    of arrays' rows.
     split: test or calibration; it chooses among bundled files and CIFAR-10 batches, other kinds
     have only one. order: of class folders, one of folders.ORDERS, by default natural. Raises
     DataError that says what was found, OptionError for an order where there are no such folders.
@@ -42,30 +49,61 @@ def _opened(spec: str, input_shape: tuple[int, ...], split: str, order: str) -> 
         return replace(open_packed(bundled.path(SPLITS[split])), splits=True)
     if spec.startswith("random:"):
         return open_random(spec, input_shape[1], input_shape[2])
-    path, mode = _place(spec)
+    path, mode, name = _place(spec)
     if stat.S_ISDIR(mode):
         return _open_folder(path, split, order)
     if not stat.S_ISREG(mode):
         raise DataError(f"{path} is {given.kind_of(mode)}", WANTED)
-    check_packed(path)
+    return _open_file(path, name, input_shape)
+
+
+def _open_file(path: Path, name: str, input_shape: tuple[int, ...]) -> Dataset:
+    """Packed images, or arrays."""
+    head = check_data(path)
+    if head.startswith(NPY):
+        if name:
+            raise DataError(f"{path} is a single array, and has no {shown(name)}", str(path))
+        return open_arrays(Source(path, of_npy(path)), input_shape)
+    if head.startswith(ZIP):
+        return open_arrays(_named(Source(path, of_npz(path)), name), input_shape)
+    file = File(path, trusted=bundled.holds(path))
+    if not name and is_packed(file):
+        return open_packed(path, file)
     try:
-        return open_packed(path)
-    except DataError as error:
-        if "no dataset 'images'" not in error.found:
-            raise
+        arrays = of_hdf5(file, name.strip("/") or None)
+    except Hdf5Error as error:
+        told = f"cannot read {path} ({error.reason})"
+        raise DataError(told, "a complete HDF5 file", "fetch it again") from None
+    if not arrays:
         raise DataError(
-            f"{path} is HDF5 with {error.found.partition(': ')[2]}",
-            error.wanted,
+            f"{path} is HDF5 with no dataset {name or 'images'!r}",
+            "a dataset of images or other inputs",
             "weights are given by --weights; images are packed by tools/pack_images.py",
-        ) from None
+        )
+    return open_arrays(_named(Source(path, arrays), name.strip("/")), input_shape)
 
 
-def _place(spec: str) -> tuple[Path, int]:
-    """(path, what it is) of what a user wrote. Raises DataError for what cannot be reached."""
-    path = Path(spec)
+def _named(source: Source, name: str) -> Source:
+    """The source with an array that is asked for."""
+    if name and name not in source.arrays:
+        raise DataError(f"{source.path} has no array {shown(name)}", f"{listed(source.arrays)}")
+    return replace(source, name=name)
+
+
+def file_of(spec: str) -> str:
+    """The path alone of what a user wrote after --data: X.npz of `X.npz:NAME`."""
+    path, colon, name = spec.rpartition(":")
+    return path if colon and name and not os.path.lexists(spec) and os.path.isfile(path) else spec
+
+
+def _place(spec: str) -> tuple[Path, int, str]:
+    """(path, what it is, name of an array in it) of what a user wrote. Raises DataError for what
+    cannot be reached."""
+    file = file_of(spec)
+    path = Path(file)
     try:
         path = path.expanduser()
-        return path, path.stat().st_mode
+        return path, path.stat().st_mode, spec[len(file) + 1 :]
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ of a stranger
         if isinstance(error, FileNotFoundError) and not os.path.islink(path):
             found = f"no data at {spec!r}"

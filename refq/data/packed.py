@@ -7,13 +7,13 @@ root attributes `name`, `classes` (JSON list), `source`, `licence`.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from refq.data.dataset import Dataset
+from refq.data.rows import Rows
 from refq.errors import DataError, OptionError
 from refq.files import json_, writing
 from refq.hdf5 import nodes
@@ -24,73 +24,42 @@ from refq.networks import bundled
 from refq.networks.layers import Shape
 
 CHUNK_BYTES = 1 << 18  # a quarter of the cache that HDF5 keeps of decompressed chunks
-BLOCK_BYTES = 1 << 20  # of images that are read at once
 LARGEST = 1 << 28  # bytes of one image: 89 million pixels
 REMEDY = "make it with tools/pack_images.py, or fetch it again"
 
 
-def open_packed(path: Path) -> Dataset:
-    """The images of a packed file, decompressed as they are read."""
-    file = File(path, trusted=bundled.holds(path))
+def is_packed(file: File) -> bool:
+    """Whether an HDF5 file has images as refq packs them, or cannot be read; it may have other
+    arrays else."""
+    try:
+        images = file.nodes.get("images")
+    except Hdf5Error:
+        return True
+    if isinstance(images, nodes.Dataset):
+        return images.dtype == np.uint8 and len(images.shape) == 4 and images.shape[3] == 3
+    return images is not None
+
+
+def open_packed(path: Path, opened: File | None = None) -> Dataset:
+    """The images of a packed file, decompressed as they are read. opened: the file, if it is."""
+    file = opened or File(path, trusted=bundled.holds(path))
     try:
         stored, labels = file.nodes.get("images"), file.nodes.get("labels")
-        images = _Images(file, _checked_images(path, stored))
+        images = Rows(file, _checked_images(path, stored))
         count = len(images)
         classes = _classes(path, file.root.attributes.get("classes"))
         name = file.root.attributes.get("name")
         return Dataset(
             nodes.shown(name) if isinstance(name, str) else path.stem,
             count,
-            images.read,
-            images.where,
+            images,
+            lambda index: f"{path}, image {index}",
             None if labels is None else _labels(file, labels, count),
             classes,
         )
     except Hdf5Error as error:
-        raise _unreadable(str(path), error) from None
-
-
-class _Images:
-    """Reads images one by one and, where they are asked for in turn, ever more at once and ahead,
-    as disks are read."""
-
-    def __init__(self, file: File, dataset: nodes.Dataset) -> None:
-        self.file, self.dataset = file, dataset
-        size = dataset.nbytes // dataset.shape[0]
-        # a chunk is unpacked as a whole
-        self.least = min(dataset.chunks[0] if dataset.chunks else 1, max(1, BLOCK_BYTES // size))
-        self.most = max(self.least, BLOCK_BYTES // size // self.least * self.least)
-        self.lock = threading.Lock()
-        self.rows = self.least
-        self.begin, self.block = 0, np.empty((0, *dataset.shape[1:]), np.uint8)
-
-    def __len__(self) -> int:
-        return self.dataset.shape[0]
-
-    def where(self, index: int) -> str:
-        return f"{self.file.path}, image {index}"
-
-    def read(self, index: int) -> np.ndarray:
-        with self.lock:
-            if not self.begin <= index < self.begin + len(self.block):
-                self._read_block(index)
-            return self.block[index - self.begin].copy()
-
-    def _read_block(self, index: int) -> None:
-        in_turn = index == self.begin + len(self.block)
-        rows = self.rows if in_turn else self.least
-        begin = index if in_turn else index // self.least * self.least
-        self.block, self.rows = self.block[:0], min(2 * rows, self.most) if in_turn else self.least
-        try:
-            block = self.file.read(self.dataset, self._span(begin, rows))
-            if in_turn and begin + rows < len(self):
-                self.file.read_ahead(self.dataset, self._span(begin + rows, self.rows))
-        except Hdf5Error as error:
-            raise _unreadable(self.where(index), error) from None
-        self.begin, self.block = begin, block
-
-    def _span(self, begin: int, rows: int) -> tuple[int, int]:
-        return begin, min(begin + rows, len(self))
+        told = f"cannot read {path} ({error.reason})"
+        raise DataError(told, "a complete packed HDF5 file", REMEDY) from None
 
 
 def write(
@@ -196,7 +165,3 @@ def _classes(path: Path, stored: nodes.Value | None) -> tuple[str, ...] | None:
         told = told[:80]
         raise DataError(f"{path}: attribute 'classes' {told!r}", "a JSON list", REMEDY)
     return tuple(str(name) for name in names)
-
-
-def _unreadable(what: str, error: Hdf5Error) -> DataError:
-    return DataError(f"cannot read {what} ({error.reason})", "a complete packed HDF5 file", REMEDY)
