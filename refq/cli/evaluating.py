@@ -59,6 +59,7 @@ def evaluate(asked: Request) -> tuple[Evaluation, list[Callable[[], object]]]:
             "source": inputs.source,
             "sha256": inputs.weights.sha256,
             "metadata": dict(inputs.weights.metadata),
+            "notes": list(inputs.notes),
         },
         data={
             "name": inputs.dataset.name,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 from types import ModuleType
 
-from refq import kernels, networks, oracle
+from refq import kernels, oracle
 from refq.cli.command import Request
+from refq.cli.opening import RANDOM, Opened, open_network
 from refq.cli.progress import telling
 from refq.data import (
     Dataset,
@@ -22,10 +22,10 @@ from refq.data import (
 )
 from refq.data import preprocessing as preparing
 from refq.data.preprocessing import Preprocessing
-from refq.errors import DataError, OptionError
+from refq.errors import OptionError
 from refq.measure.streaming import Batches
-from refq.networks import Network, bundled
-from refq.networks.weights import Weights, load
+from refq.networks import Network
+from refq.networks.weights import Weights
 
 # activations of a batch: large enough for both cores, small enough for memory
 BATCH_VALUES = 1 << 26
@@ -34,14 +34,18 @@ DEFAULT_CALIBRATION = 100
 
 @dataclasses.dataclass(frozen=True)
 class Which:
-    """Which network, weights and images; None for what is usual."""
+    """Which network, weights and images; None for what is usual. model: the network, by its name or
+    file; network: a file that defines it."""
 
-    network: str
+    model: str
+    network: str | None = None
+    outputs: tuple[str, ...] | None = None
+    external_data: str | None = None
     weights: str | None = None
     data: str | None = None
     classes: str | None = None
     class_order: str | None = None
-    input_size: int | None = None
+    input_size: tuple[int, int] | None = None
     images: int | None = None
     skip: int = 0
     calibrate: int | None = None
@@ -51,7 +55,7 @@ class Which:
     ops: str = "kernels"
 
 
-def which_inputs(asked: Request, **others: str) -> Which:
+def which_inputs(asked: Request, **others: str | None) -> Which:
     """What the command line wants, as far as the command has options for it."""
     known = {each.name for each in dataclasses.fields(Which)}
     told = {name: value for name, value in asked.values.items() if name in known}
@@ -74,6 +78,7 @@ class Inputs:
     batch_size: int
     ops: ModuleType
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -92,13 +97,9 @@ class Inputs:
 
 def open_inputs(which: Which) -> Inputs:
     """Loads weights and data and checks that they belong together."""
-    name = which.network
-    if name not in networks.known():
-        networks.build(name)  # answers with the known names
-    size = {} if which.input_size is None else {"input_size": which.input_size}
-    source = str(_bundled_weights(name)) if which.weights is None else which.weights
-    network, weights = load(source, name, size)
-    spec = _default_data(which.weights) if which.data is None else which.data
+    opened = open_network(which)
+    network, weights = opened.network, opened.weights
+    spec = _default_data(which, opened) if which.data is None else which.data
     dataset = _labelled(which, network, spec, "test")
     calibration = _labelled(which, network, spec, "calibration")
     start, stop = _range(which, len(dataset))
@@ -110,8 +111,9 @@ def open_inputs(which: Which) -> Inputs:
     inputs = Inputs(
         network=network,
         weights=weights,
-        source="bundled" if which.weights is None else source,
-        preprocessing=preparing.for_network(weights.metadata, network.input_shape, source),
+        source=opened.source,
+        notes=opened.notes,
+        preprocessing=preparing.for_network(weights.metadata, network.input_shape, opened.source),
         dataset=dataset,
         calibration=calibration,
         start=start,
@@ -165,21 +167,14 @@ def _labelled(which: Which, network: Network, spec: str, split: str) -> Dataset:
     return dataset
 
 
-def _bundled_weights(name: str) -> Path:
-    try:
-        return bundled.path(f"{name}.h5")
-    except DataError:
-        raise OptionError(
-            f"no bundled weights for {name}", "--weights FILE or --weights random:SEED"
-        ) from None
-
-
-def _default_data(weights: str | None) -> str:
-    if weights is None:
+def _default_data(which: Which, opened: Opened) -> str:
+    weights = which.weights
+    if weights is None and not opened.from_file:
         return "bundled"
-    if weights.startswith("random:"):
+    if weights is not None and weights.startswith(RANDOM):
         return "random:8"
-    raise OptionError("--weights without --data", "--data FOLDER, a packed file or random:N")
+    given = which.model if opened.from_file else "--weights"
+    raise OptionError(f"{given} without --data", "--data FOLDER, a packed file or random:N")
 
 
 def _range(which: Which, count: int) -> tuple[int, int]:

@@ -47,6 +47,15 @@ def width_range(text: str | None) -> range | None:
     raise OptionError(f"--search-bits {text}", "LEAST-MOST within 1-24, such as 1-8")
 
 
+def size(text: str) -> tuple[int, int]:
+    """`224` or `160x320`: rows and columns."""
+    rows, by, columns = text.lower().partition("x")
+    both = (rows, columns if by else rows)
+    if not all(each.isdecimal() and 1 <= int(each) <= 1 << 16 for each in both):
+        raise OptionError(f"--input-size {text}", "N or ROWSxCOLUMNS, 1 or more each")
+    return int(both[0]), int(both[1])
+
+
 def listed(text: str | None) -> tuple[str, ...]:
     """Names between commas."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
@@ -54,7 +63,15 @@ def listed(text: str | None) -> tuple[str, ...]:
 
 SEVERAL = f"of {len(networks.known())}, such as vgg16 (docs/networks.md)"
 OPTIONS = (
-    Option("network NETWORK", INPUTS, f"one {SEVERAL}"),
+    Option(
+        "model NETWORK",
+        INPUTS,
+        f"one {SEVERAL}, or a model file (docs/your-network.md)",
+        path=paths.MODEL,
+    ),
+    Option("--network FILE.py", INPUTS, "that defines the network's name", path=paths.INPUT),
+    Option("--outputs NAMES", INPUTS, "tensors of a model file (default: its own)", kind=listed),
+    Option("--external-data FOLDER", INPUTS, "where a model file's data may lie", path=paths.INPUT),
     Option("--scheme NAME", CHOSEN, f"{', '.join(schemes.known())} (default: float)"),
     Option(
         "--weights FILE",
@@ -73,7 +90,13 @@ OPTIONS = (
         "--class-order NAME", INPUTS, "of class folders (default: natural)", None, tuple(ORDERS)
     ),
     Option("--bad-images WHAT", INPUTS, "at those that cannot be read", "stop", ("stop", "skip")),
-    Option("--input-size N", INPUTS, "rows and columns, for random weights", kind=int, memory=True),
+    Option(
+        "--input-size N",
+        INPUTS,
+        "rows and columns, or ROWSxCOLUMNS: for random weights, or of a file that leaves them open",
+        kind=size,
+        memory=True,
+    ),
     Option("--images N", INPUTS, "this many images (default: all)", kind=int),
     Option("--skip N", INPUTS, "images to pass over first", 0),
     Option("--calibrate N", INPUTS, "images for calibration (default: 100)", kind=int),

@@ -11,11 +11,13 @@ from refq.files import writing
 from refq.files.apart import Named, check_apart, check_flows, check_streams
 from refq.networks import bundled
 
-# what an option's value is a path of: what is read, of that weights and data sets, which words may
-# name, too; a file, files whose names begin with it, or a folder that is written
-INPUT, WEIGHTS, DATA = "input", "weights", "data"
+# what an option's value is a path of: what is read, of that networks, weights and data sets, which
+# words may name, too; a file, files whose names begin with it, or a folder that is written
+INPUT, MODEL, WEIGHTS, DATA = "input", "model", "weights", "data"
 FILE, FILES, FOLDER = "file", "files", "folder"
 WORDS = {
+    # a network's name, which no file ending makes a path
+    MODEL: re.compile("[^./]*"),
     WEIGHTS: re.compile("random:.*", re.DOTALL),
     DATA: re.compile("random:.*|bundled", re.DOTALL),
 }

@@ -42,7 +42,7 @@ def reproduce(asked: Request, show: Callable[[str], object]) -> list[dict[str, A
     _check(asked, paper)
     # every input and journal is opened, and so checked, before the first long computation
     names = asked.network or list(paper.NETWORKS)
-    opened = [open_inputs(which_inputs(asked, network=name)) for name in names]
+    opened = [open_inputs(which_inputs(asked, model=name, network=None)) for name in names]
     studies = [(_inputs_table(inputs), _study(asked, inputs)) for inputs in opened]
     if not any(study.ranks for _, study in studies):
         asked.refuse(SEARCHED, "without labels or classifier", "labelled images to search on")

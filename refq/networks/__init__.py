@@ -21,13 +21,16 @@ from refq.networks.layers import Shape
 KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 LARGEST = 1 << 31  # values of one tensor of an image, or weights of one layer
 
+# modules of a user's own that define networks (definitions.py)
+OWN: list[Any] = []
+
 __all__ = ["Network", "Node", "build", "chain", "infer", "known"]
 
 
 def _families() -> list[Any]:
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
-    return [module for module in modules if hasattr(module, "NETWORKS")]
+    return [module for module in [*modules, *OWN] if hasattr(module, "NETWORKS")]
 
 
 def known() -> list[str]:
@@ -68,4 +71,5 @@ def build(name: str, parameters: Mapping[str, Any] | None = None) -> Network:
 
 def infer(name: str, shapes: Mapping[str, Shape]) -> dict[str, Any]:
     """Builder parameters that fit the weight shapes {layer: shape} of a dump."""
-    return _family(name).infer(shapes)
+    family = _family(name)
+    return family.infer(shapes) if hasattr(family, "infer") else {}

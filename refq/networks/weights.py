@@ -75,7 +75,7 @@ def load(
     """
     if network_name is not None and str(source).startswith("random:"):
         network = networks.build(network_name, parameters)
-        return network, random_weights(network, _seed(str(source)))
+        return network, random_weights(network, seed_of(str(source)))
     path = Path(source)
     _check_kind(path)
     try:
@@ -118,6 +118,22 @@ def _load(
             "fetch the file again",
         )
     return network, weights
+
+
+def holds_graph(path: Path) -> bool:
+    """Whether a file is HDF5 with a graph, or with weights of a network that it names; not whether
+    it is sound. Raises WeightsError for a file that cannot be read."""
+    try:
+        head = kinds.head_of(path)
+        if not kinds.is_hdf5(head):
+            return False
+        with File(path) as file:
+            stated = isinstance(file.root.attributes.get("network"), str)
+            return stated or isinstance(file.nodes.get(description.PLACE), Dataset)
+    except Hdf5Error:
+        return False
+    except OSError as error:
+        raise WeightsError(f"cannot read {path} ({error.strerror})", WANTED) from None
 
 
 def _graph(file: File) -> Network | None:
@@ -210,7 +226,8 @@ def save(path: str | Path, network: Network, weights: Weights) -> None:
     writing.write_whole(str(path), write)
 
 
-def _seed(source: str) -> int:
+def seed_of(source: str) -> int:
+    """The number of `random:SEED`."""
     text = source.partition(":")[2]
     if not text.isdecimal():
         raise OptionError(f"weights {source!r}", "random:SEED with a whole number")

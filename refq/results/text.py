@@ -51,6 +51,7 @@ def _inputs(evaluation: Evaluation) -> list[str]:
         f"{parameters / 1e6:,.3f} M parameters",
         f"scheme   {content['scheme']}{_settings(evaluation)}",
         f"weights  {weights['source']}  sha256 {weights['sha256'][:12]}",
+        *(f"         {note}" for note in weights.get("notes") or ()),
         f"data     {data['name']}, {images}  sha256 {data['sha256'][:12]}",
         *label_lines(data),
         f"input    {data['preprocessing']}",

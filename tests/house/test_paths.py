@@ -19,13 +19,13 @@ PLAIN = {
     *("MIB", "MODE", "N", "NAME", "NAME=VALUE", "NETWORK", "O", "PAPER", "PERCENT"),
     *("POINTS", "RULE", "SHARE", "WHAT", "WHICH"),
 }
-INPUTS = {paths.INPUT, paths.WEIGHTS, paths.DATA}
+INPUTS = {paths.INPUT, paths.MODEL, paths.WEIGHTS, paths.DATA}
 KINDS = {*INPUTS, paths.FILE, paths.FILES, paths.FOLDER}
 COMMANDS: dict[str, Command] = {
     door: importlib.import_module(f"refq.{door}").COMMAND for door in DOORS
 }
 # of what is no file of its own in these
-VALUES = {"network": "vgg16", "paper": "ilnq"}
+VALUES = {"model": "vgg16", "paper": "ilnq"}
 
 
 @pytest.mark.parametrize("door", COMMANDS)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from refq.importers.lowering.elementwise import affine
 from refq.importers.lowering.values import Held, Value
 from refq.importers.lowering.walking import Step, Unheld, handles
-from refq.networks.layers import Conv, ConvTranspose, Dense, Pads, Pair
+from refq.networks.layers import NO_PADS, Conv, ConvTranspose, Dense, Pads, Pair
 
 SAME = ("SAME_UPPER", "SAME_LOWER")
 
@@ -50,29 +51,22 @@ def conv_transpose(step: Step) -> Value:
         ]
     if sizes is None:
         pads = padding(step, rank, image.shape[1:], kernel, strides, dilations)
+        layer = ConvTranspose(len(weight), kernel, strides, pads, group, dilations, more)
     else:
+        layer = ConvTranspose(len(weight), kernel, strides, NO_PADS, group, dilations, more)
         wanted = (*(1,) * (2 - rank), *(int(size) for size in sizes[-rank:]))
-        size = (image.shape[1], image.shape[2])
-        pads = _cut_to((wanted[0], wanted[1]), size, kernel, strides, dilations, more, automatic)
-    layer = ConvTranspose(len(weight), kernel, strides, pads, group, dilations, more)
+        whole = layer.output_shape([image.shape])[1:]
+        layer = replace(layer, pads=_cut(whole, wanted, automatic))
     return _summed(step, layer, image, rank, weight, bias)
 
 
-def _cut_to(
-    wanted: Pair, size: Pair, kernel: Pair, strides: Pair, dilations: Pair, more: Pair, how: str
-) -> Pads:
+def _cut(whole: Sequence[int], wanted: Sequence[int], how: str) -> Pads:
     """Pads that leave the wanted rows and columns (ONNX ConvTranspose)."""
-    before, after = [], []
-    for axis in (0, 1):
-        reach = dilations[axis] * (kernel[axis] - 1) + 1
-        total = strides[axis] * (size[axis] - 1) + more[axis] + reach - wanted[axis]
-        if total < 0:
-            raise Unheld(f"an output of {wanted}")
-        half = total // 2
-        first = half if how == "SAME_UPPER" else total - half
-        before.append(first)
-        after.append(total - first)
-    return (before[0], before[1], after[0], after[1])
+    total = [size - left for size, left in zip(whole, wanted)]
+    if min(total) < 0:
+        raise Unheld(f"an output of {tuple(wanted)}")
+    halves = [each // 2 if how == "SAME_UPPER" else each - each // 2 for each in total]
+    return (halves[0], halves[1], total[0] - halves[0], total[1] - halves[1])
 
 
 def _operands(step: Step) -> tuple[Held, np.ndarray, np.ndarray | None]:
