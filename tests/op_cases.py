@@ -14,6 +14,7 @@ import numpy as np
 
 from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overflow, Rounding
 from refq.formats.floats import Affine, AffineGrid, Buckets, MiniFloat, Number, PowerOfTwo
+from tests.op_layers import layers
 from tests.op_rows import Case, Drawn, Row, codes, edges, real, rows, same, whole
 
 WINDOWS: list[dict[str, Any]] = [
@@ -396,6 +397,7 @@ def _all() -> Iterator[Case]:
     yield from _stored()
     yield from _measures()
     yield from _rounded()
+    yield from layers()
 
 
 ROWS: list[Row] = rows(_all())

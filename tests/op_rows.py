@@ -19,7 +19,7 @@ from refq.formats.floats import AffineGrid
 
 Case = tuple[str, dict[str, Any]]
 # arguments whose place says what they are, and short words for long names
-SILENT = ("x", "codes", "arrays", "fmt", "rounding", "overflow", "accumulator")
+SILENT = ("x", "codes", "arrays", "fmt", "rounding", "overflow", "accumulator", "expression")
 SHORT = {
     "kernel_shape": "k",
     "strides": "s",
@@ -143,6 +143,8 @@ def _words(value: Any) -> str:
             return f"{value:g}"
         case None | int():
             return str(value)
+        case str():
+            return value
     given = [
         field.name if getattr(value, field.name) is True else _words(getattr(value, field.name))
         for field in fields(value)

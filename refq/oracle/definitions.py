@@ -1,9 +1,4 @@
-"""The definition of every operation in slow, obvious NumPy and Python integers.
-
-Same public names, arguments and results as `refq.kernels`, and no code in common with it:
-numbers are rounded as exact fractions, convolutions are sums over taps, windows are lists of
-pixels. Where kernels and oracle differ, one of them is wrong.
-"""
+"""Numbers, sums, windows, channels, storage codes and statistics, by definition."""
 
 from __future__ import annotations
 
@@ -649,35 +644,6 @@ def softmax_integer(x: np.ndarray, frac_bits: int, fmt: FixedPointFormat) -> np.
 
 def relu(x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, x, np.zeros_like(x))
-
-
-def concat(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    channels = [array[:, c] for array in arrays for c in range(array.shape[1])]
-    return np.stack(channels, axis=1)
-
-
-def subsample(
-    x: np.ndarray, strides: tuple[int, int], channels: tuple[int, int] = (0, 0)
-) -> np.ndarray:
-    rows, columns = range(0, x.shape[2], strides[0]), range(0, x.shape[3], strides[1])
-    before, after = channels
-    out = np.zeros((len(x), before + x.shape[1] + after, len(rows), len(columns)), x.dtype)
-    for n, c, r, s in np.ndindex(len(x), x.shape[1], len(rows), len(columns)):
-        out[n, before + c, r, s] = x[n, c, rows[r], columns[s]]
-    return out
-
-
-def add(arrays: Sequence[np.ndarray], shifts: Sequence[int] = ()) -> np.ndarray:
-    if arrays[0].dtype.kind == "f":
-        real = np.zeros(arrays[0].shape, np.float32)
-        for array in arrays:
-            real = real + array
-        return real
-    total = np.zeros(arrays[0].shape, object)  # of any size
-    for index, array in enumerate(arrays):
-        total = total + array.astype(object) * 2 ** (shifts[index] if shifts else 0)
-    assert all(-(2**63) <= each < 2**63 for each in total.reshape(-1))
-    return total.astype(np.int64)
 
 
 # --- storage codes and statistics -----------------------------------------------------------------
