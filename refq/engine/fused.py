@@ -26,6 +26,7 @@ from refq.engine.steps import Tensor
 from refq.formats.fixed import Accumulator
 from refq.kernels import adding, fused, maps
 from refq.kernels.accumulating import saturates_every_mac
+from refq.kernels.channelwise import Depthwise
 from refq.kernels.endings import Ending
 from refq.kernels.maps import Layout, Map
 from refq.kernels.panels import Kernel
@@ -186,7 +187,9 @@ class FusedSteps(MapSteps):
         overflows = ("overflows", node.name) in self.plain.weights.workspace
         return safe, not safe and (modelled or overflows)
 
-    def _sums(self, node: Node, source: Map, kernel: Kernel, coded: IntegerLayer) -> Tensor:
+    def _sums(
+        self, node: Node, source: Map, kernel: Kernel | Depthwise, coded: IntegerLayer
+    ) -> Tensor:
         """Exact sums, as a plain tensor."""
         sums = fused.exact_sums(source, kernel, self.memory.layout(node.name, NO_PADS))
         codes = sums.reshape(self.memory.shape(node.name))

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from refq.engine.coefficients import IntegerLayer
-from refq.kernels import aligned
+from refq.kernels import aligned, channelwise
+from refq.kernels.channelwise import Depthwise
 from refq.kernels.maps import Layout, Map
 from refq.kernels.panels import Kernel, Operand, prepare
 from refq.networks.graph import Node
@@ -21,7 +22,7 @@ from refq.networks.layers import NO_PADS
 
 def panels(
     node: Node, coded: IntegerLayer, read: Map, span: tuple[int, int], layout: Layout
-) -> Kernel | None:
+) -> Kernel | Depthwise | None:
     """A layer's panels for a map in this layout whose codes lie in a span, made once for all
     batches; None where the fused kernels do not have them.
 
@@ -36,10 +37,16 @@ def panels(
             shape = read.layout.channels, read.layout.height, read.layout.width
             codes = codes.reshape(-1, *shape)
         operand = Operand(layout, len(read.planes), *span, read.offset)
-        like = next((known for at, known in coded.panels.items() if at[:3] == grid), None)
         scale = read.scale + coded.align
-        coded.panels[key] = prepare(codes, coded.bias, scale, operand, layer, like)
-    kernel: Kernel | None = coded.panels[key]
+        made: Kernel | Depthwise | None = None
+        if layer.group > 1:
+            made = channelwise.prepare(codes, coded.bias, scale, operand, layer)
+        if made is None:
+            like = next((known for at, known in coded.panels.items() if at[:3] == grid), None)
+            like = like if isinstance(like, Kernel) else None
+            made = prepare(codes, coded.bias, scale, operand, layer, like)
+        coded.panels[key] = made
+    kernel: Kernel | Depthwise | None = coded.panels[key]
     return kernel
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from refq.formats.fixed import Rounding
 from refq.kernels.accumulating import rounding_terms
-from refq.kernels.panels import Kernel, grouped
+from refq.kernels.panels import grouped
 from refq.kernels.writer import CHOICES
 
 # how codes are encoded: not at all, by a shift, by a table
@@ -89,6 +89,17 @@ class Built(NamedTuple):
     apart: int
 
 
+class Summed(Protocol):
+    """What a store has to know of the kernel whose sums it ends, as panels.Kernel tells it."""
+
+    @property
+    def bias(self) -> np.ndarray: ...
+    @property
+    def scale(self) -> np.ndarray: ...
+    @property
+    def largest(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Store:
     """An Ending as the machine code of refq.kernels.rows reads it.
@@ -113,13 +124,13 @@ class Store:
         return np.int64 if self.built.wide else np.int32
 
 
-def sum_bits(ending: Ending, kernel: Kernel) -> int:
+def sum_bits(ending: Ending, kernel: Summed) -> int:
     """32 where sums, codes and what rounding adds to them stay below 2**31, else 64."""
     most = max(kernel.largest + (1 << int(np.max(ending.drop))), 2 * ending.high)
     return 32 if most < 2**31 else 64
 
 
-def store_of(ending: Ending, kernel: Kernel, planes: int, offset: int, bits: int) -> Store:
+def store_of(ending: Ending, kernel: Summed, planes: int, offset: int, bits: int) -> Store:
     """How a kernel's sums, combined in so many bits, end in so many planes of codes with an
     offset."""
     drop = np.broadcast_to(np.asarray(ending.drop, np.int64), kernel.scale.shape)

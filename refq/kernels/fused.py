@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import get_num_threads
 
-from refq.kernels import aligned, backends
+from refq.kernels import aligned, backends, channelwise
+from refq.kernels.channelwise import Depthwise
 from refq.kernels.compiling import njit, prange
 from refq.kernels.endings import EXACT, Ending, Store, store_of, sum_bits
 from refq.kernels.maps import NONE, Layout, Map, View
@@ -186,7 +187,7 @@ class Result:
 
 def convolve(
     source: Map,
-    kernel: Kernel,
+    kernel: Kernel | Depthwise,
     target: Map,
     ending: Ending,
     channel: int = 0,
@@ -201,7 +202,7 @@ def convolve(
     return _run(source, kernel, kernel.stores[key], target.layout, target.view(channel))
 
 
-def exact_sums(source: Map, kernel: Kernel, layout: Layout) -> np.ndarray:
+def exact_sums(source: Map, kernel: Kernel | Depthwise, layout: Layout) -> np.ndarray:
     """Sums with their bias, int64 (N, C, H, W) for the layout's images, rows and columns."""
     out = np.zeros(layout.size, np.int64)
     store = store_of(EXACT, kernel, 0, 0, 64)
@@ -212,7 +213,24 @@ def exact_sums(source: Map, kernel: Kernel, layout: Layout) -> np.ndarray:
     return np.ascontiguousarray(real.transpose(0, 3, 1, 2))
 
 
-def _run(source: Map, kernel: Kernel, store: Store, layout: Layout, target: View) -> Result:
+def _run(
+    source: Map, kernel: Kernel | Depthwise, store: Store, layout: Layout, target: View
+) -> Result:
+    if isinstance(kernel, Depthwise):
+        seen = channelwise.run(source, kernel, store, target)
+    else:
+        seen = _multiplied(source, kernel, store, layout, target)
+    return Result(
+        int(seen[:, OUTSIDE].sum(dtype=np.int64)),
+        int(seen[:, LEAST].min()),
+        int(seen[:, MOST].max()),
+    )
+
+
+def _multiplied(
+    source: Map, kernel: Kernel, store: Store, layout: Layout, target: View
+) -> np.ndarray:
+    """As of channelwise.run."""
     where = pixels(source.layout, layout, kernel.layer.strides, kernel.layer.pads)
     groups = kernel.layer.group
     per_group = len(kernel.scale) // groups
@@ -236,11 +254,7 @@ def _run(source: Map, kernel: Kernel, store: Store, layout: Layout, target: View
             Stored(store.parameters, store.channels[g], store.table),
             Tasks(*divided, down, ROWS * across, np.zeros(1, np.int64), scratch, seen),
         )
-    return Result(
-        int(seen[:, OUTSIDE].sum(dtype=np.int64)),
-        int(seen[:, LEAST].min()),
-        int(seen[:, MOST].max()),
-    )
+    return seen
 
 
 def _divided(where: Pixels, planes: int, units: int, unit_bytes: int) -> tuple[int, int]:

@@ -81,17 +81,10 @@ def prepare(
     recipe = recipe_for(least, most, operand.planes)
     if recipe is None or depth > MAX_DEPTH or max(layer.strides) > STRIDE:
         return None
-    offset, stored = operand.offset, max(operand.least, operand.most) + operand.offset
-    positive, negative = (like.positive, like.negative) if like else _signed_sums(codes)
-    total = positive + negative
-    # in Python integers: the bound must not wrap where the sums would
-    largest = max(
-        (max(int(up), -int(down)) * stored + abs(int(both)) * offset << int(by)) + abs(int(start))
-        for up, down, both, by, start in zip(positive, negative, total, scale, bias, strict=True)
-    )
+    positive, negative = (like.positive, like.negative) if like else signed_sums(codes)
+    largest, shifted = bounded(positive, negative, bias, scale, operand)
     if largest >= 2**62:
         return None
-    shifted = bias - ((total * offset) << scale)
     if like:
         bias = grouped(shifted, group)
         return replace(like, bias=bias, scale=scale, largest=largest, stores={})
@@ -122,7 +115,26 @@ def prepare(
     )
 
 
-def _signed_sums(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def bounded(
+    positive: np.ndarray,
+    negative: np.ndarray,
+    bias: np.ndarray,
+    scale: np.ndarray,
+    operand: Operand,
+) -> tuple[int, np.ndarray]:
+    """(what no sum of products exceeds, biases less what the operand's offset adds), for sums of
+    each output's weights of either sign."""
+    offset, stored = operand.offset, max(operand.least, operand.most) + operand.offset
+    total = positive + negative
+    # in Python integers: the bound must not wrap where the sums would
+    largest = max(
+        (max(int(up), -int(down)) * stored + abs(int(both)) * offset << int(by)) + abs(int(start))
+        for up, down, both, by, start in zip(positive, negative, total, scale, bias, strict=True)
+    )
+    return largest, bias - ((total * offset) << scale) if largest < 2**62 else bias
+
+
+def signed_sums(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums of each output's positive and negative weights: int64 (O,) each."""
     positive, negative = np.zeros((2, len(codes)), np.int64)
     for unit in range(0, len(codes), UNIT):

@@ -91,10 +91,11 @@ def _smaller(w: Writer, x: Any, y: Any) -> Any:
 
 
 class _Finisher:
-    """Writes the code that ends one pixel of a block, 32 channels at a time."""
+    """Writes the code that ends sums: of one pixel of a block, 32 channels at a time, or of any
+    vector. to: a Finish, or what has its fields from `biases` on."""
 
-    def __init__(self, w: Writer, built: Built, recipe: Recipe, across: int, to: Finish) -> None:
-        self.w, self.built, self.recipe, self.across, self.to = w, built, recipe, across, to
+    def __init__(self, w: Writer, built: Built, across: int, to: Any) -> None:
+        self.w, self.built, self.across, self.to = w, built, across, to
         self.scalar = I64 if built.wide else I32
         self.kind = ir.VectorType(self.scalar, LANES)
         self.start = [self._of_channels(0, n) for n in range(across)]
@@ -124,7 +125,21 @@ class _Finisher:
             value = self.w.b.trunc(value, I32)
         return self.w.splat(value, LANES)
 
-    def pixel(self, i: Any, carried: list[Any]) -> list[Any]:
+    def vector(self, n: int, value: Any, at: Any, seen: list[Any]) -> list[Any]:
+        """Ends one vector of sums of products, to be stored so many bytes from the first pixel."""
+        value, seen = self._ended(n, value, seen)
+        self._store([(n, value)], at)
+        return seen
+
+    def _ended(self, n: int, value: Any, seen: list[Any]) -> tuple[Any, list[Any]]:
+        if self.built.scaled:
+            value = self.w.b.shl(value, self.p[n].scale)
+        value = self.w.b.add(value, self.start[n])
+        if self.built.planes:
+            return self._code(value, self.p[n], self.real[n], seen)
+        return value, seen
+
+    def pixel(self, i: Any, recipe: Recipe, carried: list[Any]) -> list[Any]:
         """Ends row i of the block; carried: what was seen."""
         w, b, to = self.w, self.w.b, self.to
         number = w.load(b.add(to.numbers, b.shl(i, ir.Constant(I64, 2))), I32)
@@ -137,12 +152,8 @@ class _Finisher:
         def pair(first: int, at: Any, seen: list[Any]) -> list[Any]:
             codes = []
             for n in (first, first + 1):
-                value = _combined(w, self.kind, w.plus(line, TILE * n), self.recipe)
-                if self.built.scaled:
-                    value = b.shl(value, self.p[n].scale)
-                value = b.add(value, self.start[n])
-                if self.built.planes:
-                    value, seen = self._code(value, self.p[n], self.real[n], seen)
+                value = _combined(w, self.kind, w.plus(line, TILE * n), recipe)
+                value, seen = self._ended(n, value, seen)
                 codes.append((n, value))
             self._store(codes, at)
             return seen
@@ -227,7 +238,7 @@ def _work(typing_context, choice, block, finish):
     def generate(context, builder, signature, arguments):
         w, b = Writer(builder), builder
         to = fields(context, builder, finish, arguments[2])
-        finisher = _Finisher(w, built, recipe, across, to)
+        finisher = _Finisher(w, built, across, to)
 
         def some(t: Any, carried: list[Any]) -> list[Any]:
             start = to.first if t is None else b.add(to.first, b.mul(t, to.apiece))
@@ -236,7 +247,9 @@ def _work(typing_context, choice, block, finish):
                 left = b.select(b.icmp_signed("<", left, to.apiece), left, to.apiece)
 
             def pixels() -> list[Any]:
-                return w.loop(left, carried, lambda n, seen: finisher.pixel(b.add(start, n), seen))
+                return w.loop(
+                    left, carried, lambda n, seen: finisher.pixel(b.add(start, n), recipe, seen)
+                )
 
             return w.when(b.icmp_signed(">", left, ir.Constant(I64, 0)), carried, pixels)
 

@@ -11,7 +11,7 @@ import pytest
 from refq import oracle
 from refq.errors import OptionError
 from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
-from refq.kernels import backends, fused, maps, panels, planes, tiles, walk
+from refq.kernels import backends, channelwise, fused, maps, panels, planes, tiles, walk
 from refq.kernels.endings import Ending
 from refq.networks.layers import NO_PADS, Conv, Pads
 
@@ -121,7 +121,8 @@ def run(
     source = maps.new_map(layout, bits, 0, -span[0])
     maps.pack(x, source)
     operand = panels.Operand(layout, len(source.planes), *span, -span[0])
-    kernel = panels.prepare(w, b, np.zeros_like(b), operand, shape.conv)
+    prepare = channelwise.prepare if shape.group == shape.outputs > 1 else panels.prepare
+    kernel = prepare(w, b, np.zeros_like(b), operand, shape.conv)
     assert kernel is not None
     assert end.width != 32 or kernel.largest + (1 << end.shift) < 2**31
     size = shape.conv.output_shape([x.shape[1:]])
@@ -150,6 +151,22 @@ def test_equals_oracle(backend: str, shape: Shape, widths: tuple[int, bool, int]
     np.testing.assert_array_equal(got, wanted)
     assert seen.outside == outside
     assert (seen.low, seen.high) == (sums.min(), sums.max())
+
+
+# with and without weights in registers, tails of channels, windows beside the image
+DEPTHWISE = [
+    Shape(2, 35, 9, 11, 35, (3, 3), pads=(1, 1, 1, 1), group=35),
+    Shape(1, 16, 8, 13, 16, (3, 3), (2, 2), (0, 1, 1, 1), 16),
+    Shape(2, 70, 7, 6, 70, (5, 4), (1, 3), (2, 1, 2, 3), 70, (2, 1)),
+    Shape(1, 5, 6, 4, 5, (1, 1), group=5),
+    Shape(2, 18, 6, 7, 18, (2, 5), pads=(3, 2, 4, 6), group=18, dilations=(1, 2)),
+]
+
+
+@pytest.mark.parametrize("widths", [WIDTHS[n] for n in (0, 2, 4, 6, 8, 10)], ids=str)
+@pytest.mark.parametrize("shape", DEPTHWISE, ids=str)
+def test_depthwise_equals_oracle(backend: str, shape: Shape, widths: tuple[int, bool, int]) -> None:
+    test_equals_oracle(backend, shape, widths)
 
 
 @pytest.mark.parametrize("rounding", [r for r in Rounding if r is not Rounding.STOCHASTIC])
