@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from refq.errors import ShapeError
-from refq.networks.layers.layer import Shape, Weighted, positive
+from refq.networks.layers.layer import MapStep, Shape, Weighted, positive
 from refq.networks.layers.windows import NO_PADS, Pads, Pair
 
 
@@ -60,6 +60,9 @@ class ConvTranspose(Weighted):
 
     def weight_shape(self, source: Shape) -> Shape:
         return (self.out_channels, source[0] // self.group, *self.kernel)
+
+    def map_step(self, step: MapStep) -> Any:
+        return None  # the fused kernels gather, and do not scatter
 
     def operation(self, ops: ModuleType, integer: bool) -> Callable[..., Any]:
         transposed = ops.conv_transpose_integer if integer else ops.conv_transpose
