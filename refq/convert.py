@@ -1,8 +1,9 @@
-"""Turns weight files of other frameworks into refq's, without those frameworks.
+"""Turns weight and model files of other frameworks into refq's, without those frameworks.
 
 python -m refq.convert FILE -o OUT.h5 [--network NAME] [--parameter NAME=VALUE ...]
-    [--head NAME] [--preprocessing RULE] [--json FILE]
+    [--head NAME] [--preprocessing RULE] [--input-size N] [--outputs NAMES] [--json FILE]
 
+A file of a known network becomes weights of it; another model file becomes a network of its own.
 docs/convert.md says which formats there are, what is taken from them and how files are read safely.
 """
 
@@ -17,9 +18,11 @@ from typing import Any
 
 from refq.cli import console, paths
 from refq.cli.command import Command, Group, Option, Request
-from refq.errors import OptionError
+from refq.cli.options import named
+from refq.errors import OptionError, RefqError, WeightsError
 from refq.files import writing
-from refq.importers import converting, read
+from refq.importers import converting, models, read, whole
+from refq.importers.foreign import Asked
 from refq.importers.preparing import RULES
 
 
@@ -36,7 +39,8 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 
 FILES = Group("files")
-MEANING = Group("what the file does not say")
+MEANING = Group("what a file of weights does not say")
+MODEL = Group("a model file of no known network")
 COMMAND = Command(
     "refq.convert",
     (__doc__ or "").splitlines()[0],
@@ -69,6 +73,7 @@ COMMAND = Command(
             "how images were prepared, if not as usual",
             choices=sorted(RULES),
         ),
+        *(replace(row, group=MODEL) for row in named("input_size", "outputs", "external_data")),
         Option("--json FILE", FILES, "the report as JSON; - is stdout", path=paths.FILE),
     ),
 )
@@ -80,17 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _convert(asked: Request) -> int:
-    parameters = dict(asked.parameter)
-    if len(parameters) < len(asked.parameter):
-        raise OptionError(f"--parameter {asked.parameter[-1][0]} again", "each name once")
-    conversion = converting.convert(
-        replace(read(asked.file), head=asked.head or ""),
-        asked.file,
-        asked.out,
-        asked.network,
-        asked.preprocessing,
-        parameters,
-    )
+    conversion = _converted(asked)
     if asked.json == "-":
         console.tell(json.dumps(conversion.to_json(), indent=1))
         return 0
@@ -98,6 +93,46 @@ def _convert(asked: Request) -> int:
     if asked.json:
         writing.write_json(asked.json, conversion.to_json())
     return 0
+
+
+def _converted(asked: Request) -> converting.Conversion | whole.Whole:
+    """As weights of a known network, or else as a network of its own."""
+    typed = asked.given - {"file", "out", "json"}
+    own = {"input_size", "outputs", "external_data"}
+    if typed & own:
+        if typed - own - {"preprocessing"}:
+            name = sorted(typed - own)[0].replace("_", "-")
+            raise OptionError(f"--{name} with a model file's own graph", "one or the other")
+        return _model(asked)
+    try:
+        return _weights(asked)
+    except WeightsError as error:
+        if typed - {"preprocessing"} or not models.fitting(asked.file):
+            raise
+        try:
+            return _model(asked)
+        except RefqError as reason:
+            raise reason from error
+
+
+def _model(asked: Request) -> whole.Whole:
+    given = Asked(asked.input_size, asked.outputs or (), asked.external_data)
+    model = models.read(asked.file, given)
+    return whole.write(model, asked.file, asked.out, {})
+
+
+def _weights(asked: Request) -> converting.Conversion:
+    parameters = dict(asked.parameter)
+    if len(parameters) < len(asked.parameter):
+        raise OptionError(f"--parameter {asked.parameter[-1][0]} again", "each name once")
+    return converting.convert(
+        replace(read(asked.file), head=asked.head or ""),
+        asked.file,
+        asked.out,
+        asked.network,
+        asked.preprocessing,
+        parameters,
+    )
 
 
 if __name__ == "__main__":

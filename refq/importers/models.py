@@ -31,20 +31,26 @@ def formats() -> tuple[ModuleType, ...]:
     return tuple(sorted((m for m in modules if hasattr(m, "FORM")), key=lambda m: m.ORDER))
 
 
-def read(path: Path, asked: Asked = Asked()) -> Model:  # noqa: B008 - frozen
-    """The network of a file of any known format. Raises WeightsError in one line for what is none,
-    or has operators that no network of refq holds."""
+def fitting(path: Path) -> list[ModuleType]:
+    """Formats that a file may be of, the likeliest first. Raises WeightsError for a file that
+    cannot be read."""
     mistaken.check_regular(path)
     with one_line(path, "a model file"):
         with path.open("rb") as file:
             head = file.read(importers.HEAD)
         mistaken.check_head(path, head)
-        fitting = [form for form in formats() if form.sniff(head, path)]
-    if not fitting:
+        return [form for form in formats() if form.sniff(head, path)]
+
+
+def read(path: Path, asked: Asked = Asked()) -> Model:  # noqa: B008 - frozen
+    """The network of a file of any known format. Raises WeightsError in one line for what is none,
+    or has operators that no network of refq holds."""
+    known = fitting(path)
+    if not known:
         raise WeightsError(
             f"{path} is no model of a known format",
             ", ".join(form.FORM for form in formats()),
             "weights alone are read by refq.convert",
         )
-    with one_line(path, fitting[0].FORM):
-        return lowering.lowered(fitting[0].read(path, asked), asked)
+    with one_line(path, known[0].FORM):
+        return lowering.lowered(known[0].read(path, asked), asked)
