@@ -282,22 +282,6 @@ def _channels() -> Iterator[Case]:
     yield "softmax_integer", {"x": x, "frac_bits": 18, "fmt": fmt}
 
 
-def _elements() -> Iterator[Case]:
-    yield "relu", {"x": real(2, 3, 4, 5)}
-    yield "relu", {"x": codes(2, 3, 4, 5)}
-    yield "relu", {"x": codes(2, 3, 4, 5, dtype=np.int64, shift=40)}
-    for make in (real, codes):
-        parts = [make(2, channels, 4, 5) for channels in (3, 1, 6)]
-        yield "concat", {"arrays": parts}
-        yield "add", {"arrays": [make(2, 3, 4, 5)] * 3}
-        for strides, channels in (((2, 2), (0, 5)), ((1, 3), (2, 1)), ((4, 1), (0, 0))):
-            x = make(2, 3, 7, 9)
-            yield "subsample", {"x": x, "strides": strides, "channels": channels}
-        yield "subsample", {"x": make(3, 2, 6, 5), "strides": (5, 7)}
-    for shifts in ((0, 3), (40, 0), (7, 12)):
-        yield "add", {"arrays": [codes(2, 3, 4, 5), codes(2, 3, 4, 5)], "shifts": shifts}
-
-
 def _stored() -> Iterator[Case]:
     for drop in (0, 1, 3, 7):
         for nearest in (True, False):
@@ -393,7 +377,6 @@ def _all() -> Iterator[Case]:
     yield from _grids()
     yield from _pools()
     yield from _channels()
-    yield from _elements()
     yield from _stored()
     yield from _measures()
     yield from _rounded()

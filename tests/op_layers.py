@@ -49,6 +49,7 @@ EXPRESSIONS: list[Expression] = [
 def layers() -> Iterator[Case]:
     yield from _transposed()
     yield from _elements()
+    yield from _arithmetic()
     yield from _moves()
     yield from _functions()
 
@@ -71,6 +72,22 @@ def _transposed() -> Iterator[Case]:
 
 
 def _elements() -> Iterator[Case]:
+    yield "relu", {"x": real(2, 3, 4, 5)}
+    yield "relu", {"x": codes(2, 3, 4, 5)}
+    yield "relu", {"x": codes(2, 3, 4, 5, dtype=np.int64, shift=40)}
+    for make in (real, codes):
+        parts = [make(2, channels, 4, 5) for channels in (3, 1, 6)]
+        yield "concat", {"arrays": parts}
+        yield "add", {"arrays": [make(2, 3, 4, 5)] * 3}
+        for strides, channels in (((2, 2), (0, 5)), ((1, 3), (2, 1)), ((4, 1), (0, 0))):
+            x = make(2, 3, 7, 9)
+            yield "subsample", {"x": x, "strides": strides, "channels": channels}
+        yield "subsample", {"x": make(3, 2, 6, 5), "strides": (5, 7)}
+    for shifts in ((0, 3), (40, 0), (7, 12)):
+        yield "add", {"arrays": [codes(2, 3, 4, 5), codes(2, 3, 4, 5)], "shifts": shifts}
+
+
+def _arithmetic() -> Iterator[Case]:
     shapes = ((2, 3, 4, 5), (2, 3, 1, 1), (1, 1, 4, 1))
     for make in (real, codes):
         for a, b in ((0, 0), (0, 1), (2, 0), (1, 2)):
@@ -103,7 +120,7 @@ def _elements() -> Iterator[Case]:
 
 
 def _moves() -> Iterator[Case]:
-    ties = same("ties", [[[3, 3, 1], [0, 5, 5]], [[2, 2, 2], [-1, -9, -1]]], np.int32)
+    ties = same("ties", [[[3, 3, 1], [0, 3, 5], [0, 3, 5], [2, 2, 2]]], np.int32)
     for axis in (1, 2):
         for keepdims in (True, False):
             yield "argmax", {"x": ties, "axis": axis, "keepdims": keepdims}

@@ -26,6 +26,7 @@ SHORT = {
     "pads": "p",
     "group": "g",
     "dilations": "d",
+    "output_padding": "o",
     "frac_bits": "f",
 }
 UNSAID = ("seed", "offset")

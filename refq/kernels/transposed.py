@@ -74,33 +74,26 @@ def _framed(x: np.ndarray, rows: Phase, columns: Phase) -> np.ndarray:
     return out
 
 
-def _spread(w: np.ndarray, rows: Phase, columns: Phase) -> np.ndarray:
-    """The kernels' taps of a phase, with zeros between those that meet no neighbours."""
-    taps = w[:, :, rows.taps, columns.taps]
-    sizes = [(n - 1) * phase.spread + 1 for n, phase in zip(taps.shape[2:], (rows, columns))]
-    out = np.zeros((*w.shape[:2], *sizes), w.dtype)
-    out[:, :, :: rows.spread, :: columns.spread] = taps
-    return out
-
-
 def _over_phases(
     x: np.ndarray,
     w: np.ndarray,
     layer: ConvTranspose,
-    convolve: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    convolve: Callable[[np.ndarray, np.ndarray, Pair], np.ndarray],
     out: np.ndarray,
 ) -> None:
-    """Fills out (N,O,H',W') phase after phase. convolve: with stride 1 and no pads."""
+    """Fills out (N,O,H',W') phase after phase. convolve: with stride 1, no pads, dilations."""
     for rows in _phases(layer, x.shape[2], out.shape[2], 0):
         for columns in _phases(layer, x.shape[3], out.shape[3], 1):
             here = out[:, :, rows.first :: layer.strides[0], columns.first :: layer.strides[1]]
-            if min(w[0, 0, rows.taps, columns.taps].shape) == 0:
-                # the bias alone, which the accumulator limits as well
-                source = np.zeros((len(x), x.shape[1], rows.count, columns.count), x.dtype)
-                kernels = np.zeros((*w.shape[:2], 1, 1), w.dtype)
+            taps = w[:, :, rows.taps, columns.taps]
+            if taps.size:
+                source = _framed(x, rows, columns)
             else:
-                source, kernels = _framed(x, rows, columns), _spread(w, rows, columns)
-            here[...] = convolve(source, kernels)[:, :, ::-1, ::-1]
+                # the bias alone, which the accumulator limits as well
+                taps = np.zeros((*w.shape[:2], 1, 1), w.dtype)
+                source = np.zeros((*x.shape[:2], rows.count, columns.count), x.dtype)
+            sums = convolve(source, np.ascontiguousarray(taps), (rows.spread, columns.spread))
+            here[...] = sums[:, :, ::-1, ::-1]
 
 
 def _checked(
@@ -140,7 +133,11 @@ def conv_transpose(
     )
     shape = _checked(x, w, b, layer)
     out = np.empty(shape, np.float32)
-    _over_phases(x, w, layer, lambda part, taps: conv(part, taps, b, group=group), out)
+
+    def convolve(part: np.ndarray, taps: np.ndarray, spread: Pair) -> np.ndarray:
+        return conv(part, taps, b, group=group, dilations=spread)
+
+    _over_phases(x, w, layer, convolve, out)
     return out
 
 
@@ -172,9 +169,11 @@ def conv_transpose_integer(
     limits(accumulator, len(w), drop, bound)
     out, overflows = np.empty(shape, np.int64), 0
 
-    def convolve(part: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    def convolve(part: np.ndarray, taps: np.ndarray, spread: Pair) -> np.ndarray:
         nonlocal overflows
-        sums, more = conv_integer(part, taps, bias, group=group, accumulator=accumulator, drop=drop)
+        sums, more = conv_integer(
+            part, taps, bias, group=group, dilations=spread, accumulator=accumulator, drop=drop
+        )
         overflows += more
         return sums
 

@@ -46,7 +46,7 @@ EVERY_CODE: list[tuple[codes.StorageCode, int]] = [*CODES, (Capped(5), 8)]
 
 
 def test_every_type_has_a_row() -> None:
-    public = {getattr(layers, name) for name in layers.__all__}
+    public = [getattr(layers, name) for name in layers.__all__]
     types = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Layer)}
     assert {type(layer) for layer, _ in LAYERS} == types - {Layer, layers.Weighted}
     ours = {kind for kind in codes.known() if kind.__module__.startswith("refq.")}

@@ -52,4 +52,5 @@ class Clip(Layer):
         return step.passed(*step.ops.clip_integer(codes, frac_bits, *self.bounds, step.format))
 
     def signed(self, inputs: Sequence[bool]) -> bool:
-        return any(inputs) and self.bounds[0] < 0
+        low, high = self.bounds
+        return high < 0 or (low < 0 and any(inputs))
