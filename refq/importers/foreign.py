@@ -30,6 +30,15 @@ class Operator:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """What an If does on one of its ways: an attribute, then_branch or else_branch. Its operators
+    read tensors around it by name; outputs are the If's, in order."""
+
+    operators: tuple[Operator, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Foreign:
     """operators: in order of computation. constants: arrays that operators read by name, with the
     batch's axis where they have one. inputs: {name: shape with batch, None where it is open}.

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from refq.importers import onnx_attributes
 from refq.importers.contents import Contents, Step, Tensor, Unit, refuse, stated_size
 from refq.importers.onnx_constants import entered, gathered
 from refq.importers.onnx_steps import Plain, read_on
@@ -41,7 +40,6 @@ def contents(
     for node in nodes:
         if not node.outputs:
             continue
-        onnx_attributes.check(node)
         if entered(node, known):
             continue
         output = node.outputs[0]

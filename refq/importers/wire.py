@@ -20,10 +20,11 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MOST_FIELDS = 1 << 20  # of one message, repeated numbers in a row counting once
 LONGEST_TEXT = 1 << 12
 MOST_INTEGERS = 1 << 16
+PART = 1 << 20  # bytes of packed numbers at once
 Data = mmap.mmap
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Field:
     """value: a varint's number. begin, end: where its bytes lie; of repeated numbers that follow
     each other with their tags between, `count` in all, begin is the first one's and end the end
@@ -114,6 +115,47 @@ def integers(data: Data, field: Field) -> list[int]:
     else:
         raise refuse("sizes that are no integers")
     return [value - (1 << 64) if value >= 1 << 63 else value for value in values]
+
+
+def count_varints(data: Data, field: Field) -> int:
+    """How many numbers a field of repeated integers holds."""
+    if field.kind != BYTES:
+        return 1
+    parts = range(field.begin, field.end, PART)
+    counts = (
+        np.count_nonzero(np.frombuffer(data, np.uint8, min(PART, field.end - at), at) < 128)
+        for at in parts
+    )
+    return int(sum(counts))
+
+
+def varints(data: Data, field: Field) -> np.ndarray:
+    """All numbers of a packed field, or the one of a single field, int64, without a bound of their
+    own: each takes a byte of the file."""
+    if field.kind == VARINT:
+        return np.array([field.value], np.uint64).view(np.int64)
+    if field.kind != BYTES:
+        raise refuse("values that are no integers")
+    parts, place = [np.empty(0, np.int64)], field.begin
+    while place < field.end:
+        part = np.frombuffer(data, np.uint8, min(field.end - place, PART), place)
+        last = np.flatnonzero(part < 128)
+        if not len(last):
+            raise refuse("a protobuf number that does not end", "a complete file")
+        parts.append(_unpacked(part[: last[-1] + 1], last))
+        place += int(last[-1]) + 1
+    return np.concatenate(parts)
+
+
+def _unpacked(part: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Numbers whose last bytes are at those places."""
+    first = np.concatenate([[0], last[:-1] + 1])
+    sizes = last - first + 1
+    if sizes.max() > 10 or (part[last[sizes == 10]] > 1).any():
+        raise refuse("a protobuf number of more than 64 bits", "a complete file")
+    shifts = 7 * (np.arange(len(part)) - np.repeat(first, sizes))
+    bits = (part & 127).astype(np.uint64) << shifts.astype(np.uint64)
+    return np.bitwise_or.reduceat(bits, first).view(np.int64)
 
 
 def more_integers(known: list[int], data: Data, field: Field) -> None:

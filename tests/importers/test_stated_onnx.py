@@ -269,7 +269,7 @@ def with_two_outputs(model: Any) -> None:
 
 
 NOTED: dict[str, tuple[Callable[[Any], None], str]] = {
-    "a later version": (versioned, "operators of version 99, where refq knows those to 26"),
+    "a later version": (versioned, "operators of version 99, where refq knows those to 28"),
     "metadata": (described, "metadata (Image.BitmapPixelFormat), which refq does not read"),
     "outputs": (with_two_outputs, "2 outputs ("),
     "half precision": (cast(10), "casts to float16, where refq computes in float32"),
