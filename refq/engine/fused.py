@@ -18,7 +18,7 @@ import numpy as np
 from refq.engine.aligning import of_channels
 from refq.engine.coefficients import IntegerLayer
 from refq.engine.integer import IntegerSteps
-from refq.engine.map_codes import fits, kept_bits, scale, span, storable, stored_values
+from refq.engine.map_codes import clip_codes, fits, kept_bits, scale, span, storable, stored_values
 from refq.engine.memory import Place
 from refq.engine.on_maps import Mapped, MapSteps
 from refq.engine.panels import flattened, one_pixel, panels
@@ -32,8 +32,10 @@ from refq.kernels.maps import Layout, Map
 from refq.kernels.panels import Kernel
 from refq.kernels.planes import activation_planes
 from refq.networks.graph import Node
-from refq.networks.layers import NO_PADS
+from refq.networks.layers import NO_PADS, ReLU
 from refq.plans.plan import TensorPlan, exact_sum
+
+RECTIFIED = ReLU().bounds
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,9 @@ class FusedSteps(MapSteps):
 
     def summed(self, node: Node, sources: Sequence[Any], result: Node) -> Any:
         entry = self.plain.plan.tensors.get(result.name)
+        # bounds are codes of one format
+        if result is not node and result.layer.bounds != RECTIFIED and entry and entry.drops:
+            return None
         if node.layer.weighted:
             return self._weighted(node, sources[0], result, entry)
         return self._added(node, sources, result, entry)
@@ -121,7 +126,7 @@ class FusedSteps(MapSteps):
             target.map,
             target.place.first,
             target.shape[1],
-            self._ending(entry, drop, result is not node),
+            self._ending(entry, drop, result if result is not node else None),
         )
         return replace(target, outside=outside)
 
@@ -146,9 +151,10 @@ class FusedSteps(MapSteps):
             made = self._sums(node, read, kernel, coded)
             return made if safe or _held(coded.accumulator, *(made.sums or (0, 0))) else None
         # kept with the layer's codes: what it depends on beside those is in the key
-        key = entry, result is not node, plan.rounding, plan.overflow
+        last = result if result is not node else None
+        key = entry, last and last.layer.bounds, plan.rounding, plan.overflow
         if key not in coded.endings:
-            coded.endings[key] = self._ending(entry, dropped, result is not node)
+            coded.endings[key] = self._ending(entry, dropped, last)
         target, ending = self.target(result.name), coded.endings[key]
         seen = fused.convolve(read, kernel, target.map, ending, target.place.first)
         if not safe and not _held(coded.accumulator, seen.low, seen.high):
@@ -156,12 +162,16 @@ class FusedSteps(MapSteps):
             return None
         return replace(target, outside=seen.outside, sums=(seen.low, seen.high))
 
-    def _ending(self, entry: TensorPlan, drop: int | np.ndarray, relu: bool) -> Ending:
-        """What becomes of sums with so many more fraction bits, in all channels or in each."""
-        plan = self.plain.plan
+    def _ending(self, entry: TensorPlan, drop: int | np.ndarray, last: Node | None) -> Ending:
+        """What becomes of sums with so many more fraction bits, in all channels or in each. last: a
+        ReLU or clip of them."""
+        plan, bounds = self.plain.plan, last.layer.bounds if last else None
         low, high = entry.fixed.limits(plan.overflow)
         code = entry.storage.shifted, stored_values(entry)
-        return Ending(relu, drop, plan.rounding, low, high, *code)
+        if bounds is None or bounds == RECTIFIED:
+            return Ending(bounds is not None, drop, plan.rounding, low, high, *code)
+        clip = clip_codes(bounds, entry)
+        return Ending(False, drop, plan.rounding, low, high, *code, clip)
 
     def _limited(self, node: Node, source: Stored) -> tuple[bool, bool]:
         """(no sum can leave the layer's accumulator, it must be modelled MAC by MAC or is known to

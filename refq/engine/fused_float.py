@@ -1,4 +1,5 @@
-"""float32 steps on channels-last maps: a convolution, its bias and its ReLU in one pass.
+"""float32 steps on channels-last maps: a convolution, its bias and its ReLU or clip in one
+pass.
 
 Other layers, and dense ones, run on plain arrays (refq.engine.float_steps).
 """
@@ -61,8 +62,13 @@ class FusedFloatSteps(MapSteps):
                 weights.weight[node.name], weights.bias[node.name], layout, layer
             )
         target = self.target(result.name)
+        bounds = result.layer.bounds if result is not node else None
         floats.convolve(
-            source.map, weights.workspace[key], target.map, target.place.first, result is not node
+            source.map,
+            weights.workspace[key],
+            target.map,
+            target.place.first,
+            bounds or floats.UNBOUNDED,
         )
         return target
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -54,6 +56,17 @@ def storable(plan: Plan, entry: TensorPlan, dropped: np.ndarray) -> bool:
         and plan.overflow is not Overflow.WRAP
         and plan.rounding is not Rounding.STOCHASTIC
     )
+
+
+def clip_codes(bounds: tuple[float, float], entry: TensorPlan) -> tuple[int, int]:
+    """The codes of a tensor's format that its bounds come to, halves rounded to even (contract
+    section 4)."""
+    unit = Fraction(2) ** entry.fixed.frac_bits
+    low, high = (
+        round(Fraction(bound) * unit) if math.isfinite(bound) else int(math.copysign(2**62, bound))
+        for bound in bounds
+    )
+    return low, high
 
 
 @lru_cache(maxsize=128)

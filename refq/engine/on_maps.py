@@ -1,5 +1,5 @@
-"""Steps of the fused kernels, integer or float32: tensors lie in maps, a sum waits for its ReLU,
-and what is concatenated is written side by side.
+"""Steps of the fused kernels, integer or float32: tensors lie in maps, a sum waits for its ReLU or
+clip, and what is concatenated is written side by side.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from refq.networks.points import is_wide
 
 @dataclass(frozen=True)
 class Pending:
-    """A sum that its ReLU will make of `sources`."""
+    """A sum that its ReLU or clip will make of `sources`."""
 
     node: Node
     sources: tuple[Mapped, ...]
@@ -48,7 +48,7 @@ class MapSteps:
     """Steps on maps that `memory` lends; `plain` computes what these maps' kernels do not.
 
     kernels: refq.kernels.maps or float_maps. unfused: layers whose sums are made, not
-    their ReLUs' values alone.
+    their ReLUs' or clips' values alone.
     """
 
     kernels: ModuleType
@@ -64,8 +64,8 @@ class MapSteps:
         raise NotImplementedError
 
     def summed(self, node: Node, sources: Sequence[Any], result: Node) -> Any:
-        """A layer's sums, and its ReLU where that is the result, in one pass; None where that
-        cannot be."""
+        """A layer's sums, and its ReLU or clip where that is the result, in one pass; None where
+        that cannot be."""
         raise NotImplementedError
 
     def packed(self, name: str, tensor: Any) -> Any:
@@ -100,7 +100,7 @@ class MapSteps:
         return made
 
     def made(self, node: Node, sources: Sequence[Mapped], result: Node) -> Any:
-        """A layer's sums, and its ReLU where that is the result."""
+        """A layer's sums, and its ReLU or clip where that is the result."""
         made = self.summed(node, sources, result)
         if made is None:
             tensor = self.plain(node, [source.plain for source in sources])
@@ -137,15 +137,15 @@ class MapStep:
         if not self._mapped() or not steps.covers(node):
             return None
         readers = steps.network.consumers[node.name]
-        # of what reads sums, ReLUs alone are made with them
-        waits = is_wide(steps.network, node) and readers and readers[0].layer.moves_stored
+        # of what reads sums, ReLUs and clips alone are made with them
+        waits = is_wide(steps.network, node) and readers and readers[0].layer.bounds
         if not waits or node.name in steps.unfused:
             return steps.made(node, self.inputs, node)
         for source in self.inputs:
             steps.memory.hold(source.map)
         return Pending(node, tuple(self.inputs))
 
-    def rectified(self) -> Any:
+    def bounded(self) -> Any:
         (pending,) = self.inputs
         if not isinstance(pending, Pending):
             return None

@@ -1,4 +1,4 @@
-"""Additions of two maps: aligned, summed, ReLU, requantized and encoded in one pass over bytes."""
+"""Additions of two maps: aligned, summed, requantized, clipped, encoded in one pass over bytes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ LONGEST = 62  # bits of a sum; rounding it stays within 63
 
 
 class Steps(NamedTuple):
-    """An Ending for compiled code: drop to negative as in accumulating.Limits, index_half to top as
-    in Ending.index."""
+    """An Ending for compiled code: floor, ceiling as Ending.bounds, drop to negative as in
+    accumulating.Limits, index_half to top as in Ending.index."""
 
-    relu: bool
+    floor: int
+    ceiling: int
     drop: int
     always: int
     even: int
@@ -59,11 +60,9 @@ def _add(one, two, target, channels, steps):
             line[:] = 0
             _gather(line, one, _at(one, n, y) + x * one.channels)
             _gather(line, two, _at(two, n, y) + x * two.channels)
-            if steps.relu:
-                for k in range(count):
-                    line[k] = max(line[k], 0)
             for k in range(count):
                 value = _shifted(line[k], steps.drop, steps.always, steps.even, steps.negative)
+                value = min(max(value, steps.floor), steps.ceiling)
                 kept = min(max(value, steps.low), steps.high)
                 outside += kept != value
                 line[k] = kept
@@ -98,7 +97,7 @@ def add_maps(
     terms = (int(term) for term in rounding_terms(ending.rounding, np.array(ending.drop)))
     bounds = ending.low, ending.high
     steps = Steps._make(
-        (ending.relu, int(ending.drop), *terms, *bounds, *ending.index, ending.values)
+        (*ending.bounds(64), int(ending.drop), *terms, *bounds, *ending.index, ending.values)
     )
     outside: int = _add(one, two, target.view(first), channels, steps)
     return outside

@@ -1,4 +1,5 @@
-"""What becomes of exact sums before they are stored: ReLU, rounding, saturation, a storage code."""
+"""What becomes of exact sums before they are stored: rounding, ReLU or clip, saturation, a storage
+code."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ APART = 5
 class Ending:
     """drop: fraction bits that sums lose, by that rounding: of all channels, or int64 (O,) of each;
     low, high: codes that the format has; shifted: ENQ's (bits, drop, nearest); table: what KNQ
-    stores of each code, int32 (high + 1,). Equal only to itself: kernels keep their stores by it.
+    stores of each code, int32 (high + 1,); clip: the least and the greatest code that a clip
+    leaves, of its own and not of the format, so that nothing it takes away counts as saturated.
+    Equal only to itself: kernels keep their stores by it.
     """
 
     relu: bool
@@ -32,6 +35,14 @@ class Ending:
     high: int
     shifted: tuple[int, int, bool] | None = None
     table: np.ndarray | None = None
+    clip: tuple[int, int] | None = None
+
+    def bounds(self, bits: int) -> tuple[int, int]:
+        """(floor, ceiling) of codes in so many bits, for a ReLU, a clip, or neither: rounding is
+        monotone and leaves codes as they are, so codes may be clipped in place of sums."""
+        least, most = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        low, high = self.clip or (0 if self.relu else least, most)
+        return max(least, min(low, most)), max(least, min(high, most))
 
     @property
     def index(self) -> tuple[int, int, int]:
@@ -51,7 +62,7 @@ class Parameters(NamedTuple):
     """Numbers of a store: int64 for machine code, vectors inside it.
 
     scale: left shift of sums of products; drop to negative: how a sum is rounded, as in
-    accumulating.Limits; floor: least sum, 0 with a ReLU; index_half to index_top: Ending.index;
+    accumulating.Limits; floor, ceiling: Ending.bounds; index_half to index_top: Ending.index;
     offset: what makes codes unsigned.
     """
 
@@ -61,6 +72,7 @@ class Parameters(NamedTuple):
     even: Any
     negative: Any
     floor: Any
+    ceiling: Any
     low: Any
     high: Any
     index_half: Any
@@ -78,7 +90,7 @@ class Built(NamedTuple):
 
     wide: sums have 64 bits, not 32; even: halves are rounded to even; scaled: sums of products are
     shifted left; encoding: NOT, BY_SHIFT or BY_TABLE; planes: bytes of a stored code, 0 for exact
-    sums; apart: channels have shifts of their own.
+    sums; apart: channels have shifts of their own; clipped: there is a ceiling.
     """
 
     wide: int
@@ -87,6 +99,7 @@ class Built(NamedTuple):
     encoding: int
     planes: int
     apart: int
+    clipped: int
 
 
 class Summed(Protocol):
@@ -138,10 +151,11 @@ def store_of(ending: Ending, kernel: Summed, planes: int, offset: int, bits: int
     shifts = np.array([kernel.scale, drop, always, even, negative])
     apart = bool(np.ptp(shifts, axis=1).any())
     rows = [grouped(shift, len(kernel.bias)) for shift in shifts] if apart else []
-    floor = 0 if ending.relu else -(1 << (bits - 1))
     encoding = BY_SHIFT if ending.shifted else BY_TABLE if ending.table is not None else NOT
-    shared = [floor, ending.low, ending.high, *ending.index, offset]
+    shared = [*ending.bounds(bits), ending.low, ending.high, *ending.index, offset]
     scaled = bool(kernel.scale.any())
-    built = Built(bits == 64, bool(even.any()), scaled, encoding, planes, apart)
+    built = Built(
+        bits == 64, bool(even.any()), scaled, encoding, planes, apart, ending.clip is not None
+    )
     parameters = np.array([*shifts[:, 0], *shared], np.int64)
     return Store(built, parameters, np.stack([kernel.bias, *rows], axis=1), ending.values)

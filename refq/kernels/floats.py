@@ -41,6 +41,7 @@ PIECE_FLOATS = 1 << 17
 # tasks of a layer at least, so that threads end at about the same time
 TASKS = 16
 FUSE = ("contract",)
+UNBOUNDED = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class Block(NamedTuple):
     and its place in the output, `pitch` bytes apart from `out`; first, last: the block takes pixels
     from the first on, and for those beyond the last that one again; offsets, lengths: as in
     FloatKernel, from a run on; runs: how many; panel: their weights; sums: what the runs before
-    left there (if resumed) and these leave, unless ended: then bias and perhaps ReLU follow, and
-    `channels` are stored.
+    left there (if resumed) and these leave, unless ended: then bias and perhaps a ReLU or clip
+    follow, and `channels` are stored. bounds: of two float32, what is left is between them; 0 where
+    there are none.
     """
 
     values: int
@@ -81,7 +83,7 @@ class Block(NamedTuple):
     resumed: int
     ended: int
     bias: int
-    relu: int
+    bounds: int
     out: int
     pitch: int
     channels: int
@@ -117,7 +119,7 @@ class _Body:
                 for n, value in enumerate(sums):
                     w.store(value, w.plus(block.sums, 64 * n))
             with end:
-                self._store(sums, zero, none)
+                self._store(sums)
 
     def _run(self, t: Any, carried: list[Any]) -> list[Any]:
         """One run of K; carried: address of the weights, sums."""
@@ -155,20 +157,25 @@ class _Body:
                     sums[n] = b.fadd(sums[n], product, flags=FUSE)
         return [w.plus(panel, 64 * vectors * count), w.plus(place, 4 * count), *sums]
 
-    def _store(self, sums: list[Any], zero: Any, none: Any) -> None:
+    def _store(self, sums: list[Any]) -> None:
         w, b, block, vectors = self.w, self.w.b, self.block, self.vectors
         start = [w.load(w.plus(block.bias, 64 * v), self.kind) for v in range(vectors)]
         real = [w.below(block.channels, LANES, v * LANES) for v in range(vectors)]
-        # what ReLU raises to zero: everything that is not above it, or nothing
-        linear = w.splat(b.icmp_signed("==", block.relu, none), LANES)
+        low, high = (
+            w.splat(w.load(w.plus(block.bounds, at), ir.FloatType()), LANES) for at in (0, 4)
+        )
+        # what a ReLU raises to zero: everything that is not above it
+        linear = b.fcmp_ordered("==", low, ir.Constant(self.kind, [-math.inf] * LANES))
         stores = []
         for n, (r, v) in enumerate(self.order):
             if v == 0:
                 number = w.load(self.numbers[r], I32)
                 to = b.add(block.out, b.mul(b.sext(number, I64), block.pitch))
             value = b.fadd(sums[n], start[v])
-            kept = b.or_(b.fcmp_ordered(">", value, zero), linear)
-            stores.append((b.select(kept, value, zero), w.plus(to, 64 * v), real[v]))
+            kept = b.or_(b.fcmp_ordered(">", value, low), linear)
+            value = b.select(kept, value, low)
+            value = b.select(b.fcmp_ordered(">", value, high), high, value)
+            stores.append((value, w.plus(to, 64 * v), real[v]))
         whole = b.icmp_signed(">=", block.channels, ir.Constant(I64, LANES * vectors))
         w.store_lanes(whole, stores)
 
@@ -226,7 +233,7 @@ class Operands(NamedTuple):
     lengths: np.ndarray
     bias: np.ndarray
     outputs: int
-    relu: bool
+    bounds: np.ndarray
 
 
 class Tasks(NamedTuple):
@@ -254,6 +261,7 @@ def _convolve(form, operands, where, target, tasks):
         offsets, lengths = operands.offsets.ctypes.data, operands.lengths.ctypes.data
         panels, out = operands.panels.ctypes.data, target.values.ctypes.data + 4 * target.channel
         sums, turn = tasks.sums[thread].ctypes.data, tasks.turn.ctypes.data
+        bounds = operands.bounds.ctypes.data
         depth, channels = operands.panels.shape[1:]
         task = _take(turn)
         while task < total:
@@ -278,7 +286,7 @@ def _convolve(form, operands, where, target, tasks):
                             resumed=run,
                             ended=following == runs,
                             bias=bias + 4 * first,
-                            relu=operands.relu,
+                            bounds=bounds,
                             out=out + 4 * first,
                             pitch=4 * target.channels,
                             channels=operands.outputs - first,
@@ -290,9 +298,14 @@ def _convolve(form, operands, where, target, tasks):
 
 
 def convolve(
-    source: FloatMap, kernel: FloatKernel, target: FloatMap, channel: int, relu: bool
+    source: FloatMap,
+    kernel: FloatKernel,
+    target: FloatMap,
+    channel: int,
+    bounds: tuple[float, float] = UNBOUNDED,
 ) -> None:
-    """Convolution, bias and ReLU from a map into channels of another."""
+    """Convolution and bias from a map into channels of another; between bounds, as a ReLU (0 and
+    infinity) or a clip leaves them."""
     layer = kernel.layer
     where = pixels(source.layout, target.layout, layer.strides, layer.pads, 1)
     groups, _, _, channels = kernel.panels.shape
@@ -307,7 +320,7 @@ def convolve(
         arrays = kernel.panels[g], kernel.offsets[g], kernel.lengths, kernel.bias[g]
         _convolve(
             FORMS[vectors],
-            Operands(source.values, *arrays, per_group, relu),
+            Operands(source.values, *arrays, per_group, np.array(bounds, np.float32)),
             where,
             target.view(channel + g * per_group),
             Tasks(size, blocks, runs, np.zeros(1, np.int64), sums),

@@ -174,13 +174,15 @@ class _Finisher:
         # the accumulator's range, before anything is lost
         least = b.select(real, _smaller(w, value, seen[LEAST]), seen[LEAST])
         most = b.select(real, _larger(w, value, seen[MOST]), seen[MOST])
-        value = _larger(w, value, p.floor)  # ReLU, or no floor at all
         if self.built.even:
             more = b.and_(b.ashr(value, p.drop), p.even)
         else:
             sign = ir.Constant(self.kind, [self.scalar.width - 1] * LANES)
             more = b.and_(b.ashr(value, sign), p.negative)
         value = b.ashr(b.add(b.add(value, p.always), more), p.drop)
+        value = _larger(w, value, p.floor)  # ReLU, or no floor at all
+        if self.built.clipped:
+            value = _smaller(w, value, p.ceiling)
         kept = _smaller(w, _larger(w, value, p.low), p.high)
         beyond = b.and_(b.icmp_signed("!=", value, kept), real)
         outside = b.sub(seen[OUTSIDE], b.sext(beyond, self.kind))

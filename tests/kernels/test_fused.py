@@ -83,6 +83,7 @@ class End:
     rounding: Rounding = Rounding.TIES_EVEN
     relu: bool = True
     width: int | None = None
+    clip: tuple[int, int] | None = None
 
 
 @pytest.fixture(params=list(backends.TOKENS))
@@ -129,7 +130,7 @@ def run(
     target_layout = layout_of((len(x), *size), (1, 1, 0, 2))
     low, high = end.fmt.min_code, end.fmt.max_code
     target = maps.new_map(target_layout, end.fmt.bits, end.fmt.frac_bits, -low)
-    ending = Ending(end.relu, end.shift, end.rounding, low, high)
+    ending = Ending(end.relu, end.shift, end.rounding, low, high, clip=end.clip)
     seen = fused.convolve(source, kernel, target, ending, bits=end.width)
     return maps.unpack(target), seen, fused.exact_sums(source, kernel, target_layout)
 
@@ -184,6 +185,28 @@ def test_every_rounding(backend: str, rounding: Rounding, width: int, relu: bool
         values = oracle.relu(sums) if relu else sums
         wanted, outside = oracle.requantize(values, 0, fmt, rounding)
         got, seen, _ = run(x, span, w, b, shape, End(fmt, shift, rounding, relu, width))
+        np.testing.assert_array_equal(got, wanted)
+        assert seen.outside == outside
+
+
+@pytest.mark.parametrize("clip", [(0, 40), (-30, 200), (-300, -2), (3, 2**62), (-(2**62), 7)])
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("group", [1, 7])
+def test_clipped(backend: str, clip: tuple[int, int], width: int, group: int) -> None:
+    """Sums are brought between bounds that are codes of the format; what lies outside the format
+    after that is saturated."""
+    rng = np.random.default_rng(11)
+    outputs = 21 if group == 1 else 7
+    shape = Shape(1, 7, 6, 5, outputs, (2, 3), group=group)
+    x, span = random_codes(rng, 5, False, (1, 7, 6, 5))
+    w, _ = random_codes(rng, 4 if group == 1 else 6, True, (outputs, 7 // group, 2, 3))
+    b, shift = rng.integers(-9, 9, outputs), 3
+    for rounding in (Rounding.TIES_EVEN, Rounding.TO_NEG, Rounding.TO_ZERO):
+        fmt = FixedPointFormat(7, -shift, signed=True)
+        sums, _ = oracle.conv_integer(x, w, b, group=group)
+        low, high = (max(min(code << shift, 2**62), -(2**62)) for code in clip)
+        wanted, outside = oracle.requantize(np.clip(sums, low, high), 0, fmt, rounding)
+        got, seen, _ = run(x, span, w, b, shape, End(fmt, shift, rounding, False, width, clip))
         np.testing.assert_array_equal(got, wanted)
         assert seen.outside == outside
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refq.errors import ShapeError
-from refq.networks.layers.layer import IntegerStep, Layer, Shape
+from refq.networks.layers.layer import IntegerStep, Layer, MapStep, Shape
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class Clip(Layer):
     def integer_step(self, step: IntegerStep) -> Any:
         (codes,), (frac_bits,) = step.inputs, step.frac_bits
         return step.passed(*step.ops.clip_integer(codes, frac_bits, *self.bounds, step.format))
+
+    def map_step(self, step: MapStep) -> Any:
+        return step.bounded()
 
     def signed(self, inputs: Sequence[bool]) -> bool:
         low, high = self.bounds

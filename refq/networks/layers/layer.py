@@ -67,10 +67,10 @@ class MapStep(Protocol):
     """A layer's step on maps of the fused kernels; None for what they do not cover."""
 
     def summed(self) -> Any:
-        """Sums, left to the ReLU that reads them where there is one."""
+        """Sums, left to the ReLU or clip that reads them where there is one."""
 
-    def rectified(self) -> Any:
-        """A sum and its ReLU at once."""
+    def bounded(self) -> Any:
+        """A sum and its ReLU or clip at once."""
 
     def max_pooled(self) -> Any:
         """Maxima over windows."""
@@ -87,14 +87,15 @@ class Layer:
 
     several: it reads two or more tensors. images: what it reads has rows and columns; flat: it has
     weights for all of them, as for one pixel. makes_sums: what it makes are exact sums, which a
-    activation may take before they are stored; takes_sums: it is that activation; moves_stored: of
-    what is stored already it only moves codes, as a ReLU does. moves_codes: what it makes are codes
-    that it reads, or zeros of its own that need no code; keeps_maps: each of its channels comes
-    from one that it reads, as of_channels tells; joins: all of them, channel after channel;
-    subsamples: those of every so many rows and columns. float_maps: it reads maps in
-    float32 as well. windows: it has some; kernel, strides, pads, dilations, ceil_mode: of them;
-    map_pads: those of the zeros that a map has to hold. group: parts of its channels that know
-    nothing of each other. by_rows: an output row comes from the same row of its inputs.
+    activation may take before they are stored; takes_sums: it is that activation; bounds: the least
+    and the greatest value that it leaves, where it does no more; moves_stored: of what is stored
+    already it only moves codes, as a ReLU does. moves_codes: what it makes are codes that it reads,
+    or zeros of its own that need no code; keeps_maps: each of its channels comes from one that it
+    reads, as of_channels tells; joins: all of them, channel after channel; subsamples: those of
+    every so many rows and columns. float_maps: it reads maps in float32 as well. windows: it has
+    some; kernel, strides, pads, dilations, ceil_mode: of them; map_pads: those of the zeros that a
+    map has to hold. group: parts of its channels that know nothing of each other. by_rows: an
+    output row comes from the same row of its inputs.
     """
 
     several = images = windows = weighted = flat = False
@@ -126,6 +127,10 @@ class Layer:
     def words(self) -> str:
         """What it computes, as errors about files of other tools call it."""
         return f"other {self.kind}"
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        return None
 
     @property
     def near(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -19,6 +20,10 @@ class ReLU(Layer):
     words = "ReLU"
     takes_sums = moves_stored = True
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, math.inf
+
     def computed(self, ops: ModuleType, inputs: Sequence[np.ndarray]) -> np.ndarray:
         rectified: np.ndarray = ops.relu(*inputs)
         return rectified
@@ -27,7 +32,7 @@ class ReLU(Layer):
         return step.passed(self.computed(step.ops, step.inputs))
 
     def map_step(self, step: MapStep) -> Any:
-        return step.rectified()
+        return step.bounded()
 
     def signed(self, inputs: Sequence[bool]) -> bool:
         return False
