@@ -113,15 +113,15 @@ def _flipped(unit: Unit) -> Unit:
 def _legacy(file: File, root: Group) -> Contents:
     units: dict[str, Unit] = {}
     order, ignored = [], []
-    for name in _names(root, "layer_names"):
+    for name in names_in(root, "layer_names"):
         group = file.node(f"{root.path}/{name}" if root.path else name)
         order.append(name)
         # a model within the model lists the arrays of all its layers
         layers: dict[str, dict[str, Dataset]] = {}
-        for whole in _names(group, "weight_names"):
+        for whole in names_in(group, "weight_names"):
             place = file.node(f"{group.path}/{whole}")
             if isinstance(place, Dataset):
-                _check_type(place)
+                check_type(place)
                 old = OLD.fullmatch(_bare(whole))
                 parent = whole.rpartition("/")[0] or (old[1] if old else "")
                 layers.setdefault(parent, {})[whole] = place
@@ -130,7 +130,7 @@ def _legacy(file: File, root: Group) -> Contents:
         for parent, found in layers.items():
             own = parent.rpartition("/")[2] if len(layers) > 1 else name
             own = f"{name}/{parent}" if own in units else own
-            parts = {whole: _plain(whole) for whole in found}
+            parts = {whole: plain(whole) for whole in found}
             shapes = [each.shape for whole, each in found.items() if parts[whole] != "count"]
             if set(parts.values()) <= PREPARING and _of_images(shapes):
                 ignored += found
@@ -151,7 +151,7 @@ def _legacy(file: File, root: Group) -> Contents:
     return Contents("keras", f"{FORM}, legacy", units, tuple(order), tuple(ignored))
 
 
-def _check_type(dataset: Dataset) -> None:
+def check_type(dataset: Dataset) -> None:
     """Raises WeightsError for values of a type that HDF5 does not have: Keras 3 stores bfloat16 as
     bytes, and says so in an attribute."""
     if dataset.dtype.kind == "V":
@@ -161,7 +161,7 @@ def _check_type(dataset: Dataset) -> None:
         )
 
 
-def _plain(whole: str) -> str:
+def plain(whole: str) -> str:
     """`kernel` of `conv2d/kernel_1:0`, `W` of `conv2d_W_1:0`."""
     bare = _bare(whole)
     old = OLD.fullmatch(bare)
@@ -186,7 +186,7 @@ def _unread(dataset: Dataset, name: str) -> Tensor:
     return Tensor(dataset.shape, load)
 
 
-def _names(place: Group | Dataset, attribute: str) -> list[str]:
+def names_in(place: Group | Dataset, attribute: str) -> list[str]:
     """A list of names; long ones are split into layer_names0, layer_names1, ..."""
     keys = [attribute]
     if attribute not in place.attributes:
@@ -205,13 +205,13 @@ def keras3(file: File, names: Mapping[str, str] | None = None) -> Contents:
     for name, dataset in file.datasets(file.root):
         layer, _, key = name.rpartition("/vars/")
         if layer and not TRAINING & set(layer.split("/")):
-            _check_type(dataset)
+            check_type(dataset)
             groups.setdefault(layer, {})[key] = dataset
         else:
             ignored.append(name)
     units: dict[str, Unit] = {}
-    for layer in sorted(groups, key=_natural):
-        arrays = {key: groups[layer][key] for key in sorted(groups[layer], key=_natural)}
+    for layer in sorted(groups, key=natural):
+        arrays = {key: groups[layer][key] for key in sorted(groups[layer], key=natural)}
         if _is_no_layer(layer, list(arrays.values())):
             ignored.append(layer)
             continue
@@ -254,7 +254,7 @@ def _roles(layer: str, arrays: Mapping[str, Dataset]) -> tuple[str, ...]:
     return ("weight", "bias")[: len(shapes)] if dimensions in ([4], [2], [4, 1], [2, 1]) else ()
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """conv2d before conv2d_1 before conv2d_10."""
     return [
         (int(part or 0), "") if part.isdecimal() and len(part) < 10 else (0, part)

@@ -14,6 +14,8 @@ from typing import Any
 
 from refq.importers.contents import DEEPEST, MOST, refuse
 
+Key = tuple[str, int, int]  # a layer, which of its calls, which output of that
+CONSTANT = "_CONSTANT_VALUE"  # in the place of a layer's name: a number is read
 # they change nothing when a network is run
 TRAINING = {
     "Dropout",
@@ -60,7 +62,10 @@ WITHOUT_EFFECT = {
     "gamma_init",
     *(
         f"{part}_{what}"
-        for part in ("kernel", "bias", "beta", "gamma", "activity", "W", "b", "moving_mean")
+        for part in (
+            *("kernel", "bias", "beta", "gamma", "activity", "W", "b", "moving_mean"),
+            *("depthwise", "pointwise", "alpha"),
+        )
         for what in ("initializer", "regularizer", "constraint")
     ),
     "moving_variance_initializer",
@@ -82,8 +87,8 @@ class Layer:
 
 def in_a_row(listed: Any) -> Iterator[Layer]:
     before: tuple[str, ...] = ()
-    for index, each in enumerate(_checked(listed)):
-        config = _config(each)
+    for index, each in enumerate(checked(listed)):
+        config = inner_config(each)
         name = str(config.get("name") or each.get("name") or f"layer {index + 1}")
         yield Layer(name, str(each.get("class_name")), config, before)
         before = (name,)
@@ -92,8 +97,8 @@ def in_a_row(listed: Any) -> Iterator[Layer]:
 def connected(listed: Any) -> Iterator[Layer]:
     """Each layer behind those that it reads."""
     layers = {}
-    for each in _checked(listed):
-        config = _config(each)
+    for each in checked(listed):
+        config = inner_config(each)
         name = str(each.get("name") or config.get("name"))
         calls = each.get("inbound_nodes") or []
         first = calls[0] if calls else []
@@ -121,13 +126,13 @@ def connected(listed: Any) -> Iterator[Layer]:
     yield from (layers[name] for name in ordered)
 
 
-def _checked(listed: Any) -> list[Mapping[str, Any]]:
+def checked(listed: Any) -> list[Mapping[str, Any]]:
     if not isinstance(listed, list) or not 0 < len(listed) <= MOST:
         raise refuse("a model_config without layers", "what Keras writes")
     return listed
 
 
-def _config(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+def inner_config(layer: Mapping[str, Any]) -> Mapping[str, Any]:
     config = layer.get("config")
     # a model of Keras 1 within a model is a list
     return config if isinstance(config, dict) else {"layers": config, "name": layer.get("name")}
@@ -150,10 +155,9 @@ def stored_names(model: Any, prefix: str = "", depth: int = 0) -> dict[str, str]
         return {}
     found: dict[str, str] = {}
     seen: Counter[str] = Counter()
-    for each in _checked(listed):
-        inner = _config(each)
-        kind = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W", "", str(each["class_name"])))
-        kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", kind).lower()
+    for each in checked(listed):
+        inner = inner_config(each)
+        kind = snake(str(each["class_name"]))
         path = f"{prefix}layers/{kind}{f'_{seen[kind]}' if seen[kind] else ''}"
         seen[kind] += 1
         found[path] = str(each.get("name") or inner.get("name"))
@@ -162,19 +166,35 @@ def stored_names(model: Any, prefix: str = "", depth: int = 0) -> dict[str, str]
     return found
 
 
-def histories(part: Any, depth: int = 0) -> Iterator[tuple[str, int]]:
+def snake(kind: str) -> str:
+    """depthwise_conv2d of DepthwiseConv2D: a class as Keras spells it in paths."""
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W", "", kind))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+
+
+def histories(part: Any) -> Iterator[tuple[str, int]]:
     """(layer, which of its outputs) of all tensors, however they are nested."""
+    return ((each[0], each[2]) for each in operands(part) if isinstance(each, tuple))
+
+
+def operands(part: Any, depth: int = 0) -> Iterator[Key | float]:
+    """All tensors and numbers, however they are nested."""
     if depth > DEEPEST:
         raise refuse("arguments too deep in each other")
+    if type(part) in (int, float):
+        yield float(part)
     if isinstance(part, dict):
         history = (part.get("config") or {}).get("keras_history") if "config" in part else None
         if part.get("class_name") == "__keras_tensor__" and history:
-            yield str(history[0]), int(history[2])
+            yield str(history[0]), int(history[1]), int(history[2])
             return
         part = list(part.values())
     if isinstance(part, list):
+        if len(part) >= 3 and part[0] == CONSTANT:
+            yield from operands(part[2], depth + 1)
+            return
         if len(part) >= 3 and isinstance(part[0], str) and type(part[1]) is type(part[2]) is int:
-            yield part[0], part[2]
+            yield part[0], part[1], part[2]
             return
         for each in part:
-            yield from histories(each, depth + 1)
+            yield from operands(each, depth + 1)

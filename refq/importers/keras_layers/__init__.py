@@ -1,0 +1,1 @@
+"""What Keras' layers compute, as operators by ONNX's names."""
