@@ -10,7 +10,7 @@ from typing import Any
 
 from refq.errors import listed
 from refq.hdf5.file import is_hdf5, opened
-from refq.importers import hdf5
+from refq.importers import hdf5, keras_zip
 from refq.importers.building import Builder, Value
 from refq.importers.contents import DEEPEST, MOST, refuse
 from refq.importers.foreign import Asked, Foreign
@@ -22,11 +22,11 @@ from refq.importers.keras_fields import computed_type
 from refq.importers.keras_graph import MODELS
 from refq.importers.keras_layers import kinds
 from refq.importers.keras_layers.layer import FIRST, Layer
-from refq.importers.keras_zip import CONFIG, WEIGHTS
 from refq.importers.stating import Facts
 from refq.importers.torch_zip import Members
 
 FORM = "Keras model"
+ORDER = 1
 METADATA = "metadata.json"
 
 
@@ -38,6 +38,13 @@ class Stored:
     arrays: Arrays
     version: str
     flipped: bool = False
+
+
+def sniff(head: bytes, path: Path) -> bool:
+    """HDF5 that has a model's configuration, or Keras 3's archive."""
+    if is_hdf5(head):
+        return "@model_config" in hdf5.top_names(path)
+    return keras_zip.sniff(head, path)
 
 
 def read(path: Path, asked: Asked) -> Foreign:
@@ -64,14 +71,16 @@ def _of_hdf5(path: Path) -> Stored:
 
 def _of_zip(path: Path) -> Stored:
     members = Members(path)
-    begin, end = members.place(CONFIG)
+    begin, end = members.place(keras_zip.CONFIG)
     text = members.data[begin : min(end, begin + LONGEST_CONFIG + 1)].decode("utf-8", "replace")
     version = ""
     if METADATA in members.infos:
         begin, end = members.place(METADATA)
         said = json.loads(members.data[begin : min(end, begin + (1 << 16))])
         version = str(said.get("keras_version", ""))
-    return Stored(_parsed(text), Numbered(opened(path, *members.place(WEIGHTS))), version or "3")
+    return Stored(
+        _parsed(text), Numbered(opened(path, *members.place(keras_zip.WEIGHTS))), version or "3"
+    )
 
 
 def _parsed(text: str) -> Mapping[str, Any]:
