@@ -220,7 +220,7 @@ class _Reader:
             raise refuse(f"{entry.name} (an input): shape {shape}", "sizes of 2 to 5 axes")
         rank = len(shape)
         first = any(_said_first(each) for each in layers)
-        signals = any(each.kind.endswith("1D") for each in layers)
+        signals = any("1D" in each.kind for each in layers)
         value = Value(self.builder.fresh(entry.name), rank, rank > 3 or (rank == 3 and signals))
         value = replace(value, turned=False) if first else value
         sizes = [None, *value.arranged(shape)[1:]]

@@ -38,8 +38,10 @@ def fitting(path: Path) -> list[ModuleType]:
     with one_line(path, "a model file"):
         with path.open("rb") as file:
             head = file.read(importers.HEAD)
-        mistaken.check_head(path, head)
-        return [form for form in formats() if form.sniff(head, path)]
+        known = [form for form in formats() if form.sniff(head, path)]
+        if not known:
+            mistaken.check_head(path, head)
+        return known
 
 
 def read(path: Path, asked: Asked = Asked()) -> Model:  # noqa: B008 - frozen
