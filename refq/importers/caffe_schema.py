@@ -1,11 +1,6 @@
-"""Field numbers of caffe.proto, and what a layer's parameters say."""
+"""Fields of networks and layers in caffe.proto, and which message a type of layer has."""
 
 from __future__ import annotations
-
-from typing import Any
-
-from refq.importers import wire
-from refq.importers.contents import refuse
 
 # of NetParameter: name, inputs (input, input_dim, input_shape), layers; others are of training
 NET = {
@@ -21,6 +16,7 @@ NET = {
 }
 # of V1LayerParameter and LayerParameter
 V1_LAYER = {
+    1: "layer",
     2: "bottom",
     3: "top",
     4: "name",
@@ -48,7 +44,11 @@ V1_LAYER = {
     11: "data_param",
     15: "image_data_param",
     20: "window_data_param",
-    **dict.fromkeys((13, 14, 16, 23, 25, 26, 27, 29, 31, 34, 37, 38, 40, 41, 42), "other"),
+    23: "argmax_param",
+    25: "threshold_param",
+    31: "slice_param",
+    41: "exp_param",
+    **dict.fromkeys((13, 14, 16, 26, 27, 29, 34, 37, 38, 40, 42), "other"),
 }
 V2_LAYER = {
     1: "name",
@@ -82,11 +82,23 @@ V2_LAYER = {
     107: "data_param",
     115: "image_data_param",
     129: "window_data_param",
-    **dict.fromkeys((*range(101, 104), 105, 109, *range(111, 115), 116, 120, 124), "other"),
-    **dict.fromkeys(
-        (*range(126, 129), *range(130, 133), 134, *range(136, 139), 140, 141, *range(144, 150)),
-        "other",
-    ),
+    103: "argmax_param",
+    111: "exp_param",
+    126: "slice_param",
+    128: "threshold_param",
+    130: "python_param",
+    131: "prelu_param",
+    134: "log_param",
+    136: "reduction_param",
+    138: "tile_param",
+    140: "elu_param",
+    141: "bias_param",
+    144: "crop_param",
+    145: "parameter_param",
+    147: "swish_param",
+    148: "clip_param",
+    **dict.fromkeys((101, 102, 105, 109, *range(112, 115), 116, 120, 124, 127), "other"),
+    **dict.fromkeys((132, 137, 146, 149), "other"),
 }
 V1_TYPES = dict(
     enumerate(
@@ -150,153 +162,38 @@ OF_TYPE = {
     "Flatten": "flatten_param",
     "Reshape": "reshape_param",
     "Power": "power_param",
+    "Deconvolution": "convolution_param",
+    "Bias": "bias_param",
+    "PReLU": "prelu_param",
+    "ELU": "elu_param",
+    "Exp": "exp_param",
+    "Log": "log_param",
+    "Swish": "swish_param",
+    "Clip": "clip_param",
+    "Threshold": "threshold_param",
+    "Slice": "slice_param",
+    "Crop": "crop_param",
+    "ArgMax": "argmax_param",
+    "Reduction": "reduction_param",
+    "Tile": "tile_param",
+    "Python": "python_param",
+    "Parameter": "parameter_param",
+    "Permute": "permute_param",
+    "Interp": "interp_param",
+    "Upsample": "upsample_param",
+    "ShuffleChannel": "shuffle_channel_param",
 }
-# what layers of data, of images and of windows have alike
-_OF_DATA = {1: "source", 2: "scale", 3: "mean_file", 4: "batch_size", 5: "crop_size", 6: "mirror"}
-MESSAGES = {
-    "convolution_param": {
-        1: "num_output",
-        2: "bias_term",
-        3: "pad",
-        4: "kernel_size",
-        5: "group",
-        6: "stride",
-        7: "weight_filler",
-        8: "bias_filler",
-        9: "pad_h",
-        10: "pad_w",
-        11: "kernel_h",
-        12: "kernel_w",
-        13: "stride_h",
-        14: "stride_w",
-        15: "engine",
-        16: "axis",
-        17: "force_nd_im2col",
-        18: "dilation",
-    },
-    "inner_product_param": {
-        1: "num_output",
-        2: "bias_term",
-        3: "weight_filler",
-        4: "bias_filler",
-        5: "axis",
-        6: "transpose",
-    },
-    "pooling_param": {
-        1: "pool",
-        2: "kernel_size",
-        3: "stride",
-        4: "pad",
-        5: "kernel_h",
-        6: "kernel_w",
-        7: "stride_h",
-        8: "stride_w",
-        9: "pad_h",
-        10: "pad_w",
-        11: "engine",
-        12: "global_pooling",
-        13: "round_mode",
-    },
-    "lrn_param": {1: "local_size", 2: "alpha", 3: "beta", 4: "norm_region", 5: "k", 6: "engine"},
-    "relu_param": {1: "negative_slope", 2: "engine"},
-    "batch_norm_param": {1: "use_global_stats", 2: "moving_average_fraction", 3: "eps"},
-    "scale_param": {1: "axis", 2: "num_axes", 3: "filler", 4: "bias_term", 5: "bias_filler"},
-    "eltwise_param": {1: "operation", 2: "coeff", 3: "stable_prod_grad"},
-    "concat_param": {1: "concat_dim", 2: "axis"},
-    "softmax_param": {1: "engine", 2: "axis"},
-    "dropout_param": {1: "dropout_ratio"},
-    "flatten_param": {1: "axis", 2: "end_axis"},
-    "reshape_param": {1: "shape", 2: "axis", 3: "num_axes"},
-    "power_param": {1: "power", 2: "scale", 3: "shift"},
-    "memory_data_param": {1: "batch_size", 2: "channels", 3: "height", 4: "width"},
-    "transform_param": {
-        1: "scale",
-        2: "mirror",
-        3: "crop_size",
-        4: "mean_file",
-        5: "mean_value",
-        6: "force_color",
-        7: "force_gray",
-    },
-    "data_param": {
-        **_OF_DATA,
-        7: "rand_skip",
-        8: "backend",
-        9: "force_encoded_color",
-        10: "prefetch",
-    },
-    "image_data_param": {
-        **_OF_DATA,
-        7: "rand_skip",
-        8: "shuffle",
-        9: "new_height",
-        10: "new_width",
-        11: "is_color",
-        12: "root_folder",
-    },
-    "window_data_param": {
-        **_OF_DATA,
-        7: "fg_threshold",
-        8: "bg_threshold",
-        9: "fg_fraction",
-        10: "context_pad",
-        11: "crop_mode",
-        12: "cache_images",
-        13: "root_folder",
-    },
-    "include": {1: "phase", 2: "min_level", 3: "max_level", 4: "stage", 5: "not_stage"},
-    "exclude": {1: "phase", 2: "min_level", 3: "max_level", 4: "stage", 5: "not_stage"},
+# types that are nothing without their arrays
+WEIGHTED = {"Convolution", "InnerProduct", "BatchNorm", "Scale"}
+# types that forks of Caffe call by names of their own; Ristretto's compute in fewer bits
+ALSO = {
+    "ConvolutionRistretto": "Convolution",
+    "DeconvolutionRistretto": "Deconvolution",
+    "FcRistretto": "InnerProduct",
+    "LRNRistretto": "LRN",
+    "ConvolutionDepthwise": "Convolution",
+    "DepthwiseConvolution": "Convolution",
 }
-# of these only training knows, or how fast a layer is computed
-WITHOUT_EFFECT = {
-    "weight_filler",
-    "bias_filler",
-    "filler",
-    "engine",
-    "force_nd_im2col",
-    "moving_average_fraction",
-    "stable_prod_grad",
-    "dropout_ratio",
-}
-FLOATS = {"coeff", "mean_value"}
-UNREAD = {
-    "weight_filler",
-    "bias_filler",
-    "filler",
-    "mean_file",
-    "stage",
-    "not_stage",
-    "source",
-    "root_folder",
-    "crop_mode",
-}
-
-
-def stated(data: wire.Data, message: str, parts: list[wire.Field]) -> dict[str, list[Any]]:
-    """{field: its numbers} of a message, which may lie in several parts; what nobody knows has the
-    name `field N`."""
-    found: dict[str, list[Any]] = {}
-    for part in parts:
-        for field in wire.fields(data, part.begin, part.end):
-            name = MESSAGES[message].get(field.number, f"field {field.number}")
-            values = found.setdefault(name, [])
-            if name in UNREAD or field.number not in MESSAGES[message]:
-                values.append(field.number)
-            elif name == "shape":
-                values += shape(data, field)
-            elif field.kind == wire.FIXED32 or name in FLOATS:
-                if wire.count_floats(field, 4) > 64:
-                    raise refuse(f"{message}: more than 64 numbers of {name}")
-                values += wire.floats(data, [field], 4).tolist()
-            else:
-                wire.more_integers(values, data, field)
-    return found
-
-
-def shape(data: wire.Data, field: wire.Field) -> list[int]:
-    """The sizes of a BlobShape."""
-    sizes: list[int] = []
-    for part in wire.fields(data, field.begin, field.end):
-        if part.number == 1:
-            wire.more_integers(sizes, data, part)
-    return sizes
+OF_TYPE.update({fork: OF_TYPE[plain] for fork, plain in ALSO.items()})
+# messages of forks, each of which numbers them as it likes: the type of a layer says which it is
+FORKS = {"permute_param", "interp_param", "upsample_param", "shuffle_channel_param"}

@@ -60,11 +60,13 @@ class Foreign:
 class Asked:
     """What a user says of a model file. input_size: rows and columns where the file leaves them
     open, or one number for both. outputs: tensors, by the file's names, that are to be the
-    network's outputs. external_data: the folder that data outside the file may lie in."""
+    network's outputs. external_data: the folder that data outside the file may lie in.
+    prototxt: the file that describes a .caffemodel's layers."""
 
     input_size: tuple[int, int] | None = None
     outputs: tuple[str, ...] = ()
     external_data: str | None = None
+    prototxt: str | None = None
 
 
 @dataclass(frozen=True)

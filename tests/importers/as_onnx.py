@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnxruntime
@@ -42,8 +42,10 @@ def session(foreign: Foreign) -> onnxruntime.InferenceSession:
     )
 
 
-def run(foreign: Foreign, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Its outputs, of inputs in its order."""
-    named = dict(zip(foreign.inputs, arrays))
+def run(
+    foreign: Foreign, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    """Its outputs, of inputs as it has them: by name, or in its order."""
+    named = dict(arrays) if isinstance(arrays, Mapping) else dict(zip(foreign.inputs, arrays))
     found: list[np.ndarray] = session(foreign).run(list(foreign.outputs), named)
     return found

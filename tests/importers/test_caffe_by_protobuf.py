@@ -310,16 +310,16 @@ def test_how_images_are_made_is_told(tmp_path: Path, case: str) -> None:
     assert any(told in note and "--preprocessing" in note for note in notes), notes
 
 
-def test_a_net_of_version_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Layers within layers, as Caffe wrote until 2013; upgrade_net_proto_binary reads them."""
+def test_a_net_of_version_0(tmp_path: Path) -> None:
+    """Layers within layers, as Caffe wrote until 2013."""
     made, (_, weights) = net(), CASES["vgg16"]
     made.name = "old"
     for name, array in weights.weight.items():
         outer = made.layers.add()
-        outer.layer.name, outer.layer.type = name, "conv"
+        outer.layer.name, outer.layer.type = name, "conv" if name.startswith("conv") else "other"
         filled(outer.layer.blobs.add(), array, True)
-    told = refused(written(tmp_path / "w.caffemodel", made), capsys)
-    assert "version 0" in told and "upgrade_net_proto_binary" in told
+        filled(outer.layer.blobs.add(), weights.bias[name], True)
+    assert converted(written(tmp_path / "w.caffemodel", made))["sha256"] == weights.sha256
 
 
 def test_a_solver_s_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
