@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from refq.importers import onnx_proto, onnx_quantized
+from refq.importers import onnx_, onnx_proto, onnx_quantized
 from refq.importers.contents import mapped, one_line, refuse
 from refq.importers.foreign import Asked, Foreign, Operator
 from refq.importers.onnx_external import Outside
@@ -21,6 +21,8 @@ from refq.importers.onnx_proto import Graph, Value
 from refq.importers.onnx_tensors import FLOATS, NAMES
 from refq.importers.onnx_values import Values
 
+FORM, ORDER = onnx_.FORM, 2
+sniff = onnx_.sniff
 # numbers that images may have, each an integer's type or bool
 WHOLE = {2, 3, 4, 5, 6, 7, 9, 12, 13}
 # operators that leave values as they are, whatever their type
