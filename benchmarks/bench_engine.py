@@ -26,7 +26,7 @@ from benchmarks.peers import machine, onnx_graph, peak, runtimes
 from refq import schemes
 from refq.cli import console
 from refq.data import batches, open_dataset
-from refq.data import preprocessing as preparing
+from refq.data import presets as preparing
 from refq.engine.forward import forward, quantize_weights
 from refq.engine.fused import FusedSteps
 from refq.engine.fused_float import FusedFloatSteps

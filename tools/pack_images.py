@@ -148,6 +148,8 @@ def _pack(asked: Request, interrupted: list[bool]) -> None:
 def _opened(asked: Request, rule: Rule | None) -> Dataset:
     size = rule.crop if rule else (224, 224)
     dataset = open_dataset(asked.source, (3, *size), asked.split, asked.class_order)
+    if dataset.array is not None:
+        raise OptionError(f"{dataset.name}, an array", "images", "refq reads it as it is")
     if not dataset.splits:
         asked.refuse(["split"], f"with {dataset.name}", "bundled or CIFAR-10, which have two")
     if asked.classes is None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from refq import schemes, search
 from refq.cli import reading
 from refq.cli.command import Option, Request
 from refq.cli.options import SCHEME, SEARCH
-from refq.data.preprocessing import Preprocessing
 from refq.errors import OptionError
 from refq.formats.fixed import Accumulator, parse_overflow, parse_rounding
 from refq.networks import Network
@@ -23,10 +22,19 @@ EXACT = "exact"
 OTHERS = {"clusters": 0, "bits_acc": 32}
 
 
-def scheme_options(
-    asked: Request, network: Network, preprocessing: Preprocessing
-) -> schemes.Options:
-    """The options that the command line gives a scheme.
+class Bounded(Protocol):
+    """What is known of a network's inputs: their least and greatest value, and whether all are
+    whole numbers."""
+
+    @property
+    def bounds(self) -> tuple[float, float]: ...
+    @property
+    def integral(self) -> bool: ...
+
+
+def scheme_options(asked: Request, network: Network, image: Bounded | None) -> schemes.Options:
+    """The options that the command line gives a scheme. image: of the inputs; None where no format
+    of theirs is asked for.
 
     Raises OptionError for values out of range, and for options that say nothing beside others.
     """
@@ -36,21 +44,18 @@ def scheme_options(
             made |= _by_layer(row, asked, network)
         elif row.group.reader == SCHEME and row.means is not None:
             made[row.field or row.name] = row.means(getattr(asked, row.name))
-    image = stored_inputs(network)[0]
-    if "bits_image" in asked.given and image in made["widths"]:
-        raise OptionError(f"--bits-image with bits of {image} in --bits-act", "one or the other")
+    first = stored_inputs(network)[0]
+    if "bits_image" in asked.given and first in made["widths"]:
+        raise OptionError(f"--bits-image with bits of {first} in --bits-act", "one or the other")
     made["accumulator"] = _accumulator(asked, made.get("accumulator"))
+    if image is not None:
+        made |= {"image_bounds": image.bounds, "image_integral": image.integral}
     inner = {
         each.name: made.pop(each.name)
         for each in dataclasses.fields(HybridOptions)
         if each.name in made
     }
-    options = schemes.Options(
-        **made,
-        hybrid=HybridOptions(**inner),
-        image_bounds=preprocessing.bounds,
-        image_integral=preprocessing.integral,
-    )
+    options = schemes.Options(**made, hybrid=HybridOptions(**inner))
     reading.check_conditions(asked, options)
     return options
 

@@ -13,6 +13,7 @@ from refq.cli.inputs import Inputs, open_inputs, which_inputs
 from refq.cli.planning import choose_plan
 from refq.cli.progress import bar
 from refq.data import digest, labelling
+from refq.data.ranges import Range
 from refq.files import writing
 from refq.measure.measurement import measure
 from refq.measure.streaming import Source
@@ -68,7 +69,8 @@ def evaluate(asked: Request) -> tuple[Evaluation, list[Callable[[], object]]]:
             "labels": _labels(inputs, measurement.images),
             "notes": list(inputs.dataset.notes),
             "skipped": [asdict(each) for each in inputs.skipped],
-            "preprocessing": str(inputs.preprocessing),
+            "preprocessing": str(inputs.prepared),
+            "range": _range(chosen.inputs),
             "calibration": chosen.calibrated,
         },
         settings={
@@ -87,3 +89,10 @@ def _labels(inputs: Inputs, images: int) -> dict[str, Any] | None:
     if not inputs.network.has_classifier:
         return None
     return labelling(inputs.dataset, inputs.start, inputs.start + images)
+
+
+def _range(found: Range | None) -> dict[str, Any] | None:
+    """What the inputs' format was chosen by, where their type does not say it."""
+    if found is None or not found.inputs:
+        return None
+    return {"low": found.bounds[0], "high": found.bounds[1], "inputs": found.inputs}

@@ -9,6 +9,8 @@ from types import ModuleType
 from refq import kernels, oracle
 from refq.cli.command import Request
 from refq.cli.opening import RANDOM, Opened, open_network
+from refq.cli.preparing import Prepared, Stated
+from refq.cli.preparing import prepared as how_prepared
 from refq.cli.progress import telling
 from refq.data import (
     Dataset,
@@ -18,11 +20,12 @@ from refq.data import (
     open_dataset,
     prepared,
     readable,
+    relabelled,
     renumbered,
 )
-from refq.data import preprocessing as preparing
-from refq.data.preprocessing import Preprocessing
-from refq.errors import OptionError
+from refq.data.preprocessing import Rule
+from refq.data.ranges import Range, range_of
+from refq.errors import OptionError, listed
 from refq.measure.streaming import Batches
 from refq.networks import Network
 from refq.networks.weights import Weights
@@ -45,6 +48,8 @@ class Which:
     data: str | None = None
     classes: str | None = None
     class_order: str | None = None
+    labels: str | None = None
+    preprocessing: str | None = None
     input_size: tuple[int, int] | None = None
     images: int | None = None
     skip: int = 0
@@ -69,7 +74,7 @@ class Inputs:
     network: Network
     weights: Weights
     source: str
-    preprocessing: Preprocessing
+    prepared: Prepared
     dataset: Dataset
     calibration: Dataset
     start: int
@@ -84,6 +89,23 @@ class Inputs:
     def images(self) -> int:
         """How many are evaluated."""
         return self.stop - self.start
+
+    @property
+    def preprocessing(self) -> Rule:
+        return self.prepared.rule
+
+    def input_range(self) -> Range:
+        """What the calibration inputs are, where their type does not say it."""
+        rule, images = self.preprocessing, self.calibration_images
+        told = telling(images, "input range") if rule.bounds is None else None
+
+        def seen() -> Batches:
+            for values, labels in self.calibration_batches():
+                yield values, labels
+                if told:
+                    told(len(values))
+
+        return range_of(rule, seen())
 
     def test_batches(self) -> Batches:
         span = (self.start, self.stop)
@@ -101,19 +123,21 @@ def open_inputs(which: Which) -> Inputs:
     network, weights = opened.network, opened.weights
     spec = _default_data(which, opened) if which.data is None else which.data
     dataset = _labelled(which, network, spec, "test")
-    calibration = _labelled(which, network, spec, "calibration")
+    calibration = _labelled(which, network, spec, "calibration") if dataset.splits else dataset
     start, stop = _range(which, len(dataset))
     count = which.calibrate
     if count is None:
         count = len(calibration) if spec == "bundled" else DEFAULT_CALIBRATION
     if count < 1:
         raise OptionError(f"--calibrate {count}", "1 or more images")
+    own = not (opened.from_file or which.network or which.model.endswith(".py"))
+    stated = Stated(which.preprocessing, weights.metadata, opened.source, own)
     inputs = Inputs(
         network=network,
         weights=weights,
         source=opened.source,
         notes=opened.notes,
-        preprocessing=preparing.for_network(weights.metadata, network.input_shape, opened.source),
+        prepared=how_prepared(stated, network, dataset),
         dataset=dataset,
         calibration=calibration,
         start=start,
@@ -157,14 +181,29 @@ def _without_bad(inputs: Inputs, searched: int) -> Inputs:
 
 def _labelled(which: Which, network: Network, spec: str, split: str) -> Dataset:
     """A split whose labels, where it has any, are those of the network."""
+    for other, value in (("--class-order", which.class_order), ("--labels", which.labels)):
+        if which.classes is not None and value is not None:
+            raise OptionError(f"{other} with --classes", "one or the other")
+    if which.labels is not None and not network.has_classifier:
+        found = f"--labels for outputs {_outputs(network)}"
+        raise OptionError(found, "one output of a value a class")
     dataset = open_dataset(spec, network.input_shape, split, which.class_order)
     if which.classes is not None:
-        if which.class_order is not None:
-            raise OptionError("--class-order with --classes", "one or the other")
         dataset = renumbered(dataset, which.classes)
+    if which.labels is not None:
+        dataset = relabelled(dataset, which.labels)
     if network.has_classifier:
         check_labels(dataset, network.shapes[network.output][0], which.classes or "")
+    elif dataset.labels is not None:
+        note = f"labels are not looked at: outputs {_outputs(network)} are no values of classes"
+        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, note))
     return dataset
+
+
+def _outputs(network: Network) -> str:
+    """Outputs and their shapes, in words."""
+    shapes = {name: network.shapes[name] for name in network.outputs}
+    return listed(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
 
 def _default_data(which: Which, opened: Opened) -> str:

@@ -11,6 +11,7 @@ from refq import networks, schemes, search
 from refq.cli import paths
 from refq.cli.command import Group, Option
 from refq.data import ORDERS
+from refq.data.presets import PRESETS
 from refq.errors import OptionError
 from refq.formats.fixed import Overflow, Rounding, parse_overflow, parse_rounding
 from refq.schemes import hybrid_options as hybrid
@@ -82,8 +83,17 @@ OPTIONS = (
     Option(
         "--data SOURCE",
         INPUTS,
-        "bundled, random:N, a folder or packed .h5 (docs/data.md)",
+        "bundled, random:N, a folder, packed .h5, or .npy, .npz (docs/data.md)",
         path=paths.DATA,
+    ),
+    Option(
+        "--preprocessing NAME",
+        INPUTS,
+        f"of inputs: {', '.join(PRESETS)}, or FILE.json (default: as the weights state)",
+        path=paths.RULE,
+    ),
+    Option(
+        "--labels FILE", INPUTS, "one whole number for each input (.npy, text)", path=paths.INPUT
     ),
     Option("--classes FILE", INPUTS, "which class each folder is (docs/data.md)", path=paths.INPUT),
     Option(

@@ -6,20 +6,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from refq.data import file_of
+from refq.data.presets import PRESETS
 from refq.errors import OptionError
 from refq.files import writing
 from refq.files.apart import Named, check_apart, check_flows, check_streams
 from refq.networks import bundled
 
-# what an option's value is a path of: what is read, of that networks, weights and data sets, which
-# words may name, too; a file, files whose names begin with it, or a folder that is written
-INPUT, MODEL, WEIGHTS, DATA = "input", "model", "weights", "data"
+# what an option's value is a path of: what is read, of that networks, weights, data sets and
+# preprocessing, which words may name, too; a file, files whose names begin with it, or a folder
+# that is written
+INPUT, MODEL, WEIGHTS = "input", "model", "weights"
+DATA, RULE = "data", "preprocessing"
 FILE, FILES, FOLDER = "file", "files", "folder"
 WORDS = {
     # a network's name, which no file ending makes a path
     MODEL: re.compile("[^./]*"),
     WEIGHTS: re.compile("random:.*", re.DOTALL),
     DATA: re.compile("random:.*|bundled", re.DOTALL),
+    RULE: re.compile("|".join(PRESETS)),
 }
 # what is no file
 STDOUT = ("json", "-")
@@ -62,7 +67,8 @@ def _named(row: Row, values: Mapping[str, Any]) -> Iterator[Named]:
     for each in several:
         word = row.path in WORDS and each is not None and WORDS[row.path].fullmatch(each)
         if each is not None and not word and (row.name, each) != STDOUT:
-            yield Named(row.told, str(each), row.path in (FILE, FILES, FOLDER), row.path == FILES)
+            path = file_of(str(each)) if row.path == DATA else str(each)
+            yield Named(row.told, path, row.path in (FILE, FILES, FOLDER), row.path == FILES)
 
 
 def bundled_files() -> list[Named]:

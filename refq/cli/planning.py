@@ -13,6 +13,7 @@ from refq.cli.asking import scheme_options, search_settings
 from refq.cli.command import Request
 from refq.cli.inputs import Inputs
 from refq.cli.progress import telling, trying
+from refq.data.ranges import Range
 from refq.errors import OptionError
 from refq.measure.calibration import gather
 from refq.measure.streaming import Source
@@ -24,13 +25,14 @@ from refq.schemes.statistics import Statistics
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, None for float32, and where it is from: a scheme, the trace of a search, and what it
-    was calibrated on, None where there was none."""
+    """A plan, None for float32, and where it is from: a scheme, the trace of a search, what it was
+    calibrated on, None where there was nothing, and what the inputs' format was chosen by."""
 
     scheme: str
     plan: Plan | None
     trace: Mapping[str, Any] | None = None
     calibrated: str | None = None
+    inputs: Range | None = None
 
 
 def choose_plan(asked: Request, inputs: Inputs) -> Planned:
@@ -41,7 +43,8 @@ def choose_plan(asked: Request, inputs: Inputs) -> Planned:
         return Planned(loaded.scheme, loaded)
     name = asked.scheme or "float"
     scheme = schemes.find(name)
-    options = scheme_options(asked, inputs.network, inputs.preprocessing)
+    image = None if name == "float" else inputs.input_range()
+    options = scheme_options(asked, inputs.network, image)
     settings = None if asked.delta is None else _settings(asked, inputs, options)
     source = Source(
         inputs.network,
@@ -52,17 +55,17 @@ def choose_plan(asked: Request, inputs: Inputs) -> Planned:
     )
     statistics = gather(scheme.wanted(inputs.network, options), source)
     note = None
-    if statistics is not None:
+    if statistics is not None or (image and image.inputs):
         note = f"{inputs.calibration_images} images of {inputs.calibration.name}"
     elif settings is None or asked.search_images is not None:
         asked.refuse(["calibrate"], f"with scheme {name}", reading.UNCALIBRATED)
     if settings is not None:
         found = run_search(inputs, scheme, statistics, options, settings)
-        return Planned(name, found.plan, found.to_json(), note)
+        return Planned(name, found.plan, found.to_json(), note, image)
     plan = scheme.plan(inputs.network, inputs.weights, statistics, options)
     if plan is not None:
         plan_check.check(plan, inputs.network)
-    return Planned(name, plan, calibrated=note)
+    return Planned(name, plan, calibrated=note, inputs=image)
 
 
 def _settings(asked: Request, inputs: Inputs, options: schemes.Options) -> search.Settings:

@@ -100,6 +100,7 @@ def _inputs_table(inputs: Inputs) -> Table:
 
 def _study(asked: Request, inputs: Inputs) -> Study:
     size = 4 * math.prod(inputs.network.input_shape)
+    image = inputs.input_range()
 
     def progress(what: str) -> Callable[[int], object]:
         images = inputs.calibration_images if what in CALIBRATING else inputs.images
@@ -110,11 +111,7 @@ def _study(asked: Request, inputs: Inputs) -> Study:
         inputs.weights,
         kept(inputs.calibration_batches, size * inputs.calibration_images),
         kept(inputs.test_batches, size * inputs.images),
-        Options(
-            frac_act=asked.frac_act,
-            image_bounds=inputs.preprocessing.bounds,
-            image_integral=inputs.preprocessing.integral,
-        ),
+        Options(frac_act=asked.frac_act, image_bounds=image.bounds, image_integral=image.integral),
         inputs.network.has_classifier and inputs.dataset.labels is not None,
         Journal(_journal(asked, inputs), _identity(inputs), console.note),
         _Finder(asked, inputs),

@@ -6,7 +6,7 @@ from refq.data.folders import ORDERS
 from refq.data.labels import relabelled
 from refq.data.numbering import renumbered
 from refq.data.opening import SPLITS, file_of, open_dataset
-from refq.data.preprocessing import Preprocessing
+from refq.data.preprocessing import Preprocessing, Rule
 from refq.data.skipping import Skipped, readable
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SPLITS",
     "Dataset",
     "Preprocessing",
+    "Rule",
     "Skipped",
     "batches",
     "check_labels",

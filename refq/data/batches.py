@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from refq.data.dataset import Dataset
-from refq.data.preprocessing import Preprocessing, apply
+from refq.data.preprocessing import Rule
 from refq.errors import DataError, OptionError
 
 Batch = tuple[np.ndarray, "np.ndarray | None"]
@@ -19,13 +19,14 @@ KEPT_BYTES = 1 << 30
 
 def batches(
     dataset: Dataset,
-    preprocessing: Preprocessing,
+    preprocessing: Rule,
     batch_size: int,
     start: int = 0,
     stop: int | None = None,
     cut: bool = False,
 ) -> Generator[Batch, None, None]:
-    """Images start..stop-1 in order: float32 (n, 3, rows, columns), and labels int64 (n,) or None.
+    """Images start..stop-1 in order: float32 (n, ...), as the preprocessing makes them, and labels
+    int64 (n,) or None.
 
     n is batch_size, or less in the last batch. At any time one batch is with the caller and one is
     being prepared in a thread, which ends with the iterator, even one that is closed early.
@@ -46,7 +47,7 @@ def batches(
 
 
 def _stream(
-    dataset: Dataset, preprocessing: Preprocessing, batch_size: int, span: range, cut: bool
+    dataset: Dataset, preprocessing: Rule, batch_size: int, span: range, cut: bool
 ) -> Generator[Batch, None, None]:
     if not span:
         return
@@ -55,7 +56,7 @@ def _stream(
     def prepare(first: int) -> tuple[Batch, DataError | None]:
         """(a batch, or what of it is before an image that cannot be read; why it cannot)."""
         last, failure = min(first + batch_size, span.stop), None
-        images = np.empty((last - first, 3, *preprocessing.crop), np.float32)
+        images = np.empty((last - first, *preprocessing.shape), np.float32)
         for index in range(first, last):
             if closed.is_set():
                 break
@@ -83,11 +84,11 @@ def _stream(
             closed.set()
 
 
-def prepared(dataset: Dataset, preprocessing: Preprocessing, index: int) -> np.ndarray:
-    """One image, float32 (3, rows, columns). Raises DataError that names it."""
+def prepared(dataset: Dataset, preprocessing: Rule, index: int) -> np.ndarray:
+    """One image, float32, of the shape of the preprocessing. Raises DataError that names it."""
     image = dataset.image(index)
     try:
-        return apply(preprocessing, image)
+        return preprocessing(image)
     except DataError as error:
         raise DataError(
             f"{dataset.where(index)}: {error.found}", error.wanted, error.remedy

@@ -48,7 +48,7 @@ def _opened(spec: str, input_shape: tuple[int, ...], split: str, order: str) -> 
     if spec == "bundled":
         return replace(open_packed(bundled.path(SPLITS[split])), splits=True)
     if spec.startswith("random:"):
-        return open_random(spec, input_shape[1], input_shape[2])
+        return open_random(spec, input_shape)
     path, mode, name = _place(spec)
     if stat.S_ISDIR(mode):
         return _open_folder(path, split, order)

@@ -43,5 +43,8 @@ def _labels(labels: Mapping[str, Any]) -> str:
 
 def _place(image: str) -> str:
     """The end of where an image is: a file in its folder, or its number in a file of many."""
-    _, comma, number = image.rpartition(", image ")
-    return f"image {number}" if comma else "/".join(image.split("/")[-2:])
+    for word in ("image", "row"):
+        _, comma, number = image.rpartition(f", {word} ")
+        if comma:
+            return f"{word} {number}"
+    return "/".join(image.split("/")[-2:])

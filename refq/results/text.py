@@ -55,10 +55,19 @@ def _inputs(evaluation: Evaluation) -> list[str]:
         f"data     {data['name']}, {images}  sha256 {data['sha256'][:12]}",
         *label_lines(data),
         f"input    {data['preprocessing']}",
+        *_range(data),
     ]
     if data.get("calibration"):
         lines.append(f"calibrated on {data['calibration']}")
     return lines + (_search(search) if search else [])
+
+
+def _range(data: Mapping[str, Any]) -> list[str]:
+    """What the inputs' format was chosen by, where only the data tell."""
+    span = data.get("range")
+    if not span:
+        return []
+    return [f"         {span['low']:g} to {span['high']:g} in {span['inputs']:,} of calibration"]
 
 
 def _settings(evaluation: Evaluation) -> str:

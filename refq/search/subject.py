@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from refq.data import Dataset, batches
-from refq.data.preprocessing import Preprocessing
+from refq.data.preprocessing import Rule
 from refq.engine.forward import IntegerWeights, Run, forward, quantize_weights
 from refq.measure.ranking import Ranking, rank
 from refq.measure.streaming import Batches, Source
@@ -29,7 +29,7 @@ class Images:
     """
 
     dataset: Dataset
-    preprocessing: Preprocessing
+    preprocessing: Rule
     count: int
     at_once: int
 
@@ -43,9 +43,7 @@ class Images:
         return batches(self.dataset, self.preprocessing, self.at_once, start, stop)
 
 
-def shuffled(
-    dataset: Dataset, preprocessing: Preprocessing, count: int, at_once: int, seed: int
-) -> Images:
+def shuffled(dataset: Dataset, preprocessing: Rule, count: int, at_once: int, seed: int) -> Images:
     """The first `count` images of a data set with labels, shuffled."""
     assert dataset.labels is not None  # whoever searches has asked
     order = np.random.default_rng(seed).permutation(count)

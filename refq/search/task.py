@@ -9,7 +9,7 @@ from typing import Any
 
 from refq import kernels
 from refq.data import Dataset
-from refq.data.preprocessing import Preprocessing
+from refq.data.preprocessing import Rule
 from refq.errors import OptionError
 from refq.networks.graph import Network
 from refq.networks.weights import Weights
@@ -67,7 +67,7 @@ class Task:
     statistics: Statistics | None
     options: Options
     dataset: Dataset
-    preprocessing: Preprocessing
+    preprocessing: Rule
     settings: Settings
     ops: ModuleType = kernels
     told: Callable[[Any], object] = lambda trial: None

@@ -16,7 +16,7 @@ from refq import convert, evaluate, export, networks, reproduce, schemes, search
 from refq.cli import asking, reading
 from refq.cli.command import Option
 from refq.cli.options import DATA, SCHEME, SEARCH
-from refq.data.preprocessing import for_network
+from refq.data.presets import for_network
 from refq.errors import OptionError
 from refq.formats.fixed import Accumulator, Overflow, Rounding
 from refq.measure.calibration import gather

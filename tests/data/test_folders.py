@@ -10,7 +10,7 @@ import pytest
 
 from refq.data import batches, check_labels, open_dataset
 from refq.data.folders import natural_key
-from refq.data.preprocessing import caffe
+from refq.data.presets import caffe
 from refq.errors import DataError
 from tests.data.pictures import (
     INPUT,

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from refq.data import digest, open_dataset
@@ -131,6 +132,12 @@ def test_pack_errors_are_one_line_and_leave_nothing(
     assert done.stderr.startswith("pack_images: ") and done.stderr.count("\n") == 1
     assert text in done.stderr
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_pack_takes_no_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", noise(2, 3, 5, 5))
+    done = pack(tmp_path / "x.npy", tmp_path / "out.h5", "--size", "5x5")
+    assert done.returncode == 2 and "x.npy (uint8), an array; expected images" in done.stderr
 
 
 def test_pack_numbers_classes_and_skips_images(tmp_path: Path) -> None:

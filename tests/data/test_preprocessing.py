@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refq.data.preprocessing import Preprocessing, apply, caffe, for_network, from_json, scaled_size
+from refq.data.preprocessing import Preprocessing, apply, from_json, scaled_size
+from refq.data.presets import caffe, for_network
 from refq.errors import DataError, OptionError
 from tests.data.pictures import error_of, noise
 

@@ -12,7 +12,7 @@ import pytest
 
 from refq import kernels, networks, oracle, schemes
 from refq.data import batches, open_dataset
-from refq.data import preprocessing as preparing
+from refq.data import presets as preparing
 from refq.engine.forward import Run, forward, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding

@@ -16,10 +16,10 @@ from tests.house.test_layering import DOORS
 PLAIN = {
     "",  # a switch
     *("A,B", "A,B:C", "BITS", "DB", "F", "HOW", "K", "KIND", "L", "LAYERS", "LEAST-MOST"),
-    *("MIB", "MODE", "N", "NAME", "NAME=VALUE", "NETWORK", "O", "PAPER", "PERCENT"),
+    *("MIB", "MODE", "N", "NAME", "NAMES", "NAME=VALUE", "NETWORK", "O", "PAPER", "PERCENT"),
     *("POINTS", "RULE", "SHARE", "WHAT", "WHICH"),
 }
-INPUTS = {paths.INPUT, paths.MODEL, paths.WEIGHTS, paths.DATA}
+INPUTS = {paths.INPUT, paths.MODEL, paths.WEIGHTS, paths.DATA, paths.RULE}
 KINDS = {*INPUTS, paths.FILE, paths.FILES, paths.FOLDER}
 COMMANDS: dict[str, Command] = {
     door: importlib.import_module(f"refq.{door}").COMMAND for door in DOORS

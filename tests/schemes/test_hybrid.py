@@ -12,7 +12,7 @@ import pytest
 
 from refq import kernels, oracle, schemes
 from refq.data import batches, open_dataset
-from refq.data import preprocessing as preparing
+from refq.data import presets as preparing
 from refq.engine import aligning, clustered, coefficients, integer, simulated
 from refq.engine.forward import Run, forward
 from refq.errors import FormatError, OptionError

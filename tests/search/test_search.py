@@ -22,7 +22,7 @@ from scipy.stats import hypergeom
 from refq import kernels, networks, oracle, schemes
 from refq.cli.console import BAD_INPUT, INTERRUPTED
 from refq.data import Dataset, batches
-from refq.data import preprocessing as preparing
+from refq.data import presets as preparing
 from refq.engine.forward import Cut, Run, forward, quantize_weights
 from refq.errors import OptionError, ShapeError
 from refq.evaluate import main
