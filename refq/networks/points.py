@@ -55,6 +55,13 @@ def moves_codes(network: Network, node: Node) -> bool:
     return node.layer.moves_codes
 
 
+def keeps_maps(network: Network, point: Point) -> bool:
+    """Whether each feature map of a point's tensors comes from one, so that each of them may have a
+    format of its own."""
+    moved = [network.by_name[name].layer for name in point.tensors if name not in point.makers]
+    return all(layer.keeps_maps for layer in moved)
+
+
 def carried_drops(
     network: Network, node: Node, drops: Mapping[str, tuple[int, ...]]
 ) -> tuple[int, ...]:

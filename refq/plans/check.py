@@ -9,7 +9,7 @@ from refq.formats.fixed import Accumulator, FormatGrid, Overflow
 from refq.formats.floats import OF_FLOAT, OF_TENSORS, ROUNDINGS, Affine, AffineGrid
 from refq.networks import description
 from refq.networks.graph import INPUT, Network
-from refq.networks.points import carried_drops, moves_codes, storage_points
+from refq.networks.points import carried_drops, keeps_maps, moves_codes, storage_points
 from refq.plans.plan import FLOAT, INTEGER, Clustered, LayerPlan, Plan
 
 
@@ -53,8 +53,10 @@ def check(plan: Plan, network: Network) -> None:
     for node in network.weighted:
         shape, group = network.weight_shapes()[node.name], node.layer.group
         _check_layer(plan.layers[node.name], shape, group, node.name)
+    whole = {name for point in points if keeps_maps(network, point) for name in point.tensors}
     for name, entry in plan.tensors.items():
-        if entry.drops != _expected_drops(plan, network, name):
+        expected = _expected_drops(plan, network, name) if name in whole else ()
+        if entry.drops != expected:
             raise OptionError(
                 f"a plan with {len(entry.drops)} formats of feature maps in {name}",
                 "one for each map, as stored by the layers that make them",

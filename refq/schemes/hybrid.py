@@ -15,7 +15,7 @@ from refq.formats.fixed import Accumulator, FixedPointFormat, FormatGrid, Overfl
 from refq.formats.floats import ROUNDINGS
 from refq.networks import Network
 from refq.networks.graph import INPUT, Node
-from refq.networks.points import Point, carried_drops, moves_codes, storage_points
+from refq.networks.points import Point, carried_drops, keeps_maps, moves_codes, storage_points
 from refq.networks.weights import Weights
 from refq.plans.plan import FLOAT, Clustered, Coefficients, LayerPlan, Plan, TensorPlan
 from refq.schemes import choice
@@ -188,7 +188,8 @@ def _map_drops(
         return drops
     for point in points:
         nodes = [network.by_name.get(name) for name in point.makers]
-        if not point.readers or not all(node and node.layer.of_sums for node in nodes):
+        summed = all(node and node.layer.of_sums for node in nodes)
+        if not point.readers or not summed or not keeps_maps(network, point):
             continue
         fmt = chosen[point.name].fixed
         own: dict[str, np.ndarray] = {}
