@@ -6,6 +6,7 @@ Exact enough that what is left, correctly rounded to float64, is the expression'
 from __future__ import annotations
 
 import decimal
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
@@ -113,13 +114,18 @@ def _softplus(x: Decimal) -> Decimal:
 
 
 def _erf(x: Decimal) -> Decimal:
-    """2 x / sqrt(pi) exp(-x**2) sum of (2 x**2)**n / (1 3 ... (2n+1)), of which all terms are
-    positive (Abramowitz and Stegun 7.1.6)."""
     if x.copy_abs() > 15:
         return ONE.copy_sign(x)  # 1 - erf(15) is below 10**-99
-    if x == 0:
-        return ZERO
     square = WORK.multiply(x, x)
+    power = WORK.divide(WORK.exp(square.copy_negate()), _root_of_pi())
+    if square < 16:
+        return WORK.multiply(WORK.multiply(power, x), _series(square))
+    rest = WORK.divide(power, WORK.multiply(x.copy_abs(), _fraction(square)))
+    return WORK.subtract(ONE, rest).copy_sign(x)
+
+
+def _series(square: Decimal) -> Decimal:
+    """2 sum of (2 x**2)**n / (1 3 ... (2n+1)), all positive (Abramowitz and Stegun 7.1.6)."""
     # integers of BITS fraction bits: far quicker, and the sum is 1 or more
     double = int(WIDE.multiply(square, Decimal(1 << (BITS + 1))))
     term = total = 1 << BITS
@@ -127,9 +133,18 @@ def _erf(x: Decimal) -> Decimal:
     while term:
         term = (term * double >> BITS) // (2 * n + 1)
         total, n = total + term, n + 1
-    sum_ = WORK.divide(Decimal(total), Decimal(1 << BITS))
-    factor = WORK.divide(WORK.multiply(TWO, x), _root_of_pi())
-    return WORK.multiply(WORK.multiply(factor, WORK.exp(square.copy_negate())), sum_)
+    return WORK.divide(Decimal(total), Decimal(1 << (BITS - 1)))
+
+
+def _fraction(square: Decimal) -> Decimal:
+    """exp(-x**2) / (sqrt(pi) x (1 - erf(x))): G of 1, where G of k is 1 + k / (2 x**2 G of k+1)
+    (Abramowitz and Stegun 7.1.14), to as many digits as 1 - erf(x) needs."""
+    needed = max(0.0, (DIGITS + 5) * math.log(10) - float(square))
+    one, wide = 1 << BITS, int(WIDE.multiply(square, Decimal(1 << BITS)))
+    total = one
+    for k in range(10 + math.ceil(needed**2 / (6 * float(square))), 0, -1):
+        total = one + (k << (2 * BITS - 1)) // (wide * total >> BITS)
+    return WORK.divide(Decimal(total), Decimal(one))
 
 
 @lru_cache(maxsize=1)
