@@ -29,7 +29,7 @@ def session(foreign: Foreign) -> onnxruntime.InferenceSession:
     ]
     outputs = [helper.make_empty_tensor_value_info(name) for name in foreign.outputs]
     constants = [
-        numpy_helper.from_array(np.ascontiguousarray(array), name)
+        numpy_helper.from_array(np.asarray(array, order="C"), name)
         for name, array in foreign.constants.items()
     ]
     graph = helper.make_graph(made, foreign.name or "graph", inputs, outputs, constants)

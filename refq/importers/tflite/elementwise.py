@@ -124,6 +124,13 @@ def squared_difference(op: Operation) -> Value:
     return op.add("Mul", [difference, difference], difference)
 
 
+def selected(op: Operation) -> Value:
+    """SELECT, SELECT_V2: the second where the first is true, else the third."""
+    inputs = operands(op, range(3))
+    like = max(inputs, key=lambda value: (value.rank, value.turned))
+    return op.add("Where", inputs, like)
+
+
 def total(op: Operation) -> Value:
     """ADD_N."""
     inputs = operands(op, range(len(op.node.inputs)))

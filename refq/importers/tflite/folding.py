@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Union
 
 import numpy as np
 
@@ -11,14 +12,24 @@ from refq.importers.tflite.operation import Operation
 from refq.importers.tflite.schema import TYPES
 
 MOST = 1 << 16  # values of what is computed with; weights are only converted
-Folded = Callable[[Operation], np.ndarray]
+Folded = Callable[[Operation], Union[np.ndarray, None]]
+VALUE_BY_VALUE = {"ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SELECT", "SELECT_V2"}
+VALUE_BY_VALUE |= {"GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "EQUAL"}
 
 
-def _shape(op: Operation) -> np.ndarray:
+def _shape(op: Operation) -> np.ndarray | None:
     tensor = op.tensor(0)
-    if set(tensor.open) - {0}:
-        raise op.refuse(f"the shape of {tensor}, which is open", "known rows and columns")
-    return np.array(tensor.shape, np.int32)
+    return None if set(tensor.open) - {0} else np.array(tensor.shape, np.int32)
+
+
+def _zeros(op: Operation) -> np.ndarray | None:
+    """One zero where it is read value by value, for images of any size."""
+    tensor = op.output()
+    readers = op.made.readers.get(tensor.index, [])
+    if all(node.kind in VALUE_BY_VALUE for node in readers):
+        return np.zeros((1,) * len(tensor.shape), np.float32)
+    small = np.prod(tensor.shape, dtype=np.float64) <= MOST and not tensor.open
+    return np.zeros(tensor.shape, np.float32) if small else None
 
 
 def _strided(op: Operation) -> np.ndarray:
@@ -97,9 +108,10 @@ FOLDED: dict[str, Folded] = {
     "SQUEEZE": _of_output,
     "STRIDED_SLICE": _strided,
     "SUB": _arithmetic(np.subtract),
+    "ZEROS_LIKE": _zeros,
     "TRANSPOSE": lambda op: op.array(0).transpose(op.whole(1)),
 }
-OF_SHAPES = {"SHAPE", "RANK"}  # their inputs need not be constant
+OF_SHAPES = {"SHAPE", "RANK", "ZEROS_LIKE"}  # their inputs need not be constant
 
 
 def folded(op: Operation) -> np.ndarray | None:

@@ -42,16 +42,24 @@ SINGLE: dict[str, Reader] = {
     "DEQUANTIZE": _cast,
     "DIV": two("Div"),
     "ELU": one("Elu", alpha=1.0),
+    "EQUAL": two("Equal", function=False),
     "EXP": one("Exp"),
     "EXPAND_DIMS": moving.reshape,
     "FLOOR": one("Floor"),
     "FULLY_CONNECTED": weighted.connected,
     "GATHER": moving.gather,
     "GELU": elementwise.gelu,
+    "GREATER": two("Greater", function=False),
+    "GREATER_EQUAL": two("GreaterOrEqual", function=False),
     "HARD_SWISH": one("HardSwish"),
     "LEAKY_RELU": elementwise.leaky,
+    "LESS": two("Less", function=False),
+    "LESS_EQUAL": two("LessOrEqual", function=False),
     "LOCAL_RESPONSE_NORMALIZATION": elementwise.normalized,
     "LOG": one("Log"),
+    "LOGICAL_AND": two("And", function=False),
+    "LOGICAL_NOT": one("Not"),
+    "LOGICAL_OR": two("Or", function=False),
     "LOGISTIC": one("Sigmoid"),
     "LOG_SOFTMAX": elementwise.log_softmax,
     "MAXIMUM": two("Max", function=False),
@@ -78,6 +86,9 @@ SINGLE: dict[str, Reader] = {
     "RESIZE_NEAREST_NEIGHBOR": pooling.nearest,
     "ROUND": one("Round"),
     "RSQRT": elementwise.rsqrt,
+    "SELECT": elementwise.selected,
+    "SELECT_V2": elementwise.selected,
+    "SHAPE": moving.shape,
     "SIGN": one("Sign"),
     "SIN": one("Sin"),
     "SLICE": moving.cut,
@@ -103,6 +114,7 @@ SEVERAL: dict[str, Callable[[Operation], list[Value]]] = {
 }
 # operators that carry on what SPACE_TO_BATCH_ND has spread
 WITHIN = {"CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_TO_SPACE_ND", "ADD", "SUB", "MUL", "RELU", "RELU6"}
+WITHIN |= {"EXPAND_DIMS", "RESHAPE", "SQUEEZE"}
 
 
 def outputs(op: Operation) -> list[Value]:

@@ -13,14 +13,19 @@ from refq.importers.tflite.schema import REFLECT
 
 
 def reshape(op: Operation) -> Value:
-    """RESHAPE, SQUEEZE, EXPAND_DIMS: the output's shape says all. Where only axes of size 1 come
-    or go between the batch and the channels, a turned tensor stays turned."""
+    """RESHAPE, SQUEEZE, EXPAND_DIMS: the output's shape says all, where it is not open. Where only
+    axes of size 1 come or go between the batch and the channels, a turned tensor stays turned."""
     before, after = op.tensor(0), op.output()
-    if after.open and after.open != (0,):
-        raise op.refuse(f"an output of open sizes, axes {after.open}", "an open batch at most")
-    if math.prod(before.shape) != math.prod(after.shape):
-        raise op.refuse(f"{before.shape} as {after.shape}", "as many values")
     value = op.value()
+    as_many = math.prod(before.shape) == math.prod(after.shape)
+    if set(before.open + after.open) - {0} or not as_many:
+        # what an open batch is folded into has one row in the file, whatever it holds
+        if op.node.kind != "RESHAPE" or not before.open + after.open:
+            raise op.refuse(f"{before.shape} as {after.shape}", "as many values")
+        read = [op.builder.last(value), op.value(1)]
+        return op.add("Reshape", read, Value("", len(after.shape)))
+    if op.tensor(0).index in op.made.spread:
+        return _row(op, value)
     kept = before.shape[:1] == after.shape[:1] and len(after.shape) > 1
     inner = [[size for size in each.shape[1:-1] if size != 1] for each in (before, after)]
     same = kept and inner[0] == inner[1] and before.shape[-1] == after.shape[-1]
@@ -28,10 +33,32 @@ def reshape(op: Operation) -> Value:
     if same and (value.turned or short):
         sizes = [0, after.shape[-1], *after.shape[1:-1]]
         rank = len(sizes)
-        made = op.add("Reshape", [value, op.numbers(sizes, "shape")], Value("", rank, rank > 2))
-        return made
+        return op.add("Reshape", [value, op.numbers(sizes, "shape")], Value("", rank, rank > 2))
     sizes = [0, *after.shape[1:]] if kept else list(after.shape)
     return op.builder.reshape(op.name, op.builder.last(value), sizes)
+
+
+def _row(op: Operation, value: Value) -> Value:
+    """Between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND, where lengths are not the whole's: a signal
+    as an image of one row or column, and back."""
+    shapes = [op.tensor(0).shape, op.output().shape]
+    spread, image = op.made.spread[op.tensor(0).index], op.builder.first(value)
+    short, long = sorted(shapes, key=len)
+    places = [axis for axis in (1, 2) if (*long[:axis], *long[axis + 1 :]) == short]
+    if len(short) != 3 or not places:
+        raise op.refuse(f"{shapes[0]} as {shapes[1]}", "one row of a signal")
+    axis = op.numbers([places[0] + 1], "axes")
+    if len(shapes[1]) == 4:
+        both = (1, spread[0]) if places[0] == 1 else (spread[0], 1)
+        op.made.spread[op.output().index] = both
+        return op.add("Unsqueeze", [image, axis], Value("", 4, turned=True))
+    op.made.spread[op.output().index] = (max(spread),)
+    return op.add("Squeeze", [image, axis], Value("", 3, turned=True))
+
+
+def shape(op: Operation) -> Value:
+    """Of a tensor whose sizes the file leaves open."""
+    return op.add("Shape", [op.plain()], Value("", 1))
 
 
 def transpose(op: Operation) -> Value:
@@ -215,41 +242,45 @@ def spread(op: Operation) -> Value:
     """SPACE_TO_BATCH_ND: rows and columns of each block become images of their own, for a
     convolution that then sees every second one: a dilated convolution of the whole. What the
     operator at its end cuts off need not be padded."""
-    image, block, around = op.image(), op.whole(1), _pairs(op)
-    end = _end_of(op)
-    if len(block) != 2 or not all(0 < each < 1 << 16 for each in block) or end is None:
+    value, block, around = op.builder.first(op.value()), op.whole(1), _pairs(op)
+    end, axes = _end_of(op), range(len(block))
+    if len(block) != value.rank - 2 or value.rank not in (3, 4):
+        raise op.refuse(f"blocks of {block}", "one for each axis of an image")
+    if not all(0 < each < 1 << 16 for each in block) or end is None:
         raise op.refuse(f"blocks of {block}", "a convolution and BATCH_TO_SPACE_ND behind it")
-    op.made.spread[op.output().index] = block[0], block[1]
+    op.made.spread[op.output().index] = tuple(block)
     less = _pairs(end)
-    if all(first == 0 and around[axis][1] >= last for axis, (first, last) in enumerate(less)):
-        around = [[first, last - less[axis][1]] for axis, (first, last) in enumerate(around)]
-        less = [[0, 0], [0, 0]]
+    if len(less) != len(around):
+        raise op.refuse(f"crops {less} behind", f"{len(around)} pairs")
+    if all(less[axis][0] == 0 and around[axis][1] >= less[axis][1] for axis in axes):
+        around = [[around[axis][0], around[axis][1] - less[axis][1]] for axis in axes]
+        less = [[0, 0] for _ in axes]
     op.made.crops[end.node.index] = less
-    sizes = [0, 0, around[0][0], around[1][0], 0, 0, around[0][1], around[1][1]]
-    return op.add("Pad", [image, op.numbers(sizes, "pads")], image, mode="constant")
+    sizes = [0, 0, *(first for first, _ in around), 0, 0, *(last for _, last in around)]
+    return op.add("Pad", [value, op.numbers(sizes, "pads")], value, mode="constant")
 
 
 def gathered(op: Operation) -> Value:
     """BATCH_TO_SPACE_ND."""
-    value, less = op.image(), op.made.crops.get(op.node.index)
+    value, less = op.builder.first(op.value()), op.made.crops.get(op.node.index)
     if less is None or op.made.spread.get(op.tensor(0).index) != tuple(op.whole(1)):
         raise op.refuse("images that SPACE_TO_BATCH_ND has not made", "it, and a convolution")
-    if less == [[0, 0], [0, 0]]:
+    if not any(each for pair in less for each in pair):
         return value
-    begin = [0, 0, less[0][0], less[1][0]]
+    begin = [0, 0, *(first for first, _ in less)]
     end = [END, END, *(-last if last else END for _, last in less)]
     return op.builder.slice(op.name, value, begin, end)
 
 
 def _pairs(op: Operation) -> list[list[int]]:
     found = op.array(2)
-    if found.shape != (2, 2) or found.dtype.kind != "i" or found.min() < 0:
-        raise op.refuse(f"paddings or crops {found.shape}", "2 pairs of whole numbers")
+    if found.shape not in ((1, 2), (2, 2)) or found.dtype.kind != "i" or found.min() < 0:
+        raise op.refuse(f"paddings or crops {found.shape}", "a pair for each axis of an image")
     made: list[list[int]] = found.tolist()
     return made
 
 
-MOST_BETWEEN = 4  # operators between the two: a convolution, its bias, a function
+MOST_BETWEEN = 6  # operators between the two: a row, a convolution, its bias, a function
 
 
 def _end_of(op: Operation) -> Operation | None:

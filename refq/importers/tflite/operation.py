@@ -26,7 +26,7 @@ class Made:
     builder: Builder = field(default_factory=Builder)
     values: dict[int, Value] = field(default_factory=dict)
     known: dict[int, np.ndarray] = field(default_factory=dict)
-    spread: dict[int, tuple[int, int]] = field(default_factory=dict)
+    spread: dict[int, tuple[int, ...]] = field(default_factory=dict)
     crops: dict[int, list[list[int]]] = field(default_factory=dict)
 
     def array(self, number: int) -> np.ndarray | None:

@@ -68,7 +68,7 @@ def _convolved(op: Operation, weight: np.ndarray, group: int, dilations: tuple[i
     if spread:
         if strides != (1, 1) or dilations != (1, 1):
             raise op.refuse("strides within SPACE_TO_BATCH_ND", "a convolution without")
-        dilations = spread
+        dilations = spread[0], spread[-1]
         op.made.spread[op.output().index] = spread
     return op.add(
         "Conv",
@@ -86,6 +86,8 @@ def convolution(op: Operation) -> Value:
     """Filters are (outputs, rows, columns, inputs of a group)."""
     weight = _filter(op, 1, 4).transpose(0, 3, 1, 2)
     inputs = op.tensor(0).shape[-1:]
+    if 3 in op.tensor(0).open:
+        inputs = weight.shape[1:2]
     group, rest = divmod(inputs[0] if inputs else 0, weight.shape[1])
     if rest or group < 1:
         raise op.refuse(f"{inputs} channels for filters of {weight.shape[1]}", "a multiple")
