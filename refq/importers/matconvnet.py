@@ -61,6 +61,11 @@ def sniff(head: bytes, path: Path) -> bool:
 
 
 def read(path: Path) -> Contents:
+    return matlab.contents(variables_of(path), FORM)
+
+
+def variables_of(path: Path) -> dict[str, matlab.Value]:
+    """What the file holds, by name."""
     data = mapped(path)
     if data[126:128] != b"IM":
         raise refuse("a file of a big-endian machine", "little-endian numbers")
@@ -79,7 +84,7 @@ def read(path: Path) -> Contents:
         if kind == MATRIX:
             name, value = _matrix(place, start, end, 0)
             variables[name] = value
-    return matlab.contents(variables, FORM)
+    return variables
 
 
 def _inflated(data: mmap.mmap, begin: int, end: int) -> mmap.mmap:

@@ -87,9 +87,11 @@ class _Reader:
 
 
 def read(path: Path) -> Contents:
+    return matlab.contents(variables_of(path), FORM)
+
+
+def variables_of(path: Path) -> dict[str, matlab.Value]:
+    """What the file holds of a network, by name."""
     file = opened(path)
     reader = _Reader(file)
-    variables = {
-        name: reader.value(file.node(name), 0) for name in VARIABLES if name in file.root.names
-    }
-    return matlab.contents(variables, FORM)
+    return {name: reader.value(file.node(name), 0) for name in VARIABLES if name in file.root.names}

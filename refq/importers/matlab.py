@@ -43,30 +43,39 @@ def flat(tensor: Tensor) -> Tensor:
     return tensor.reshaped((size,))
 
 
-def contents(variables: Mapping[str, Value], form: str) -> Contents:
-    """A network saved as its fields, or as one struct named net; SimpleNN or DagNN."""
+def network(variables: Mapping[str, Value]) -> tuple[Mapping[str, Value], list[Layer], str]:
+    """(its fields, layers, how it was saved) of a network that was saved as its fields, or as one
+    struct named net; SimpleNN or DagNN."""
     net = variables.get("net")
     if isinstance(net, Struct) and len(net.elements) == 1:
         variables = net.elements[0]
     layers, params = variables.get("layers"), variables.get("params")
     if isinstance(layers, Cell):
-        read, form = _simple(layers), f"{form}, SimpleNN"
-    elif isinstance(params, Struct) and isinstance(layers, Struct):
-        read, form = _dag(layers, params), f"{form}, DagNN"
-    else:
-        raise refuse(
-            "no network in the file",
-            "the fields layers (SimpleNN) or layers and params (DagNN)",
-            "save it with save('-struct', 'net')",
-        )
+        return variables, _simple(layers), "SimpleNN"
+    if isinstance(layers, Struct) and isinstance(params, (Struct, type(None))):
+        return variables, _dag(layers, params or Struct([])), "DagNN"
+    raise refuse(
+        "no network in the file",
+        "the fields layers (SimpleNN) or layers and params (DagNN)",
+        "save it with save('-struct', 'net')",
+    )
+
+
+def contents(variables: Mapping[str, Value], form: str) -> Contents:
+    variables, read, kind = network(variables)
+    form = f"{form}, {kind}"
+    read = [
+        replace(layer, unit=_unit(layer.name, list(layer.arrays)) if layer.arrays else None)
+        for layer in read
+    ]
     stated = matlab_graph.stated(read, lambda value: value is None)
     units, graph = joined(stated)
     known = {each.name for each in stated}
     ignored = tuple(layer.name for layer in read if layer.name not in known)
     order = tuple(layer.name for layer in read)
-    mean, size = _mean(variables), _size(variables)
-    found = Contents("matconvnet", form, units, order, ignored, graph, mean=mean, size=size)
-    return replace(found, notes=_told(variables, mean, size))
+    average, size = mean(variables), _size(variables)
+    found = Contents("matconvnet", form, units, order, ignored, graph, mean=average, size=size)
+    return replace(found, notes=told(variables, average, size))
 
 
 def _unit(name: str, arrays: list[Tensor]) -> Unit:
@@ -105,9 +114,8 @@ def _simple(layers: Cell) -> list[Layer]:
             else [fields[key] for key in ("filters", "biases") if key in fields]
         )
         arrays = [value for value in values if isinstance(value, Tensor)]
-        unit = _unit(name, arrays) if arrays else None
         read, made = (f"x{index}",), (f"x{index + 1}",)
-        found.append(Layer(name, _text(fields, "type"), fields, read, made, unit))
+        found.append(Layer(name, _text(fields, "type"), fields, read, made, tuple(arrays)))
     return found
 
 
@@ -123,11 +131,10 @@ def _dag(layers: Struct, params: Struct) -> list[Layer]:
         arrays = [each for each in parts if isinstance(each, Tensor)]
         if len(arrays) < len(parts):
             raise refuse(f"{name}: parameters that are not in the file", "a complete network")
-        unit = _unit(name, arrays) if arrays else None
         block = layer.get("block")
         fields = block.elements[0] if isinstance(block, Struct) and block.elements else {}
         read, made = _texts(layer, "inputs"), _texts(layer, "outputs")
-        found.append(Layer(name, _text(layer, "type"), fields, read, made, unit))
+        found.append(Layer(name, _text(layer, "type"), fields, read, made, tuple(arrays)))
     return found
 
 
@@ -138,7 +145,7 @@ def _texts(fields: Mapping[str, Value], key: str) -> tuple[str, ...]:
     return tuple(each for each in listed if isinstance(each, str))
 
 
-def _normalization(variables: Mapping[str, Value]) -> Mapping[str, Value]:
+def normalization(variables: Mapping[str, Value]) -> Mapping[str, Value]:
     """meta.normalization, how images are prepared."""
     meta = variables.get("meta")
     inside = meta.elements[0] if isinstance(meta, Struct) and meta.elements else variables
@@ -148,16 +155,16 @@ def _normalization(variables: Mapping[str, Value]) -> Mapping[str, Value]:
 
 def _size(variables: Mapping[str, Value]) -> Pair | None:
     """Rows and columns of imageSize."""
-    stated = _normalization(variables).get("imageSize")
+    stated = normalization(variables).get("imageSize")
     if not isinstance(stated, Tensor) or math.prod(stated.shape) not in (2, 3, 4):
         return None
     rows, columns, *more = (int(each) for each in stated.load().reshape(-1))
     return stated_size(more[0] if more else 0, rows, columns)
 
 
-def _mean(variables: Mapping[str, Value]) -> tuple[float, float, float] | None:
+def mean(variables: Mapping[str, Value]) -> tuple[float, float, float] | None:
     """meta.normalization.averageImage, RGB: three values, or the mean of an image."""
-    image = _normalization(variables).get("averageImage")
+    image = normalization(variables).get("averageImage")
     if not isinstance(image, Tensor) or (image.shape[-1] != 3 and 3 not in image.shape[:1]):
         return None
     values = image.load()
@@ -170,12 +177,12 @@ def _mean(variables: Mapping[str, Value]) -> tuple[float, float, float] | None:
 UNTOLD = {"imageSize", "averageImage", "rgbVariance", "transformation", "numAugments", "roi"}
 
 
-def _told(
+def told(
     variables: Mapping[str, Value], mean: tuple[float, ...] | None, size: Pair | None
 ) -> tuple[str, ...]:
     """A note of what meta.normalization states and refq's preprocessing may not do: the shorter
     side resized to 256 by a bicubic filter, then the middle."""
-    rule, said = _normalization(variables), []
+    rule, said = normalization(variables), []
     same = {"interpolation": "bicubic", "keepAspect": [1.0], "cropSize": [1.0]}
     if size is not None and max(size) > 128:
         same["border"] = [float(max(0, 256 - side)) for side in size]
@@ -186,8 +193,8 @@ def _told(
         elif name not in UNTOLD and plain != [] and plain != same.get(name):
             shown = plain if isinstance(plain, str) else " ".join(f"{each:g}" for each in plain)
             said.append(f"{name} {shown}".strip())
-    told = f"meta.normalization states {', '.join(said)}; --preprocessing has to say the same"
-    return (told,) if said else ()
+    line = f"meta.normalization states {', '.join(said)}; --preprocessing has to say the same"
+    return (line,) if said else ()
 
 
 def _plain(value: Value) -> str | list[float]:

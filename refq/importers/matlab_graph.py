@@ -51,14 +51,16 @@ LARGEST = 64  # numbers of a field
 
 @dataclass(frozen=True)
 class Layer:
-    """fields: of a SimpleNN layer or of a DagNN block. inputs, outputs: names of variables."""
+    """fields: of a SimpleNN layer or of a DagNN block. inputs, outputs: names of variables.
+    arrays: in MATLAB's axes; unit: what they are, where somebody says it."""
 
     name: str
     type: str
     fields: Mapping[str, Any]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    unit: Unit | None
+    arrays: tuple[Tensor, ...] = ()
+    unit: Unit | None = None
 
 
 def stated(layers: Sequence[Layer], empty: Callable[[Any], bool]) -> list[Stated]:
@@ -103,7 +105,7 @@ class _Reader:
             self.tensors[name] = layer.name
 
 
-def _numbers(facts: Facts, name: str, default: Sequence[float]) -> list[float]:
+def numbers(facts: Facts, name: str, default: Sequence[float]) -> list[float]:
     value = facts.value(name)
     if value is None:
         return list(default)
@@ -112,19 +114,19 @@ def _numbers(facts: Facts, name: str, default: Sequence[float]) -> list[float]:
     return [float(each) for each in value.load().reshape(-1, order="F")]
 
 
-def _whole(facts: Facts, name: str, default: int, counts: tuple[int, ...]) -> list[int]:
+def whole(facts: Facts, name: str, default: int, counts: tuple[int, ...]) -> list[int]:
     """A field of one whole number for all sides, or one each."""
-    numbers = _numbers(facts, name, [default])
-    if len(numbers) not in counts or any(number != int(number) for number in numbers):
-        raise refuse(f"{facts.layer}: {name} {numbers}", f"{' or '.join(map(str, counts))} numbers")
-    whole = [int(number) for number in numbers]
-    return whole * counts[-1] if len(whole) == 1 else whole
+    found = numbers(facts, name, [default])
+    if len(found) not in counts or any(number != int(number) for number in found):
+        raise refuse(f"{facts.layer}: {name} {found}", f"{' or '.join(map(str, counts))} numbers")
+    sides = [int(number) for number in found]
+    return sides * counts[-1] if len(sides) == 1 else sides
 
 
-def _window(facts: Facts, kernel: Sequence[int]) -> Window:
-    down, right = _whole(facts, "stride", 1, (1, 2))
-    top, bottom, left, right_pad = _whole(facts, "pad", 0, (1, 4))
-    rows, columns = _whole(facts, "dilate", 1, (1, 2))
+def window(facts: Facts, kernel: Sequence[int]) -> Window:
+    down, right = whole(facts, "stride", 1, (1, 2))
+    top, bottom, left, right_pad = whole(facts, "pad", 0, (1, 4))
+    rows, columns = whole(facts, "dilate", 1, (1, 2))
     return Window(
         (kernel[0], kernel[1]),
         (down, right),
@@ -138,34 +140,39 @@ def _convolution(facts: Facts, made: Stated, channels: int) -> Stated:
         return made
     shape = made.unit.arrays["weight"].shape
     group, rest = divmod(channels, shape[1])
-    size = _numbers(facts, "size", [])
+    size = numbers(facts, "size", [])
     stored = [*shape[2:], shape[1], shape[0]]
     if facts.form.startswith("dagnn") and len(size) == 4 and any(size) and size != stored:
         raise refuse(f"{facts.layer}: states size {size}", f"{stored}, as its array has")
-    window = _window(facts, shape[2:])
+    slid = window(facts, shape[2:])
     # how many channels an unknown layer makes nobody knows
-    return replace(made, kind=graphs.conv(1 if rest or not group else group), window=window)
+    return replace(made, kind=graphs.conv(1 if rest or not group else group), window=slid)
 
 
 def _pool(facts: Facts, made: Stated, channels: int) -> Stated:
     name = "poolSize" if facts.value("poolSize") is not None else "pool"
     method = facts.value("method", "max")
     kind = {"max": "max", "avg": graphs.mean(False)}.get(str(method), f"pooling by {method}")
-    return replace(made, kind=kind, window=_window(facts, _whole(facts, name, 1, (1, 2))))
+    return replace(made, kind=kind, window=window(facts, whole(facts, name, 1, (1, 2))))
 
 
 def _relu(facts: Facts, made: Stated, channels: int) -> Stated:
-    (leak,) = _numbers(facts, "leak", [0.0])[:1]
+    (leak,) = numbers(facts, "leak", [0.0])[:1]
     return replace(made, kind=f"ReLU with leak {leak:.4g}" if leak else "ReLU")
 
 
 def _lrn(facts: Facts, made: Stated, channels: int) -> Stated:
-    """param: channels, kappa, alpha, beta; alpha is not divided by the channels."""
-    numbers = _numbers(facts, "param", [5.0, 1.0, 2e-5, 0.75])
-    if len(numbers) != 4:
-        raise refuse(f"{facts.layer}: param {numbers}", "channels, kappa, alpha and beta")
-    size, kappa, alpha, beta = numbers
-    return replace(made, kind=graphs.lrn(int(size), alpha * size, beta, kappa))
+    return replace(made, kind=graphs.lrn(*lrn(facts)))
+
+
+def lrn(facts: Facts) -> tuple[int, float, float, float]:
+    """(channels, alpha, beta, kappa) of param, which says kappa before alpha; alpha is not divided
+    by the channels there."""
+    found = numbers(facts, "param", [5.0, 1.0, 2e-5, 0.75])
+    if len(found) != 4 or not 1 <= found[0] < 1 << 16:
+        raise refuse(f"{facts.layer}: param {found}", "channels, kappa, alpha and beta")
+    size, kappa, alpha, beta = found
+    return int(size), alpha * size, beta, kappa
 
 
 def _normalisation(facts: Facts, made: Stated, channels: int) -> Stated:
@@ -177,7 +184,7 @@ def _add(facts: Facts, made: Stated, channels: int) -> Stated:
 
 
 def _concat(facts: Facts, made: Stated, channels: int) -> Stated:
-    (axis,) = _numbers(facts, "dim", [3.0])[:1]
+    (axis,) = numbers(facts, "dim", [3.0])[:1]
     return replace(made, kind="concat" if axis == 3 else f"concat of dimension {axis:g}")
 
 
