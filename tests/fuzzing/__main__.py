@@ -25,11 +25,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tests.fuzzing import images, records, weights
+from tests.fuzzing import images, layers, records, weights
 from tests.fuzzing.driver import READ, REFUSED, Job, Told, fuzz
 
 # plans first: they compile, beside which others are done
-READERS = {**records.READERS, **images.READERS, **weights.READERS}
+READERS = {**records.READERS, **images.READERS, **weights.READERS, **layers.READERS}
 AT_ONCE = 2
 HEAD = f"{'reader':16}   inputs  refused     read findings   slowest     peak"
 
