@@ -41,6 +41,7 @@ def _parameter(text: str) -> tuple[str, Any]:
 FILES = Group("files")
 MEANING = Group("what a file of weights does not say")
 MODEL = Group("a model file of no known network")
+OF_MODELS = ("input_size", "outputs", "external_data", "prototxt")
 COMMAND = Command(
     "refq.convert",
     (__doc__ or "").splitlines()[0],
@@ -73,7 +74,7 @@ COMMAND = Command(
             "how images were prepared, if not as usual",
             choices=sorted(RULES),
         ),
-        *(replace(row, group=MODEL) for row in named("input_size", "outputs", "external_data")),
+        *(replace(row, group=MODEL) for row in named(*OF_MODELS)),
         Option("--json FILE", FILES, "the report as JSON; - is stdout", path=paths.FILE),
     ),
 )
@@ -98,7 +99,7 @@ def _convert(asked: Request) -> int:
 def _converted(asked: Request) -> converting.Conversion | whole.Whole:
     """As weights of a known network, or else as a network of its own."""
     typed = asked.given - {"file", "out", "json"}
-    own = {"input_size", "outputs", "external_data"}
+    own = {*OF_MODELS}
     if typed & own:
         if typed - own - {"preprocessing"}:
             name = sorted(typed - own)[0].replace("_", "-")
@@ -116,7 +117,7 @@ def _converted(asked: Request) -> converting.Conversion | whole.Whole:
 
 
 def _model(asked: Request) -> whole.Whole:
-    given = Asked(asked.input_size, asked.outputs or (), asked.external_data)
+    given = Asked(asked.input_size, asked.outputs or (), asked.external_data, asked.prototxt)
     model = models.read(asked.file, given)
     return whole.write(model, asked.file, asked.out, {})
 

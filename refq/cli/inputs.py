@@ -44,6 +44,7 @@ class Which:
     network: str | None = None
     outputs: tuple[str, ...] | None = None
     external_data: str | None = None
+    prototxt: str | None = None
     weights: str | None = None
     data: str | None = None
     classes: str | None = None

@@ -34,6 +34,8 @@ class Wanted(Protocol):
     def outputs(self) -> tuple[str, ...] | None: ...
     @property
     def external_data(self) -> str | None: ...
+    @property
+    def prototxt(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def open_network(which: Wanted) -> Opened:
 
 
 def _named(which: Wanted, name: str) -> Opened:
-    for option, value in (("--outputs", which.outputs), ("--external-data", which.external_data)):
+    for option, value in _of_files(which).items():
         if value:
             raise OptionError(f"{option} with {name}", "a model file")
     size = which.input_size
@@ -76,6 +78,15 @@ def _named(which: Wanted, name: str) -> Opened:
     source = str(_bundled_weights(name)) if which.weights is None else which.weights
     network, loaded = load(source, name, {} if size is None else {"input_size": size[0]})
     return Opened(network, loaded, "bundled" if which.weights is None else source)
+
+
+def _of_files(which: Wanted) -> dict[str, object]:
+    """Options that only model files have."""
+    return {
+        "--outputs": which.outputs,
+        "--external-data": which.external_data,
+        "--prototxt": which.prototxt,
+    }
 
 
 def _bundled_weights(name: str) -> Path:
@@ -103,15 +114,11 @@ def _of_file(which: Wanted, path: Path) -> Opened:
 
 def _read(which: Wanted, path: Path) -> tuple[Network, Weights, tuple[str, ...]]:
     if weights.holds_graph(path):
-        for option, value in (
-            ("--input-size", which.input_size),
-            ("--outputs", which.outputs),
-            ("--external-data", which.external_data),
-        ):
+        for option, value in {"--input-size": which.input_size, **_of_files(which)}.items():
             if value:
                 raise OptionError(f"{option} with {path}", "none: its graph is complete")
         network, loaded = load(path, None)
         return network, loaded, ()
-    asked = Asked(which.input_size, which.outputs or (), which.external_data)
+    asked = Asked(which.input_size, which.outputs or (), which.external_data, which.prototxt)
     model = models.read(path, asked)
     return model.network, model.weights, model.notes

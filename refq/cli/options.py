@@ -73,6 +73,7 @@ OPTIONS = (
     Option("--network FILE.py", INPUTS, "that defines the network's name", path=paths.INPUT),
     Option("--outputs NAMES", INPUTS, "tensors of a model file (default: its own)", kind=listed),
     Option("--external-data FOLDER", INPUTS, "where a model file's data may lie", path=paths.INPUT),
+    Option("--prototxt FILE", INPUTS, "that describes a .caffemodel's layers", path=paths.INPUT),
     Option("--scheme NAME", CHOSEN, f"{', '.join(schemes.known())} (default: float)"),
     Option(
         "--weights FILE",

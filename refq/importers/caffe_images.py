@@ -93,15 +93,16 @@ def preprocessing(
         changing = said.keys() - COLOURS
         if not changing or (changing == {"scale"} and scale == 1.0):
             continue
-        colours = len(image) == 4 and image[1] == 3 and len(mean) in (0, 1, 3)
+        channels = {1: "GRAY", 3: "BGR"}.get(image[1]) if len(image) == 4 else None
         finite = all(map(math.isfinite, (*mean, scale))) and scale != 0
-        if not colours or not finite or changing - {"mean_value", "scale"}:
+        if channels is None or len(mean) not in (0, 1, image[1]) or not finite:
+            return None, _notes(layer, changing)
+        if changing - {"mean_value", "scale"}:
             return None, _notes(layer, changing)
         crop = (image[2], image[3])
         side = min(crop)
-        rule = {"crop": crop, "shorter": (side, max(256, side)), "channels": "BGR"}
-        means = tuple(mean if len(mean) == 3 else 3 * (mean or [0.0]))
-        return {**rule, "mean": means, "scale": scale}, ()
+        rule = {"crop": crop, "shorter": (side, max(256, side)), "channels": channels}
+        return {**rule, "mean": tuple(mean or [0.0]), "scale": scale}, ()
     return None, ()
 
 

@@ -157,13 +157,17 @@ def _preprocessing(
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """(refq's Preprocessing as JSON, where meta.normalization has a mean; notes of the rest)."""
     _, channels, rows, columns = image
-    average = matlab.mean(variables) if channels == 3 else None
+    stored = matlab.normalization(variables).get("averageImage")
+    average: tuple[float, ...] | None = None
+    if isinstance(stored, Tensor) and channels in (1, 3):
+        grey = channels == 1 or math.prod(stored.shape) == 1
+        average = (float(stored.load().mean()),) if grey else matlab.mean(variables)
     notes = list(matlab.told(variables, average, (rows, columns)))
-    if average is None:
+    if average is None or not isinstance(stored, Tensor):
         return None, notes
+    if max(stored.shape) > 3:
+        notes.append("of averageImage the mean of each channel is taken")
     side = min(rows, columns)
-    stored = matlab.normalization(variables)["averageImage"]
-    if isinstance(stored, Tensor) and max(stored.shape) > 3:
-        notes.append("of averageImage the mean of each colour is taken")
-    rule = {"crop": (rows, columns), "shorter": (side, max(256, side)), "channels": "RGB"}
+    order = "RGB" if channels == 3 else "GRAY"
+    rule = {"crop": (rows, columns), "shorter": (side, max(256, side)), "channels": order}
     return {**rule, "mean": average, "scale": 1.0}, notes

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 from refq import importers
-from refq.errors import WeightsError
-from refq.importers import lowering, mistaken
+from refq.errors import OptionError, WeightsError
+from refq.importers import caffe_model, lowering, mistaken
 from refq.importers.contents import one_line
 from refq.importers.foreign import Asked, Model
 
@@ -54,5 +54,7 @@ def read(path: Path, asked: Asked = Asked()) -> Model:  # noqa: B008 - frozen
             ", ".join(form.FORM for form in formats()),
             "weights alone are read by refq.convert",
         )
+    if asked.prototxt and known[0] is not caffe_model:
+        raise OptionError(f"--prototxt with {path.name}, a {known[0].FORM}", "a Caffe model")
     with one_line(path, known[0].FORM):
         return lowering.lowered(known[0].read(path, asked), asked)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from refq.data.preprocessing import from_json
 from refq.errors import RefqError
 from refq.importers import caffe_model
 from refq.importers.foreign import Asked, Foreign
@@ -316,3 +317,26 @@ def test_text_that_is_refused(tmp_path: Path, case: str) -> None:
     with pytest.raises(RefqError) as error:
         read(tmp_path, [SMALL])
     assert told in str(error.value) and path.name in str(error.value)
+
+
+GREY: dict[str, dict[str, object]] = {
+    "transform_param": {"crop_size": 9, "mean_value": 33.0, "scale": 0.25}
+}
+
+
+def test_grey_images(tmp_path: Path) -> None:
+    """How many channels there are the first weights say."""
+    data = Part("data", "Data", [], ["data", "label"], GREY)
+    conv = Part("c", "Convolution", ["data"], ["c"], SMALL.said, (array(4, 1, 3, 2), B))
+    foreign = read(tmp_path, [data, conv])
+    assert foreign.inputs == {"data": (None, 1, 9, 9)}
+    rule = from_json(foreign.preprocessing or {})
+    assert (rule.channels, rule.mean, rule.scale, rule.crop) == ("GRAY", (33.0,), 0.25, (9, 9))
+
+
+def test_a_mean_image_is_told(tmp_path: Path) -> None:
+    said = {"transform_param": {"crop_size": 9, "mean_file": "mean.binaryproto"}}
+    foreign = read(tmp_path, [Part("data", "Data", [], ["data"], said), SMALL])
+    assert foreign.preprocessing is None
+    (note,) = foreign.notes
+    assert "mean_file" in note and "--preprocessing" in note
