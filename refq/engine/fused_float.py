@@ -18,7 +18,8 @@ from refq.engine.memory import Place
 from refq.engine.on_maps import Mapped, MapSteps
 from refq.formats.fixed import Rounding
 from refq.formats.floats import Number
-from refq.kernels import aligned, float_maps, floats
+from refq.kernels import aligned, float_channelwise, float_maps, floats
+from refq.kernels.float_channelwise import FloatDepthwise
 from refq.kernels.float_maps import FloatMap
 from refq.kernels.maps import STRIDE, Layout
 from refq.kernels.rounded import round_rows
@@ -58,18 +59,16 @@ class FusedFloatSteps(MapSteps):
         layout = source.map.layout
         key = (node.name, layout.pitch, layout.channels)
         if key not in weights.workspace:
-            weights.workspace[key] = floats.prepare(
-                weights.weight[node.name], weights.bias[node.name], layout, layer
-            )
+            numbers = weights.weight[node.name], weights.bias[node.name]
+            each = float_channelwise.is_depthwise(numbers[0], layer)
+            prepare = float_channelwise.prepare if each else floats.prepare
+            weights.workspace[key] = prepare(*numbers, layout, layer)
         target = self.target(result.name)
         bounds = result.layer.bounds if result is not node else None
-        floats.convolve(
-            source.map,
-            weights.workspace[key],
-            target.map,
-            target.place.first,
-            bounds or floats.UNBOUNDED,
-        )
+        kernel = weights.workspace[key]
+        each = isinstance(kernel, FloatDepthwise)
+        convolve = float_channelwise.convolve if each else floats.convolve
+        convolve(source.map, kernel, target.map, target.place.first, bounds or floats.UNBOUNDED)
         return target
 
     def packed(self, name: str, tensor: np.ndarray) -> Any:
