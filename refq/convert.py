@@ -18,11 +18,10 @@ from typing import Any
 
 from refq.cli import console, paths
 from refq.cli.command import Command, Group, Option, Request
+from refq.cli.converting import converted
 from refq.cli.options import named
-from refq.errors import OptionError, RefqError, WeightsError
+from refq.errors import OptionError
 from refq.files import writing
-from refq.importers import converting, models, read, whole
-from refq.importers.foreign import Asked
 from refq.importers.preparing import RULES
 
 
@@ -86,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _convert(asked: Request) -> int:
-    conversion = _converted(asked)
+    conversion = converted(asked)
     if asked.json == "-":
         console.tell(json.dumps(conversion.to_json(), indent=1))
         return 0
@@ -94,46 +93,6 @@ def _convert(asked: Request) -> int:
     if asked.json:
         writing.write_json(asked.json, conversion.to_json())
     return 0
-
-
-def _converted(asked: Request) -> converting.Conversion | whole.Whole:
-    """As weights of a known network, or else as a network of its own."""
-    typed = asked.given - {"file", "out", "json"}
-    own = {*OF_MODELS}
-    if typed & own:
-        if typed - own - {"preprocessing"}:
-            name = sorted(typed - own)[0].replace("_", "-")
-            raise OptionError(f"--{name} with a model file's own graph", "one or the other")
-        return _model(asked)
-    try:
-        return _weights(asked)
-    except WeightsError as error:
-        if typed - {"preprocessing"} or not models.fitting(asked.file):
-            raise
-        try:
-            return _model(asked)
-        except RefqError as reason:
-            raise reason from error
-
-
-def _model(asked: Request) -> whole.Whole:
-    given = Asked(asked.input_size, asked.outputs or (), asked.external_data, asked.prototxt)
-    model = models.read(asked.file, given)
-    return whole.write(model, asked.file, asked.out, {})
-
-
-def _weights(asked: Request) -> converting.Conversion:
-    parameters = dict(asked.parameter)
-    if len(parameters) < len(asked.parameter):
-        raise OptionError(f"--parameter {asked.parameter[-1][0]} again", "each name once")
-    return converting.convert(
-        replace(read(asked.file), head=asked.head or ""),
-        asked.file,
-        asked.out,
-        asked.network,
-        asked.preprocessing,
-        parameters,
-    )
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from refq.data.preprocessing import Preprocessing
+from refq.errors import OptionError
 from refq.importers.contents import Contents
 from refq.networks import Network
+from refq.networks.layers import Shape
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_DEVIATION = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -66,6 +68,16 @@ def preprocessing(rule: Rule, contents: Contents, network: Network) -> Preproces
         scale = contents.scale
     mean = (round(mean[0], 6), round(mean[1], 6), round(mean[2], 6))
     return Preprocessing((rows, columns), (shortest, longest), rule.channels, mean, scale)
+
+
+def of_input(rule: Rule, input_shape: Shape) -> Preprocessing:
+    """A rule for a network's input as it is, (3, rows, columns): its weights stay as they are."""
+    if input_shape[0] != 3:
+        raise OptionError(f"a rule of 3 channels for {input_shape[0]}", "--preprocessing later on")
+    crop = (input_shape[1], input_shape[2])
+    side = min(crop)
+    scale = tuple(1 / each for each in rule.deviation)
+    return Preprocessing(crop, (side, side * 8 // 7), rule.channels, rule.mean, scale)
 
 
 def rescaled(weight: np.ndarray, rule: Rule) -> np.ndarray:
