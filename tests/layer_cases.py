@@ -1,12 +1,13 @@
 """A row for every layer type and every storage code: tests/engine/test_one_place.py runs them all.
 
-A layer's row has shapes of what it reads, whose dimensions differ; a code's, how many bits the
-value codes have that it stores.
+A layer's row has shapes of what it reads, whose dimensions differ; a code's, the format of the
+value codes that it stores.
 """
 
 from __future__ import annotations
 
 from refq.formats.codes import Codebook, ShiftCode, StorageCode
+from refq.formats.fixed import FixedPointFormat
 from refq.networks.layers import (
     LRN,
     Add,
@@ -86,9 +87,13 @@ LAYERS: list[tuple[Layer, list[Shape]]] = [
     (ConvTranspose(6, (3, 2), (2, 3), (1, 0, 2, 1), 2, output_padding=(1, 2)), [(4, 5, 7)]),
     (ConvTranspose(4, (3, 2), (3, 1), (0, 2, 1, 0), 4, (2, 3)), [(4, 5, 7)]),
 ]
-CODES: list[tuple[StorageCode, int]] = [
-    (ShiftCode(3, 5, True), 9),
-    (ShiftCode(4, 3, False), 7),
-    (Codebook(3, (0, 2, 2, 9, 40), True), 7),
-    (Codebook(2, (3, 500, 701), False), 11),
+CODES: list[tuple[StorageCode, FixedPointFormat]] = [
+    (ShiftCode(3, 5, True), FixedPointFormat(9, 2, signed=False)),
+    (ShiftCode(4, 3, False), FixedPointFormat(7, 2, signed=False)),
+    (ShiftCode(3, 5, True, signed=True), FixedPointFormat(8, 2)),
+    (ShiftCode(2, 4, False, signed=True), FixedPointFormat(9, 2)),
+    (Codebook(3, (0, 2, 2, 9, 40), True), FixedPointFormat(7, 2, signed=False)),
+    (Codebook(2, (3, 500, 701), False), FixedPointFormat(11, 2, signed=False)),
+    (Codebook(3, (-60, -9, -9, 0, 2, 41), True), FixedPointFormat(8, 2)),
+    (Codebook(2, (-500, 0, 3), False), FixedPointFormat(11, 2)),
 ]

@@ -288,12 +288,17 @@ def _stored() -> Iterator[Case]:
             how = {"bits": 5, "drop": drop, "nearest": nearest}
             yield "shift_encode", {"codes": codes(5, 40, signed=False), **how}
             yield "shift_encode", {"codes": edges(3, 40, bits=12, signed=False), **how}
+            yield "shift_encode", {"codes": codes(5, 40), **how, "signed": True}
+            yield "shift_encode", {"codes": edges(3, 40, bits=12), **how, "signed": True}
         yield "shift_decode", {"index": codes(5, 4, bits=5, signed=False), "drop": drop}
+        yield "shift_decode", {"index": codes(5, 4, bits=5), "drop": drop}
     thresholds: list[Any] = [[], [7], [0, 0, 1, 1, 5, 90, 90, 2047, 4095], range(-9, 4097, 129)]
+    thresholds += [[-2047, -1, 0, 0, 3], range(-2000, 2048, 257)]
     for values in thresholds:
         table = np.array(values, np.int64)
         given = same(f"{len(table)}", table)
         yield "codebook_encode", {"codes": codes(7, 40, signed=False), "thresholds": given}
+        yield "codebook_encode", {"codes": codes(6, 40), "thresholds": given}
         near = same("near", table.repeat(3) - [-1, 0, 1] * len(table))
         yield "codebook_encode", {"codes": near, "thresholds": given}
         index = same(f"{len(table) + 1}", np.arange(len(table) + 1).repeat(2), np.int32)

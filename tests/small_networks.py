@@ -94,6 +94,27 @@ def shortcut() -> Network:
     return Network("shortcut", (2, 9, 11), nodes, {})
 
 
+def bottleneck() -> Network:
+    """Linear bottlenecks: convolutions that read sums stored with their sign, an addition of two of
+    them, and what moves, rectifies, joins and averages signed codes."""
+    nodes = (
+        Node("stem", Conv(5, (3, 3), pads=(1, 1, 1, 1)), ("data",)),
+        Node("stem_relu", ReLU(), ("stem",)),
+        Node("narrow", Conv(6, (1, 1)), ("stem_relu",)),
+        Node("wide", Conv(7, (3, 2), pads=(1, 0, 1, 1)), ("narrow",)),
+        Node("wide_relu", ReLU(), ("wide",)),
+        Node("back", Conv(6, (1, 1)), ("wide_relu",)),
+        Node("sum", Add(), ("narrow", "back")),
+        Node("pooled", MaxPool((2, 2), (1, 2), (0, 1, 0, 0)), ("sum",)),
+        Node("positive", ReLU(), ("pooled",)),
+        Node("joined", Concat(), ("pooled", "positive")),
+        Node("mean", AvgPool((2, 2), (2, 2)), ("joined",)),
+        Node("short", Subsample((1, 1), (1, 2)), ("mean",)),
+        Node("last", Dense(4), ("short",)),
+    )
+    return Network("bottleneck", (3, 8, 9), nodes, {})
+
+
 def uneven(network: Network, seed: int) -> Weights:
     """Weights whose kernels and filters have very different ranges; those of a layer `last` are
     small, so that a softmax behind it is no mere maximum."""

@@ -88,7 +88,7 @@ class FusedSteps(MapSteps):
 
     def lent(self, name: str, layout: Layout) -> Map:
         entry = self.plain.plan.tensors[name]
-        bits, offset = kept_bits(entry), -entry.fixed.min_code
+        bits, offset = kept_bits(entry), -span(entry)[0]
 
         def make(idle: Map | None) -> Map:
             lent = idle or maps.new_map(layout, bits, 0, offset)
@@ -167,7 +167,7 @@ class FusedSteps(MapSteps):
         ReLU or clip of them."""
         plan, bounds = self.plain.plan, last.layer.bounds if last else None
         low, high = entry.fixed.limits(plan.overflow)
-        code = entry.storage.shifted, stored_values(entry)
+        code = entry.storage.shifted, stored_values(entry, low, high)
         if bounds is None or bounds == RECTIFIED:
             return Ending(bounds is not None, drop, plan.rounding, low, high, *code)
         clip = clip_codes(bounds, entry)

@@ -28,12 +28,14 @@ def kept_bits(entry: TensorPlan) -> int:
     """Bits of what a map holds: plain and shift codes as they are, others already decoded."""
     if as_is(entry):
         return entry.storage.bits
-    return max(1, entry.storage.levels[-1].bit_length())
+    levels = entry.storage.levels
+    return max(1, (max(0, levels[-1]) - min(0, levels[0])).bit_length())
 
 
 def span(entry: TensorPlan) -> tuple[int, int]:
     """Least and greatest code that a map holds."""
-    low = entry.fixed.min_code
+    # padding is zero
+    low = entry.storage.first if as_is(entry) else min(0, entry.storage.levels[0])
     return low, low + (1 << kept_bits(entry)) - 1
 
 
@@ -49,9 +51,10 @@ def fits(entry: TensorPlan) -> bool:
 
 def storable(plan: Plan, entry: TensorPlan, dropped: np.ndarray) -> bool:
     """True for sums that lose so many fraction bits each on their way into a map: not for codes
-    that no map holds, wrapping, and stochastic rounding."""
+    that no map holds or that end below, wrapping, and stochastic rounding."""
     return (
         fits(entry)
+        and not _ends_below(entry)
         and 0 <= dropped.min() <= dropped.max() <= MOST_DROPPED
         and plan.overflow is not Overflow.WRAP
         and plan.rounding is not Rounding.STOCHASTIC
@@ -69,10 +72,17 @@ def clip_codes(bounds: tuple[float, float], entry: TensorPlan) -> tuple[int, int
     return low, high
 
 
+def _ends_below(entry: TensorPlan) -> bool:
+    """True for shift codes that do not reach down to the format's least code: kernels limit an
+    index above alone."""
+    code = entry.code
+    return code is not None and as_is(entry) and code.levels[0] > entry.fixed.min_code
+
+
 @lru_cache(maxsize=128)
-def stored_values(entry: TensorPlan) -> np.ndarray | None:
-    """int32 (max_code + 1,): what each value code is after storage; None where a map holds what is
-    stored."""
+def stored_values(entry: TensorPlan, low: int, high: int) -> np.ndarray | None:
+    """int32 (high - low + 1,): what each value code from low to high is after storage; None where a
+    map holds what is stored."""
     if as_is(entry):
         return None
-    return entry.storage.kept(np.arange(entry.fixed.max_code + 1, dtype=np.int32), kernels)
+    return entry.storage.kept(np.arange(low, high + 1, dtype=np.int32), kernels)

@@ -71,7 +71,7 @@ def _add(one, two, target, channels, steps):
                     line[k] = min((line[k] + steps.index_half) >> steps.index_drop, steps.top)
             elif steps.table.size:
                 for k in range(count):
-                    line[k] = steps.table[line[k]]
+                    line[k] = steps.table[line[k] - steps.low]
             at = _at(target, n, y) + x * target.channels
             for k in range(count):
                 _put(line[k] + target.offset, at + k, low, high, both, target.radix)

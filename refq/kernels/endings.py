@@ -22,10 +22,11 @@ APART = 5
 @dataclass(frozen=True, eq=False)
 class Ending:
     """drop: fraction bits that sums lose, by that rounding: of all channels, or int64 (O,) of each;
-    low, high: codes that the format has; shifted: ENQ's (bits, drop, nearest); table: what KNQ
-    stores of each code, int32 (high + 1,); clip: the least and the greatest code that a clip
-    leaves, of its own and not of the format, so that nothing it takes away counts as saturated.
-    Equal only to itself: kernels keep their stores by it.
+    low, high: codes that the format has; shifted: ENQ's (bits, drop, nearest, signed), signed codes
+    no lower than their least index; table: what KNQ stores of each code from low on, int32
+    (high - low + 1,); clip: the least and the greatest code that a clip leaves, of its own and not
+    of the format, so that nothing it takes away counts as saturated. Equal only to itself: kernels
+    keep their stores by it.
     """
 
     relu: bool
@@ -33,7 +34,7 @@ class Ending:
     rounding: Rounding
     low: int
     high: int
-    shifted: tuple[int, int, bool] | None = None
+    shifted: tuple[int, int, bool, bool] | None = None
     table: np.ndarray | None = None
     clip: tuple[int, int] | None = None
 
@@ -49,8 +50,8 @@ class Ending:
         """(half, drop, top) of a shift code, min((code + half) >> drop, top); top 0: no such."""
         if self.shifted is None:
             return 0, 0, 0
-        bits, drop, nearest = self.shifted
-        return (1 << drop) >> 1 if nearest else 0, drop, (1 << bits) - 1
+        bits, drop, nearest, signed = self.shifted
+        return (1 << drop) >> 1 if nearest else 0, drop, (1 << (bits - signed)) - 1
 
     @property
     def values(self) -> np.ndarray:

@@ -187,19 +187,19 @@ class _Finisher:
         beyond = b.and_(b.icmp_signed("!=", value, kept), real)
         outside = b.sub(seen[OUTSIDE], b.sext(beyond, self.kind))
         if self.built.encoding == BY_TABLE:
-            kept = self._looked_up(kept)
+            kept = self._looked_up(b.sub(kept, p.low))
         elif self.built.encoding == BY_SHIFT:
             index = b.ashr(b.add(kept, p.index_half), p.index_drop)
             kept = _smaller(w, index, p.index_top)
         return b.add(kept, p.offset), [least, most, outside]
 
-    def _looked_up(self, codes: Any) -> Any:
-        """What the table has for each code; all of them are in its range."""
+    def _looked_up(self, places: Any) -> Any:
+        """What the table has at each place; all of them are in its range."""
         b, wide = self.w.b, ir.VectorType(I64, LANES)
-        index = codes if self.built.wide else b.sext(codes, wide)
+        index = places if self.built.wide else b.sext(places, wide)
         table = self.w.splat(self.to.table, LANES)
-        places = b.add(table, b.shl(index, ir.Constant(wide, [2] * LANES)))
-        stored = self.w.gather(places, I32)
+        addresses = b.add(table, b.shl(index, ir.Constant(wide, [2] * LANES)))
+        stored = self.w.gather(addresses, I32)
         return b.sext(stored, self.kind) if self.built.wide else stored
 
     def _store(self, codes: list[tuple[int, Any]], at: Any) -> None:

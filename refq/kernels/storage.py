@@ -9,25 +9,30 @@ from refq.kernels.compiling import njit, prange
 
 
 @njit(parallel=True)
-def _shift_encode(codes, out, drop, half, high):
+def _shift_encode(codes, out, drop, half, ends):
+    low, high = ends
     for i in prange(codes.size):
-        out[i] = min((np.int64(codes[i]) + half) >> drop, high)
+        out[i] = max(min((np.int64(codes[i]) + half) >> drop, high), low)
 
 
-def shift_encode(codes: np.ndarray, bits: int, drop: int, nearest: bool) -> np.ndarray:
-    """ENQ's quantization unit: index = min((x + half) >> drop, 2**bits - 1), int32.
+def shift_encode(
+    codes: np.ndarray, bits: int, drop: int, nearest: bool, signed: bool = False
+) -> np.ndarray:
+    """ENQ's quantization unit: index = (x + half) >> drop within 0..2**bits - 1, int32; signed:
+    within -2**(bits-1)..2**(bits-1) - 1.
 
-    codes: int32 or int64, non-negative q_m-bit codes of any shape; drop = q_m - E.
+    codes: int32 or int64, q_m-bit codes of any shape, below 0 only where signed; drop = q_m - E.
     half is 0 for the papers' floor rule, 2**(drop-1) for nearest (contract section 2).
     """
-    if drop < 0 or not 1 <= bits <= 31:
+    if drop < 0 or not 1 + signed <= bits <= 31:
         raise FormatError(
-            f"{bits} bits after dropping {drop}", "1 to 31 bits and 0 or more dropped"
+            f"{bits} bits after dropping {drop}", f"{1 + signed} to 31 bits and 0 or more dropped"
         )
     half = (1 << drop) >> 1 if nearest else 0
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
     out = np.empty(codes.shape, np.int32)
     flat = np.ascontiguousarray(codes).reshape(-1)
-    _shift_encode(flat, out.reshape(-1), drop, half, (1 << bits) - 1)
+    _shift_encode(flat, out.reshape(-1), drop, half, (low, high))
     return out
 
 

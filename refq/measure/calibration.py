@@ -62,11 +62,13 @@ def _missing(wanted: Wanted, source: Source, statistics: Statistics) -> dict[str
         out["maps"] = _of_each("feature maps", new, kernels.exponent_histograms)
     frac_bits = wanted.code_frac_bits
     if isinstance(frac_bits, int) and (new := tensors - statistics.codes.keys()):
+        signed = _signed(source.network)
 
-        def counted(values: np.ndarray) -> np.ndarray:
-            return code_counts(values, frac_bits, wanted.rounding)
+        def counted(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
+            fmt = FixedPointFormat(CODE_BITS, frac_bits, name in signed)
+            return {name: code_counts(values, fmt, wanted.rounding)}
 
-        out["codes"] = _of_each("count codes", new, counted)
+        out["codes"] = Collector("count codes", new, counted)
     if wanted.energies and not statistics.energies:
         out["energies"] = energy.grams(source)
     return out
@@ -77,12 +79,16 @@ def quantized(network: Network) -> set[str]:
     return {name for point in storage_points(network) for name in point.makers} - {INPUT}
 
 
-def code_counts(values: np.ndarray, frac_bits: int, rounding: Rounding) -> np.ndarray:
-    """How often each unsigned code of CODE_BITS with so many fraction bits occurs, int64
-    (2**CODE_BITS,); negative values count as 0, larger ones as the last."""
-    fmt = FixedPointFormat(CODE_BITS, frac_bits, signed=False)
+def _signed(network: Network) -> set[str]:
+    """Tensors whose point is signed, as all that share it have one format."""
+    return {name for point in storage_points(network) if point.signed for name in point.tensors}
+
+
+def code_counts(values: np.ndarray, fmt: FixedPointFormat, rounding: Rounding) -> np.ndarray:
+    """How often each code of a format occurs, int64 (2**bits,), from the least one up; values
+    beyond it count as its ends."""
     codes, _ = kernels.quantize(values, fmt, rounding)
-    counts: np.ndarray = kernels.code_histogram(codes, 0, 0, 1 << CODE_BITS)
+    counts: np.ndarray = kernels.code_histogram(codes, fmt.min_code, 0, 1 << fmt.bits)
     return counts
 
 

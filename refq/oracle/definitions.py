@@ -649,10 +649,13 @@ def relu(x: np.ndarray) -> np.ndarray:
 # --- storage codes and statistics -----------------------------------------------------------------
 
 
-def shift_encode(codes: np.ndarray, bits: int, drop: int, nearest: bool) -> np.ndarray:
+def shift_encode(
+    codes: np.ndarray, bits: int, drop: int, nearest: bool, signed: bool = False
+) -> np.ndarray:
     rule = Rounding.TIES_POS if nearest else Rounding.TO_NEG
+    indices = FixedPointFormat(bits, 0, signed)
     flat = [
-        min(round_fraction(Fraction(int(code), 2**drop), rule), 2**bits - 1)
+        bring_into_range(round_fraction(Fraction(int(code), 2**drop), rule), indices, Overflow.SAT)
         for code in codes.reshape(-1)
     ]
     return np.array(flat, np.int32).reshape(codes.shape)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from refq.formats.fixed import FixedPointFormat
 from refq.networks.points import storage_points
 from refq.papers.study import Study
 from refq.schemes import Options, knq
@@ -45,7 +46,8 @@ def fits(study: Study, layer: str, printed: Sequence[int]) -> list[Fit]:
     for tensor, names in tensors.items():
         if not names or not all(name in study.statistics.codes for name in names):
             continue
-        counts = knq.saturated(study.statistics.joined_codes(names), BITS)
+        fmt = FixedPointFormat(BITS, study.frac_bits, signed=False)
+        counts = knq.saturated(study.statistics.joined_codes(names), fmt)
         for kmeans in ("exact", *STARTS):
             values = knq.centroids(
                 counts, len(printed), Options(kmeans=kmeans, kmeans_iterations=STEPS)

@@ -206,6 +206,9 @@ def _histograms(study: Study, bins: int = 64) -> dict[str, Any]:
     panels = []
     for point in _points(study):
         counts = study.statistics.joined_codes(point.makers)
+        if point.signed:
+            middle = len(counts) // 2
+            counts = counts[middle:] + np.append(0, counts[middle - 1 : 0 : -1])
         step = (1 << 12) // bins
         shares = counts[: 1 << 12].reshape(bins, step).sum(1) / counts.sum()
         edges = np.arange(0, (1 << 12) + 1, step) * 2.0**-study.frac_bits

@@ -30,6 +30,8 @@ def check(plan: Plan, network: Network) -> None:
     image = plan.tensors.get(INPUT)
     if image is not None and not image.fixed.signed:
         raise OptionError(f"a plan with an unsigned image, {image.format}", "a signed format")
+    if image is not None and image.code:
+        raise OptionError(f"a plan that stores the image by a {image.code.kind}", "its own codes")
     for point in points:
         entries = {
             replace(plan.tensors[name], drops=()) for name in point.tensors if name in plan.tensors

@@ -47,8 +47,8 @@ class TensorPlan:
         code, fmt = self.code, self.format
         if code is None:
             return
-        if not isinstance(fmt, FixedPointFormat) or fmt.signed or fmt.bits > 31:
-            raise FormatError(f"a storage code on {fmt}", "an unsigned format to 31 bits")
+        if not isinstance(fmt, FixedPointFormat) or fmt.bits > 31:
+            raise FormatError(f"a storage code on {fmt}", "a fixed-point format to 31 bits")
         code.check(fmt)
 
     @property

@@ -179,6 +179,18 @@ def check_one_width(scheme: str, options: Options) -> None:
         raise OptionError(f"--bits-act by layer with scheme {scheme}", "one number")
 
 
+def code_width(point: Point, widths: Mapping[str, int], default: int) -> int:
+    """`width` of a storage code. Raises OptionError for 1 bit of values of both signs, where
+    nothing but 0 would be left of one of them."""
+    bits = width(point, widths, default)
+    if bits < 1 + point.signed:
+        raise OptionError(
+            f"{bits} bit at {point.name}, whose values can be negative",
+            f"2 or more bits for {point.width_of}",
+        )
+    return bits
+
+
 def width(point: Point, widths: Mapping[str, int], default: int) -> int:
     """The bits asked for at a point, by its own name or the weighted layer it feeds."""
     return widths.get(point.name, widths.get(point.width_of, default))

@@ -1,7 +1,8 @@
 """Equal-distance nonuniform quantization, ENQ (paper A, section III-A; contract section 2).
 
 An activation's q_m-bit uniform code x is stored as E bits, min(x >> (q_m - E), 2**E - 1),
-and comes back as a q_m-bit code by a left shift.
+and comes back as a q_m-bit code by a left shift. Signed codes do likewise, which is refq's
+extension.
 """
 
 from __future__ import annotations
@@ -49,10 +50,11 @@ def plan(
             sign = int(point.signed)
             value_bits = max(1 + sign, min(choice.BASE_BITS, covered + frac_bits + sign))
         q_m[point.name] = value_bits
-        kept = choice.width(point, options.widths, bits)
+        kept = choice.code_width(point, options.widths, bits)
         code = None
-        if kept < value_bits and not point.signed:
-            code = ShiftCode(kept, value_bits - kept, options.assign == "nearest")
+        if kept < value_bits:
+            nearest = options.assign == "nearest"
+            code = ShiftCode(kept, value_bits - kept, nearest, point.signed)
         chosen[point.name] = TensorPlan(FixedPointFormat(value_bits, frac_bits, point.signed), code)
     settings = {
         "bits_act": bits,

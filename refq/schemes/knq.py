@@ -1,7 +1,8 @@
 """K-means nonuniform quantization, KNQ (paper A, section III-A; contract section 2).
 
 An activation's uniform code x is stored as the index of one of 2**T values, which k-means places
-where the layer's activations are (paper A, eq. 2), and comes back as that value.
+where the layer's activations are (paper A, eq. 2), and comes back as that value. Signed codes do
+likewise, zero among the values, which is refq's extension.
 """
 
 from __future__ import annotations
@@ -68,15 +69,16 @@ def plan(
         if INPUT in point.makers:
             chosen[point.name] = choice.image_plan(point, options)
             continue
-        kept, value_bits, code = choice.width(point, options.widths, bits), choice.BASE_BITS, None
-        if not point.signed:
-            counts = statistics.joined_codes(point.makers)
-            if not options.saturate:
-                value_bits = max(value_bits, int(np.flatnonzero(counts)[-1]).bit_length())
-            if kept < value_bits:
-                values = centroids(saturated(counts, value_bits), 1 << kept, options)
-                code = Codebook(kept, values, options.assign == "nearest")
-        chosen[point.name] = TensorPlan(FixedPointFormat(value_bits, frac_bits, point.signed), code)
+        kept, code = choice.code_width(point, options.widths, bits), None
+        counts = statistics.joined_codes(point.makers)
+        value_bits = choice.BASE_BITS
+        if not options.saturate:
+            value_bits = max(value_bits, needed_bits(counts, point.signed))
+        fmt = FixedPointFormat(value_bits, frac_bits, point.signed)
+        if kept < value_bits:
+            values = centroids(saturated(counts, fmt), 1 << kept, options, fmt.min_code)
+            code = Codebook(kept, values, options.assign == "nearest")
+        chosen[point.name] = TensorPlan(fmt, code)
     settings = {
         "bits_act": bits,
         "frac_act": frac_bits,
@@ -91,48 +93,71 @@ def plan(
     return choice.finish(network, weights, options, "knq", made)
 
 
-def saturated(counts: np.ndarray, bits: int) -> np.ndarray:
-    """Counts of codes of so many bits, int64 (2**bits,): larger codes count as the largest."""
-    kept = counts[: 1 << bits].copy()
-    kept[-1] += counts[1 << bits :].sum()
+def needed_bits(counts: np.ndarray, signed: bool) -> int:
+    """Bits of all codes that occur. counts: as of Statistics."""
+    used = np.flatnonzero(counts) - (len(counts) // 2 if signed else 0)
+    return max(int(used[-1]), ~int(used[0])).bit_length() + signed
+
+
+def saturated(counts: np.ndarray, fmt: FixedPointFormat) -> np.ndarray:
+    """Counts of the codes of a format, int64 (2**bits,): those beyond count as its ends.
+
+    counts: as of Statistics, signed where the format is."""
+    first = len(counts) // 2 + fmt.min_code if fmt.signed else 0
+    last = first + (1 << fmt.bits)
+    kept = counts[first:last].copy()
+    kept[0] += counts[:first].sum()
+    kept[-1] += counts[last:].sum()
     return kept
 
 
-def centroids(counts: np.ndarray, k: int, options: Options) -> tuple[int, ...]:
-    """k ascending codes for a histogram of codes, int64 (B,): k-means' centroids rounded to fixed
-    point, half to even. Where fewer codes occur than k, the last value fills the codebook up.
+def centroids(counts: np.ndarray, k: int, options: Options, least: int = 0) -> tuple[int, ...]:
+    """k ascending codes for a histogram of codes from the least one on, int64 (B,): k-means'
+    centroids rounded to fixed point, half to even. Where fewer codes occur than k, the last value
+    fills the codebook up.
+
+    Of codes of both signs one value is 0: where none is, 0 is one more, or, with k values there,
+    it stands for the nearest one, of two the negative one.
 
     Kept: a search asks for many plans that differ at few points."""
     how = options.kmeans, options.kmeans_iterations, options.seed
-    return _centroids(counts.astype(np.int64).tobytes(), k, *how)
+    return _centroids(counts.astype(np.int64).tobytes(), least, k, *how)
 
 
 @functools.lru_cache(maxsize=256)
 def _centroids(
-    histogram: bytes, k: int, method: str, iterations: int, seed: int
+    histogram: bytes, least: int, k: int, method: str, iterations: int, seed: int
 ) -> tuple[int, ...]:
     counts = np.frombuffer(histogram, np.int64).copy()  # writable, as kernels expect
-    values = np.arange(len(counts))
+    values = least + np.arange(len(counts))
     if method == "exact":
         found = kmeans.exact(values, counts, k).centroids
     else:
-        start = _start(counts, k, method, seed)
+        start = _start(values, counts, k, method, seed)
         course = kmeans.Course(seed, start, iterations, empty="keep")
         found = kmeans.lloyd_histogram(values, counts, k, course).centroids[:, 0]
     codes = [int(code) for code in np.rint(found)]
+    if least < 0 and 0 not in codes:
+        if len(codes) == k:
+            codes.remove(min(codes, key=abs))
+        codes = sorted([*codes, 0])
     return tuple(codes + codes[-1:] * (k - len(codes)))
 
 
-def _start(counts: np.ndarray, k: int, method: str, seed: int) -> np.ndarray | None:
-    """Where Lloyd's algorithm starts: evenly from 0 to M or to the largest code that occurs, at k
-    random activations, which may be equal, or (None) by k-means++."""
+def _start(
+    values: np.ndarray, counts: np.ndarray, k: int, method: str, seed: int
+) -> np.ndarray | None:
+    """Where Lloyd's algorithm starts: evenly over all codes, or from 0 (or the least code that
+    occurs) to the largest that occurs, at k random activations, which may be equal, or (None) by
+    k-means++."""
     if method == "lloyd":
-        return np.linspace(0, len(counts) - 1, k)
+        return np.linspace(values[0], values[-1], k)
     if method == "lloyd-range":
-        return np.linspace(0, np.flatnonzero(counts)[-1], k)
+        used = values[np.flatnonzero(counts)]
+        return np.linspace(min(0, used[0]), max(0, used[-1]), k)
     if method == "lloyd-random":
         bits = np.random.PCG64(seed)  # whose raw bits are the same in every NumPy
         shares = np.array([(bits.random_raw() >> 11) * 2.0**-53 for _ in range(k)])
         drawn = np.searchsorted(np.cumsum(counts), shares * counts.sum(), "right")
-        return np.sort(drawn).astype(np.float64)
+        return np.sort(values[drawn]).astype(np.float64)
     return None

@@ -40,11 +40,11 @@ class Statistics:
     kept.
 
     histograms: {tensor: int64 (65536,)} by kernels.float_histogram. codes: {tensor: int64
-    (65536,)}, how often each unsigned 16-bit code with frac_bits fraction bits occurs, larger
-    values counted as the last one; maps: {tensor: int64 (C, 256)} by kernels.exponent_histograms,
-    a row for each feature map; energies: {convolution: float64 (O, I)} of its filters, by
-    refq.measure.energy; all for the schemes that ask for them. extremes: {tensor: (least, greatest
-    value)}.
+    (65536,)}, how often each 16-bit code with frac_bits fraction bits occurs, from the least one
+    up, signed where the tensor's point is, values beyond counted as the ends; maps: {tensor: int64
+    (C, 256)} by kernels.exponent_histograms, a row for each feature map; energies: {convolution:
+    float64 (O, I)} of its filters, by refq.measure.energy; all for the schemes that ask for them.
+    extremes: {tensor: (least, greatest value)}.
     """
 
     images: int = 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from refq.networks.graph import Network
+from refq.errors import OptionError
+from refq.networks.graph import INPUT, Network
 from refq.networks.points import Point, storage_points, stored_counts
 from refq.plans.cost import activation_memory, mac_complexity
 from refq.plans.plan import Plan
@@ -57,6 +58,21 @@ def searched_layers(network: Network) -> tuple[str, ...]:
     return tuple(dict.fromkeys(point.width_of for point in points))
 
 
+def storable_widths(network: Network, layers: Sequence[str], widths: range) -> range:
+    """The widths that all values of these layers can have: from 2 bits on where one has a sign.
+    Raises OptionError where that is none."""
+    signed = any(
+        point.signed and _owned(point, layer)
+        for point in storage_points(network)
+        if INPUT not in point.makers
+        for layer in layers
+    )
+    kept = range(max(widths.start, 1 + signed), widths.stop)
+    if not kept:
+        raise OptionError(f"widths of {widths.stop - 1} bit for signed values", "2 or more bits")
+    return kept
+
+
 def space_of(
     network: Network,
     plan_for: Callable[[Mapping[str, int]], Plan],
@@ -64,12 +80,12 @@ def space_of(
     widths: range,
     objective: str,
 ) -> Space:
-    """The space of a scheme, from one plan for each width that all layers take at once.
+    """The space of a scheme, from one plan for each storable width that all layers take at once.
 
     A layer's top is the least width that stores as many bits as the greatest one does: more are
     kept by no plan, where a layer's values need fewer.
     """
-    points = storage_points(network)
+    points, widths = storage_points(network), storable_widths(network, layers, widths)
     counts = stored_counts(network, points)
     unit, divisor = OBJECTIVES[objective]
     amounts: list[dict[str, float]] = []

@@ -42,7 +42,7 @@ from tests.layer_cases import CODES, LAYERS
 from tests.small_networks import pixels, planned
 
 EVERY_LAYER: list[tuple[Layer, list[Shape]]] = [*LAYERS, (Negate(), [(3, 5, 4)])]
-EVERY_CODE: list[tuple[codes.StorageCode, int]] = [*CODES, (Capped(5), 8)]
+EVERY_CODE = [*CODES, (Capped(5), FixedPointFormat(8, 2, signed=False))]
 
 
 def test_every_type_has_a_row() -> None:
@@ -70,15 +70,19 @@ def test_all_ways_agree_about_a_layer(layer: Layer, shapes: list[Shape]) -> None
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize(("code", "bits"), EVERY_CODE, ids=str)
-def test_what_a_storage_code_says_of_itself(code: codes.StorageCode, bits: int) -> None:
-    values, levels = np.arange(1 << bits, dtype=np.int32), np.array(code.levels)
+@pytest.mark.parametrize(("code", "fmt"), EVERY_CODE, ids=str)
+def test_what_a_storage_code_says_of_itself(code: codes.StorageCode, fmt: FixedPointFormat) -> None:
+    values = np.arange(fmt.min_code, fmt.max_code + 1, dtype=np.int32)
+    levels = np.array(code.levels)
     indices = code.encode(values, kernels)
     np.testing.assert_array_equal(indices, code.encode(values, oracle))
-    assert indices.min() >= 0 and indices.max() < len(levels) <= 1 << code.bits
+    places = indices - code.first
+    assert places.min() >= 0 and places.max() < len(levels) <= 1 << code.bits
     kept = code.kept(values, kernels)
     np.testing.assert_array_equal(kept, code.kept(values, oracle))
-    np.testing.assert_array_equal(kept, levels[indices])
+    np.testing.assert_array_equal(kept, levels[places])
+    # what a ReLU makes of what is stored is stored as itself
+    assert not fmt.signed or 0 in levels
     # what is stored is stored as itself, and counted where it is found again
     np.testing.assert_array_equal(code.kept(kept, kernels), kept)
     counts = code.counted(kept, kernels)
@@ -86,13 +90,10 @@ def test_what_a_storage_code_says_of_itself(code: codes.StorageCode, bits: int) 
     assert len(counts) == 1 << code.bits and counts.sum() == len(values)
     np.testing.assert_array_equal(levels[np.flatnonzero(counts)], np.unique(kept))
     assert set(code.numbers) | set(code.tables) == set(code.stages)
-    for fits, width in ((True, bits), (False, int(levels[-1]).bit_length() - 1)):
-        fmt = FixedPointFormat(width, 2, signed=False)
-        if fits:
-            assert TensorPlan(fmt, code).storage is code
-        else:
-            with pytest.raises(FormatError):
-                TensorPlan(fmt, code)
+    assert TensorPlan(fmt, code).storage is code
+    peak = max(-int(levels[0]) - 1, int(levels[-1])).bit_length()
+    with pytest.raises(FormatError):
+        TensorPlan(replace(fmt, bits=peak - 1 + fmt.signed), code)
 
 
 def case() -> tuple[Network, Weights, Plan]:

@@ -125,16 +125,23 @@ static void storage(void)
     static const int64_t codes[9] = {5, 6, 7, 8, 27, 28, 29, 30, 31};
     static const int64_t floors[9] = {1, 1, 1, 2, 6, 7, 7, 7, 7};
     static const int64_t nearest[9] = {1, 2, 2, 2, 7, 7, 7, 7, 7};
+    static const int64_t negative[9] = {-16, -15, -11, -7, -6, -3, -2, 13, 15};
+    static const int64_t signed_floors[9] = {-4, -4, -3, -2, -2, -1, -1, 3, 3};
+    static const int64_t signed_nearest[9] = {-4, -4, -3, -2, -1, -1, 0, 3, 3};
     static const int64_t thresholds[3] = {1, 4, 7};
     static const int64_t index[12] = {0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3};
 
     for (int i = 0; i < 9; i++) {
         same("QE, floor", enq_index(codes[i], 3, 2, 0), floors[i]);
         same("QE, nearest", enq_index(codes[i], 3, 2, 1), nearest[i]);
+        same("signed, floor", enq_signed_index(negative[i], 3, 2, 0), signed_floors[i]);
+        same("signed, nearest", enq_signed_index(negative[i], 3, 2, 1), signed_nearest[i]);
     }
     for (int i = 0; i < 12; i++)
         same("QK", knq_index(i, thresholds, 3), index[i]);
     same("CE", enq_value(7, 2), 28);
+    same("CE, signed", enq_value(-4, 2), -16);
+    same("limited below", enq_signed_index(-100, 3, 2, 1), -4);
 }
 
 static void pools(void)

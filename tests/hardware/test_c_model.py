@@ -164,7 +164,7 @@ def test_clusters(way: Way | None, run_model: Run, tmp_path: Path) -> None:
         ("uniform", {"bits_act": 9}),
         ("enq", {"bits_act": 3}),
         ("knq", {"bits_act": 3}),
-        ("knq", {"bits_act": 2, "assign": "floor"}),
+        ("knq", {"bits_act": 3, "assign": "floor"}),
         ("hybrid", {"data_granularity": "map", "rounding": RANDOM, "seed": 5}),
     ],
     ids=str,

@@ -82,31 +82,41 @@ def test_codes_of_every_corner(tmp_path: Path) -> None:
     network, weights, plan = corners()
     folder = written(tmp_path, network, weights, plan, pixels(network, 2, 3))
     assert passed(folder) == {
-        "tb_qe": 32 + 16 + 128,
-        "tb_ce": 8 + 16 + 2,
-        "tb_qk": 64 + 32 + 512,
-        "tb_ck": 5 + 1 + 2,
-        "tb_mac": 8 * 16,
-        "tb_requantize": 7 * 16,
+        "tb_qe": 32 + 16 + 128 + 64 + 128,
+        "tb_ce": 8 + 16 + 2 + 16 + 128,
+        "tb_qk": 64 + 32 + 512 + 32 + 1024,
+        "tb_ck": 5 + 1 + 2 + 6 + 4,
+        "tb_mac": 12 * 16,
+        "tb_requantize": 11 * 16,
     }
     # the contract's example of ENQ: q_m 5, E 3, nearest
     shifted = words(folder, "qe")
     assert [shifted[x] for x in (5, 6, 7, 8, 27, 28, 29, 30, 31)] == [1, 2, 2, 2, 7, 7, 7, 7, 7]
     assert shifted[32:48] == list(range(16))  # by 0 places
     assert [shifted[48 + x] for x in (3, 4, 11, 12, 127)] == [0, 1, 1, 1, 1]  # cut to one bit
-    assert words(folder, "ce") == [*range(0, 32, 4), *range(16), 0, 8]
+    assert words(folder, "ce")[:26] == [*range(0, 32, 4), *range(16), 0, 8]
+    # 4 of 6 signed bits, in two's complement: 2 rounds up to 4, -2 to 0, 30 is beyond
+    signed = shifted[176:240]
+    assert [signed[x & 63] for x in (0, 1, 2, 30, -1, -2, -3, -32)] == [0, 0, 1, 7, 0, 0, 15, 8]
+    assert words(folder, "ce")[26:42] == [*range(0, 32, 4), *range(32, 64, 4)]
+    assert shifted[240:] == list(range(128))
     # thresholds 1, 2, 6, 25 of the values 0, 2, 2, 9, 40
     booked = words(folder, "qk")
     assert [booked[x] for x in (0, 1, 2, 5, 6, 24, 25, 63)] == [0, 1, 2, 2, 3, 3, 4, 4]
+    # thresholds -9, -1, 0, 1, 8 of the values -15, -3, 0, 0, 2, 14
+    signed = booked[608:640]
+    assert [signed[x & 31] for x in (-16, -10, -9, -2, -1, 0, 1, 8)] == [0, 0, 1, 1, 2, 3, 4, 5]
+    assert words(folder, "ck")[8:14] == [17, 29, 0, 0, 2, 14]
     assert booked[64:96] == [0] * 32
     assert [booked[96 + x] for x in (0, 499, 500, 511)] == [0, 0, 1, 1]
-    assert words(folder, "ck") == [0, 2, 2, 9, 40, 7, 3, 500]
+    assert words(folder, "ck")[:8] == [0, 2, 2, 9, 40, 7, 3, 500]
     if shutil.which("verilator"):
         assert made_in(folder, "lint").returncode == 0
     listed = json.loads((folder / "layers.json").read_text())["units"]
-    assert [row["layer"] for row in listed["qe"]["layers"]] == ["c1", "c2", "c3"]
-    assert [row["tensors"] for row in listed["ck"]["layers"]] == [["r3"], ["r4"], ["r5"]]
-    assert listed["qk"]["parameters"]["THRESHOLD_BITS"] == 10
+    assert [row["layer"] for row in listed["qe"]["layers"]] == ["c1", "c2", "c3", "c8", "c10"]
+    made = [["r3"], ["r4"], ["r5"], ["c8"], ["c10"]]
+    assert [row["tensors"] for row in listed["ck"]["layers"]] == made
+    assert listed["qk"]["parameters"]["THRESHOLD_BITS"] == 11
     assert "//   layer  2  read by c3: r2" in (folder / "refq_units.v").read_text()
 
 

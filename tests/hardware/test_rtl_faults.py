@@ -48,7 +48,10 @@ def test_every_mode(folder: Path) -> None:
 
 FAULTS = [
     ("refq_qe", "shifted[0];", "1'b0;", "tb_qe"),
-    ("refq_qe", "assign code = (SATURATE != 0)", "assign code = 1'b0", "tb_qe"),
+    ("refq_qe", "limited = (SATURATE != 0)", "limited = 1'b0", "tb_qe"),
+    ("refq_qe", "value ^ value_sign", "value", "tb_qe"),
+    ("refq_qe", "limited ^ code_sign", "limited", "tb_qe"),
+    ("refq_qk", "value ^ value_sign", "value", "tb_qk"),
     ("refq_ce", "code} << amount", "code} << 2", "tb_ce"),
     ("refq_qk", ">= threshold", "> threshold", "tb_qk"),
     ("refq_ck", "code == k", "code <= k", "tb_ck"),
@@ -88,12 +91,18 @@ def test_refusals(tmp_path: Path) -> None:
     wide = {**plan.tensors, "r2": TensorPlan(FixedPointFormat(17, 1, False), ShiftCode(3, 4, True))}
     mixed = {**plan.tensors, "r2": replace(plan.tensors["r2"], code=ShiftCode(1, 3, False))}
     book = Codebook(13, tuple(range(0, 8192, 3)), True)
+    cut = ShiftCode(3, 2, True, signed=True)
+    short = {**plan.tensors, "c7": replace(plan.tensors["c7"], code=cut)}
     long = {**plan.tensors, "r3": TensorPlan(FixedPointFormat(13, 1, False), book)}
     for changed, said in (
         ({"rounding": Rounding.STOCHASTIC}, "rounds at random"),
         ({"tensors": wide}, "layer c3: codes of 17-bit values; expected values of up to 16 bits"),
         ({"tensors": mixed}, "by floor and others by nearest; expected one rule"),
-        ({"tensors": long}, "codebooks of 13 bits in 3 layers; expected tables of up to 65536"),
+        ({"tensors": long}, "codebooks of 13 bits in 5 layers; expected tables of up to 65536"),
+        (
+            {"tensors": short},
+            "layer c8: signed codes from -16 on; expected from -32 on, as refq_qe",
+        ),
     ):
         with pytest.raises(RefqError, match=said):
             written(tmp_path, network, weights, replace(plan, **changed), images)
@@ -132,6 +141,11 @@ def test_tables_are_packed_from_below() -> None:
     assert "LIMITS" not in ce.parameters
     (cut, _) = tables.units((*rows, Row("d", (), 8, ShiftCode(3, 2, False))))
     assert cut.parameters["SATURATE"] == 1
+    row = Row("e", (), 6, ShiftCode(2, 4, False, signed=True), signed=True)
+    (signed, _) = tables.units((*rows, row))
+    assert signed.parameters["SIGNED"] == 1 and signed.parameters["SATURATE"] == 0
+    assert str(signed.parameters["VALUE_SIGNS"]) == f"36'h{32 << 27:x}"
+    assert str(signed.parameters["CODE_SIGNS"]) == f"12'h{2 << 9:x}"
 
 
 def test_netlists_pass_the_benches(folder: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def written(folder: Path, network: Network, weights: Weights, plan: Plan, images
 
 def corners() -> tuple[Network, Weights, Plan]:
     """Codes of one bit, of one value, shorter than their bits say, equal ones, a shift by 0 places,
-    a code that is cut, points without a code."""
+    a code that is cut, points without a code, points with a sign, which have no ReLU."""
     kinds: list[Any] = [
         (5, ShiftCode(3, 2, True)),
         (4, ShiftCode(4, 0, True)),
@@ -78,15 +78,22 @@ def corners() -> tuple[Network, Weights, Plan]:
         (5, Codebook(1, (7,), False)),
         (9, Codebook(1, (3, 500), False)),
         (3, None),
+        (6, ShiftCode(4, 2, True, signed=True)),
+        (5, Codebook(3, (-15, -3, 0, 0, 2, 14), True)),
+        (7, ShiftCode(7, 0, False, signed=True)),
+        (10, Codebook(2, (-400, -1, 0, 77), False)),
     ]
     nodes: list[Node] = []
     tensors = {"data": TensorPlan(FixedPointFormat(7, 2))}
     source = "data"
     for place, (bits, code) in enumerate(kinds):
         conv = Conv(2 + place % 3, (2, 1), pads=(1, 0, 0, 0))
-        nodes += [Node(f"c{place}", conv, (source,)), Node(f"r{place}", ReLU(), (f"c{place}",))]
-        source = f"r{place}"
-        tensors[source] = TensorPlan(FixedPointFormat(bits, 1, False), code)
+        nodes.append(Node(f"c{place}", conv, (source,)))
+        source = f"c{place}"
+        if place < 7:
+            nodes.append(Node(f"r{place}", ReLU(), (source,)))
+            source = f"r{place}"
+        tensors[source] = TensorPlan(FixedPointFormat(bits, 1, place >= 7), code)
     nodes.append(Node("last", Dense(3), (source,)))
     network = Network("corners", (2, 4, 3), tuple(nodes))
     layers = {node.name: LayerPlan(FINE, FINE) for node in network.weighted}

@@ -324,19 +324,24 @@ def test_sums_beyond_64_bits_are_left_to_the_definition() -> None:
     assert panels.prepare(weights, bias, one, operand, layer) is None
 
 
-# bits and sign of the output, symmetric saturation, (bits, drop, nearest) of a shift code or the
-# values of a codebook, bits of the sums
-Case = tuple[int, bool, bool, "tuple[int, int, bool] | list[int] | None", int]
+# bits and sign of the output, symmetric saturation, (bits, drop, nearest, signed) of a shift code
+# or the values of a codebook, bits of the sums
+Case = tuple[int, bool, bool, "tuple[int, int, bool, bool] | list[int] | None", int]
 ENDINGS: list[Case] = [
     (5, True, False, None, 32),
-    (8, False, False, (3, 5, True), 32),
-    (12, False, False, (5, 7, False), 64),
-    (20, False, False, (9, 11, True), 32),
+    (8, False, False, (3, 5, True, False), 32),
+    (12, False, False, (5, 7, False, False), 64),
+    (20, False, False, (9, 11, True, False), 32),
+    (8, True, False, (3, 5, True, True), 32),
+    (12, True, True, (2, 10, False, True), 64),
+    (20, True, False, (9, 11, True, True), 32),
     (14, True, True, None, 64),
     (16, False, False, None, 32),
     (12, False, False, [0, 0, 3, 50, 700, 701, 4000], 32),
     (9, False, False, [2, 9, 250], 64),
     (16, False, False, [5, 40000, 65535], 32),
+    (12, True, False, [-1900, -40, -3, 0, 50, 700, 701, 2000], 32),
+    (9, True, True, [-250, 0, 9], 64),
 ]
 
 
@@ -358,10 +363,12 @@ def test_every_ending_in_some_channels(backend: str, case: Case) -> None:
     if isinstance(encode, list):
         values = np.array(encode, np.int32)
         wanted = oracle.codebook_decode(oracle.codebook_encode(wanted, values[1:]), values)
-        index = [sum(code >= value for value in encode[1:]) for code in range(1 << bits)]
-        table, stored_bits, encode = values[index], encode[-1].bit_length(), None
+        low, high = fmt.limits(overflow)
+        index = [sum(code >= value for value in encode[1:]) for code in range(low, high + 1)]
+        table, stored_bits = values[index], bits if signed else encode[-1].bit_length()
+        encode = None
     elif encode:
-        stored_bits, drop, _ = encode
+        stored_bits, drop, *_ = encode
         wanted = oracle.shift_decode(oracle.shift_encode(wanted, *encode), drop)
     source = maps.new_map(layout_of(x.shape, NO_PADS), 5, 0, 0, scale)
     maps.pack(x, source)
@@ -369,7 +376,7 @@ def test_every_ending_in_some_channels(backend: str, case: Case) -> None:
     kernel = panels.prepare(w, b, np.full_like(b, scale), operand, Conv(19, (3, 2)))
     assert kernel is not None
     layout = layout_of((2, 30, *wanted.shape[2:]), (1, 0, 0, 1))
-    target = maps.new_map(layout, stored_bits, 0, -fmt.min_code, drop)
+    target = maps.new_map(layout, stored_bits, 0, -(fmt.min_code >> drop), drop)
     for plane in target.planes:
         plane[:] = 77
     ending = Ending(False, shift, Rounding.TIES_EVEN, *fmt.limits(overflow), encode, table)

@@ -11,7 +11,7 @@ import pytest
 
 from refq import kernels, networks, schemes
 from refq.engine.forward import Run, forward
-from refq.formats.fixed import Rounding
+from refq.formats.fixed import FixedPointFormat, Rounding
 from refq.measure.calibration import code_counts, gather, quantized
 from refq.measure.noise import makers, storage_noise
 from refq.measure.streaming import Batches, Collector, Source, collect
@@ -150,12 +150,15 @@ def test_statistics_are_those_of_the_tensors() -> None:
     found = gather(wanted, Source(network, weights, batches))
     assert found is not None and found.frac_bits == 1
     assert found.histograms.keys() == quantized(network) | {INPUT}
+    signed = {name for point in storage_points(network) if point.signed for name in point.tensors}
+    assert signed and quantized(network) - signed
     for name, counts in found.histograms.items():
         whole = np.concatenate(tensors[name])
         np.testing.assert_array_equal(counts, kernels.float_histogram(whole))
         assert found.extremes[name] == (whole.min(), whole.max())
         np.testing.assert_array_equal(found.maps[name], kernels.exponent_histograms(whole))
-        np.testing.assert_array_equal(found.codes[name], code_counts(whole, 1, Rounding.TO_POS))
+        fmt = FixedPointFormat(16, 1, name in signed)
+        np.testing.assert_array_equal(found.codes[name], code_counts(whole, fmt, Rounding.TO_POS))
 
 
 def test_only_what_is_missing_is_gathered() -> None:

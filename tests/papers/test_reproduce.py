@@ -188,7 +188,8 @@ def test_codebooks_are_recognised() -> None:
         name: rng.exponential(300 + 40 * i, 3000).astype(np.float32)
         for i, name in enumerate(sorted(names))
     }
-    codes = {name: code_counts(values, 0, Rounding.TIES_EVEN) for name, values in tensors.items()}
+    fmt = FixedPointFormat(16, 0, signed=False)
+    codes = {name: code_counts(values, fmt, Rounding.TIES_EVEN) for name, values in tensors.items()}
     statistics = Statistics(codes=codes, frac_bits=0)
     study = SimpleNamespace(network=network, statistics=statistics, frac_bits=0)
     relus = {node.inputs[0]: node.name for node in network.nodes if isinstance(node.layer, ReLU)}
@@ -198,7 +199,7 @@ def test_codebooks_are_recognised() -> None:
         ("conv2_1", "lloyd-random", relus["conv1_2"], "stored"),
         ("conv2_2", "lloyd++", relus["conv2_2"], "output"),
     ):
-        counts = knq.saturated(statistics.codes[tensor], 12)
+        counts = knq.saturated(statistics.codes[tensor], FixedPointFormat(12, 0, signed=False))
         options = Options(kmeans=kmeans, kmeans_iterations=codebooks.STEPS)
         row = knq.centroids(counts, 32, options)
         best = codebooks.fits(study, layer, row)[0]  # type: ignore[arg-type]

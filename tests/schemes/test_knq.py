@@ -18,6 +18,8 @@ from refq.schemes import Options, knq
 from refq.schemes.statistics import Statistics
 
 VALUES = (2, 2, 5, 8, 8, 9, 15)
+# as calibration counts codes of an unsigned point
+COUNTED = FixedPointFormat(16, 1, signed=False)
 
 
 def stored(code: Codebook, codes: np.ndarray) -> np.ndarray:
@@ -61,8 +63,16 @@ def test_stored_values_keep_their_index(nearest: bool) -> None:
             "a codebook from 0 to 16; expected 0 to 15",
         ),
         (
-            lambda: TensorPlan(FixedPointFormat(8, 0), Codebook(2, (0, 16), True)),
-            "a storage code on fxp-s8/0",
+            lambda: TensorPlan(FixedPointFormat(5, 0), Codebook(2, (0, 16), True)),
+            "a codebook from 0 to 16; expected -16 to 15",
+        ),
+        (
+            lambda: TensorPlan(FixedPointFormat(5, 0), Codebook(2, (-9, 1), True)),
+            "a codebook without the level 0 on fxp-s5/0.*; expected 0 among its levels",
+        ),
+        (
+            lambda: TensorPlan(FixedPointFormat(32, 0), Codebook(2, (0, 16), True)),
+            "a storage code on fxp-s32/0.*; expected a fixed-point format to 31 bits",
         ),
     ],
 )
@@ -114,8 +124,39 @@ def test_values_beyond_are_saturated_first() -> None:
     """The pre-process: everything above M counts as M."""
     counts = np.zeros(1 << 16, np.int64)
     counts[[0, 7, 4095, 4096, 9000]] = 5, 4, 3, 2, 1
-    kept = knq.saturated(counts, 12)
+    kept = knq.saturated(counts, FixedPointFormat(12, 0, signed=False))
     assert len(kept) == 4096 and kept[[0, 7, 4095]].tolist() == [5, 4, 6]
+
+
+def test_signed_values_beyond_are_saturated_on_both_sides() -> None:
+    counts = np.zeros(1 << 16, np.int64)
+    counts[np.array([-9000, -8, -7, 0, 7, 8, 9000]) + (1 << 15)] = 1, 2, 4, 8, 16, 32, 64
+    kept = knq.saturated(counts, FixedPointFormat(4, 0))
+    assert len(kept) == 16 and kept[[0, 1, 8, 15]].tolist() == [3, 4, 8, 112]
+    assert kept.sum() == counts.sum()
+    for codes, bits in (([-9, 3], 5), ([-8, 7], 4), ([-5, -3], 4), ([0], 1), ([3, 8], 5)):
+        few = np.bincount(np.array(codes) + (1 << 15), minlength=1 << 16)
+        assert knq.needed_bits(few, signed=True) == bits
+    assert knq.needed_bits(counts_of([5, 12]), signed=False) == 4
+
+
+def test_zero_is_a_value_where_codes_have_signs() -> None:
+    def found(codes: list[int], k: int, **options: object) -> tuple[int, ...]:
+        counts = counts_of([code + 8 for code in codes])
+        return knq.centroids(counts, k, Options(**options), least=-8)  # type: ignore[arg-type]
+
+    assert found([-7, -7, -2, 5], 3) == (-7, 0, 5)  # in place of the nearest
+    assert found([-3, -3, 3, 3], 2) == (0, 3)  # of two the negative one
+    assert found([-3, 3, 7], 4) == (-3, 0, 3, 7)  # one more, where there is room
+    assert found([-4, -3], 4) == (-4, -3, 0, 0)
+    assert found([2, 2, 5, 7], 4) == (0, 2, 5, 7)
+    assert found([-6, 0, 0, 6], 3) == (-6, 0, 6)
+    assert knq.centroids(counts_of([2, 2, 5, 7]), 3, Options()) == (2, 5, 7)
+    none: dict[str, object] = {"kmeans_iterations": 0}
+    assert found([-2, 0, 6], 4, kmeans="lloyd", **none) == (-8, -3, 0, 7)
+    assert found([-3, 0, 6], 4, kmeans="lloyd-range", **none) == (-3, 0, 3, 6)
+    random = found([-3, -3, 6], 4, kmeans="lloyd-random", **none)
+    assert set(random) == {-3, 0, 6} or set(random) == {-3, 0}
 
 
 def make_plan(**options: object) -> tuple[plans.Plan, Statistics, networks.Network]:
@@ -124,7 +165,7 @@ def make_plan(**options: object) -> tuple[plans.Plan, Statistics, networks.Netwo
     rng = np.random.default_rng(3)
     makers = {name for point in storage_points(network) for name in point.makers} - {"data"}
     tensors = {name: rng.exponential(900, 4000).astype(np.float32) for name in makers}
-    codes = {name: code_counts(values, 1, Rounding.TIES_EVEN) for name, values in tensors.items()}
+    codes = {name: code_counts(x, COUNTED, Rounding.TIES_EVEN) for name, x in tensors.items()}
     statistics = Statistics(codes=codes, frac_bits=1)
     chosen = Options(frac_act=1, **options)  # type: ignore[arg-type]
     return knq.plan(network, weights, statistics, chosen), statistics, network
@@ -135,7 +176,7 @@ def test_plans_hold_the_best_codebooks() -> None:
     entry = plan.tensors["relu_conv1"]
     assert isinstance(entry.code, Codebook) and entry.stored_bits == 4
     assert entry.format == FixedPointFormat(12, 1, signed=False)
-    counts = knq.saturated(statistics.codes["relu_conv1"], 12)
+    counts = knq.saturated(statistics.codes["relu_conv1"], entry.fixed)
 
     def cost(code: Codebook) -> float:
         values = stored(code, np.arange(4096))
@@ -176,11 +217,14 @@ def test_round_trip() -> None:
 
 def test_counted_codes() -> None:
     values = np.array([[-3.0, 0.2, 0.25, 0.75], [1.25, 3e4, 40000.0, 7.5]], np.float32)
-    counts = code_counts(values, 1, Rounding.TIES_EVEN)
+    counts = code_counts(values, COUNTED, Rounding.TIES_EVEN)
     codes = [0, 0, 0, 2, 2, 60000, 65535, 15]
     np.testing.assert_array_equal(counts, np.bincount(codes, minlength=65536))
-    up = code_counts(values, 1, Rounding.TO_POS)
+    up = code_counts(values, COUNTED, Rounding.TO_POS)
     assert up[[0, 1, 2, 3]].tolist() == [1, 2, 1, 1]
+    signed = code_counts(values, FixedPointFormat(16, 1), Rounding.TIES_EVEN)
+    codes = [-6, 0, 0, 2, 2, 32767, 32767, 15]
+    np.testing.assert_array_equal(signed, np.bincount(np.array(codes) + 32768, minlength=65536))
 
 
 @pytest.mark.parametrize(

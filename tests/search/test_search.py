@@ -540,7 +540,7 @@ def test_cached_prefixes_change_no_output(name: str, budget: int) -> None:
         low = max(space.least, widths[layer] - 1)
         tried = (*widths[:layer], low, *widths[layer + 1 :])
         if number % 4 == 3:  # a list far from all before
-            tried = tuple(int(rng.integers(1, top + 1)) for top in space.top)
+            tried = tuple(int(rng.integers(space.least, top + 1)) for top in space.top)
         for block, (batch, labels) in enumerate(images.batches()):
             got, cost = subject._outputs(tried, block)
             there = Run(first_image=10 * block)

@@ -20,6 +20,10 @@ class Plain(StorageCode):
     def levels(self) -> range:
         return range(self.least, self.least + (1 << self.bits))
 
+    @property
+    def first(self) -> int:
+        return self.least
+
     def encode(self, codes: np.ndarray, ops: ModuleType) -> np.ndarray:
         return codes
 

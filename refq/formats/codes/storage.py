@@ -31,8 +31,13 @@ class StorageCode:
 
     @property
     def levels(self) -> Sequence[int]:
-        """The value code of every index, never descending: at most 2**bits of them."""
+        """The value code of every index, from the first on, never descending: at most 2**bits."""
         raise NotImplementedError
+
+    @property
+    def first(self) -> int:
+        """The least index: below 0 where indices are two's complement."""
+        return 0
 
     def encode(self, codes: np.ndarray, ops: ModuleType) -> np.ndarray:
         """The index of each value code, int32 of the same shape; codes: int32 or int64."""
@@ -47,12 +52,15 @@ class StorageCode:
         return self.decode(self.encode(codes, ops), ops)
 
     def check(self, fmt: FixedPointFormat) -> None:
-        """Raises FormatError for levels that an unsigned format does not have."""
-        if self.levels[0] < 0 or self.levels[-1] > fmt.max_code:
+        """Raises FormatError for levels that a format does not have, and where a signed one's lack
+        zero, which a ReLU of what is stored makes of all that is negative."""
+        if self.levels[0] < fmt.min_code or self.levels[-1] > fmt.max_code:
             raise FormatError(
                 f"a {self.kind} from {self.levels[0]} to {self.levels[-1]}",
-                f"0 to {fmt.max_code} of {fmt}",
+                f"{fmt.min_code} to {fmt.max_code} of {fmt}",
             )
+        if fmt.signed and 0 not in self.levels:
+            raise FormatError(f"a {self.kind} without the level 0 on {fmt}", "0 among its levels")
 
     @property
     def shift(self) -> int | None:
@@ -61,8 +69,8 @@ class StorageCode:
         return None
 
     @property
-    def shifted(self) -> tuple[int, int, bool] | None:
-        """(bits, shift, nearest) where shift_encode makes the indices."""
+    def shifted(self) -> tuple[int, int, bool, bool] | None:
+        """(bits, shift, nearest, signed) where shift_encode makes the indices."""
         return None
 
     @property

@@ -139,7 +139,7 @@ struct parameters load_parameters(const char *folder, const struct layer *layer)
     check_range(layer, &own, REQUANTIZE_SHIFT, -256, 256);
     check_range(layer, &own, LABELS, 0, layer->parameter[BASE].shape[0] - 1);
     check_range(layer, &own, SHIFT, 0, layer->format.bits - layer->code_bits);
-    check_range(layer, &own, CODEBOOK, 0, greatest_code(layer->format));
+    check_range(layer, &own, CODEBOOK, least_code(layer->format), greatest_code(layer->format));
     if (own.word[CODEBOOK] != NULL && own.count[CODEBOOK] != own.count[THRESHOLDS] + 1)
         stop("wrong number of", layer->parameter[THRESHOLDS].name, "one less than values");
     align(layer, &own, WEIGHT, WEIGHT_SHIFT);

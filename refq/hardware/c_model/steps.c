@@ -187,7 +187,9 @@ static void stored(const struct layer *layer, const struct parameters *coder,
             index[i] = value[i] = codes[i];
             break;
         case ENQ:
-            index[i] = enq_index(codes[i], layer->code_bits, drop, layer->nearest);
+            index[i] = layer->format.is_signed
+                           ? enq_signed_index(codes[i], layer->code_bits, drop, layer->nearest)
+                           : enq_index(codes[i], layer->code_bits, drop, layer->nearest);
             value[i] = enq_value(index[i], drop);
             break;
         case KNQ:

@@ -11,6 +11,13 @@ int64_t enq_index(int64_t code, int bits, int drop, int nearest)
     return index > most ? most : index;
 }
 
+int64_t enq_signed_index(int64_t code, int bits, int drop, int nearest)
+{
+    const struct format format = {bits, 1};
+
+    return limit(shift_right(code, drop, nearest ? TIES_POS : TO_NEG, 0), format, SAT);
+}
+
 int64_t enq_value(int64_t index, int drop)
 {
     return shift_left(index, drop);

@@ -7,6 +7,9 @@
 /* ENQ (QE): the upper bits of a code; nearest: half a step is added before the shift. */
 int64_t enq_index(int64_t code, int bits, int drop, int nearest);
 
+/* The same of codes and indices that are two's complement. */
+int64_t enq_signed_index(int64_t code, int bits, int drop, int nearest);
+
 /* ENQ (CE): the index shifted back. */
 int64_t enq_value(int64_t index, int drop);
 

@@ -148,10 +148,10 @@ def assignments(case: Case) -> Iterator[Guess]:
         text = f"storage code: one bit {side} dropped than {code.drop}"
         yield Guess("drop", text, _ended(line, rounded, _dropping(code, more)))
     if line.role == CODE:
-        high = (1 << code.bits) - 1
-        for what, kept in (("wraps", high), ("is not limited", -1)):
+        high = code.first + (1 << code.bits) - 1
+        for what, wraps in (("wraps", True), ("is not limited", False)):
             text = f"storage code: the index {what} above {high}"
-            yield Guess("index-limit", text, _unlimited(code, rounded, kept))
+            yield Guess("index-limit", text, _unlimited(code, rounded, wraps))
 
 
 def _ended(line: Pipeline, rounded: Codes, code: StorageCode) -> Codes:
@@ -163,10 +163,15 @@ def _dropping(code: ShiftCode, more: int) -> ShiftCode:
     return replace(code, drop=max(0, code.drop + more))
 
 
-def _unlimited(code: ShiftCode, rounded: Codes, kept: int) -> Codes:
-    """ENQ's index without its upper end, of the bits that are kept."""
+def _unlimited(code: ShiftCode, rounded: Codes, wraps: bool) -> Codes:
+    """ENQ's index without its upper end; as it is, or its lower bits."""
     endless = replace(code, bits=MOST_CODE_BITS)
-    return lambda places: endless.encode(rounded(places), kernels) & kept
+
+    def at(places: np.ndarray) -> np.ndarray:
+        index = endless.encode(rounded(places), kernels)
+        return (index - code.first & (1 << code.bits) - 1) + code.first if wraps else index
+
+    return at
 
 
 def _rounded_again(line: Pipeline) -> Codes | None:

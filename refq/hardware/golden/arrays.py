@@ -173,7 +173,7 @@ def _stored(
         yield GoldenArray(name, "rounded", TENSOR, shape, *values)
     # ENQ's index is a value of its own; KNQ's chooses one
     frac_bits = None if code.shift is None else fmt.frac_bits - code.shift
-    yield GoldenArray(name, "code", TENSOR, shape, code.bits, False, frac_bits)
+    yield GoldenArray(name, "code", TENSOR, shape, code.bits, code.first < 0, frac_bits)
     yield GoldenArray(name, "value", TENSOR, shape, *values, read)
 
 

@@ -74,11 +74,12 @@ def storage(name: str, plan: Plan) -> Iterator[Parameter]:
         return
     for stage, numbers in kept.storage.numbers.items():
         yield _numbers(name, stage, np.array(numbers))
-    bits, frac_bits = kept.fixed.bits, kept.fixed.frac_bits
+    fmt = kept.fixed
     for stage, values in kept.storage.tables.items():
         if values:
             shape = (len(values),)
-            array = GoldenArray(name, stage, PARAMETER, shape, bits, False, frac_bits)
+            form = fmt.bits, fmt.signed, fmt.frac_bits
+            array = GoldenArray(name, stage, PARAMETER, shape, *form)
             yield Parameter(array, partial(np.array, values, np.int64))
 
 

@@ -193,6 +193,7 @@ def _row(row: Row) -> dict[str, Any]:
         "value_bits": row.value_bits,
         "code_bits": row.code.bits,
         "nearest": row.code.described()["nearest"],
+        "signed": row.signed,
     }
     if row.code.shifted:
         return {**common, "shift": row.code.shift}

@@ -23,13 +23,19 @@ class Row:
     """A layer as the units know it, by its place in the tables.
 
     layer: the first one that reads the tensors. value_bits: q_m of their value codes. code: how
-    they are stored.
+    they are stored. signed: values are two's complement, and so are the indices of shifts.
     """
 
     layer: str
     tensors: tuple[str, ...]
     value_bits: int
     code: StorageCode
+    signed: bool = False
+
+    @property
+    def value_sign(self) -> int:
+        """The sign's place in a value, 0 where it has none."""
+        return int(self.signed) << (self.value_bits - 1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,8 @@ def coded_rows(
     for point in storage_points(network):
         kept = plan.kept(point)
         if kept and kept.code and (chosen is None or set(point.tensors) & set(chosen)):
-            found.append(Row(point.name, point.tensors, kept.format.bits, kept.code))
+            fmt = kept.fixed
+            found.append(Row(point.name, point.tensors, fmt.bits, kept.code, fmt.signed))
     return tuple(found)
 
 
@@ -94,6 +101,11 @@ def units(rows: Iterable[Row]) -> tuple[Unit, ...]:
             raise FormatError(
                 f"layer {row.layer}: codes of kind {row.code.kind}", "shift or codebook, for a unit"
             )
+        if row.code.first < 0 and _is_cut(row):
+            raise FormatError(
+                f"layer {row.layer}: signed codes from {row.code.levels[0]} on",
+                f"from {-row.value_sign} on, as refq_qe has no lower end",
+            )
     by_shift = tuple(row for row in known if row.code.shifted)
     by_book = tuple(row for row in known if not row.code.shifted)
     found: tuple[Unit, ...] = ()
@@ -108,20 +120,22 @@ def shift_units(rows: tuple[Row, ...]) -> tuple[Unit, Unit]:
     """QE and CE, sized by the widest layer."""
     codes = [row.code.shifted for row in rows if row.code.shifted]
     # where nothing is dropped, both rules are the same
-    rules = {nearest for _, drop, nearest in codes if drop} or {False}
+    rules = {nearest for _, drop, nearest, _ in codes if drop} or {False}
     if len(rules) > 1:
         raise FormatError("layers assigned by floor and others by nearest", "one rule for one QE")
     common = _sizes(rows)
-    amount_bits = max(1, max(drop for _, drop, _ in codes).bit_length())
+    amount_bits = max(1, max(drop for _, drop, *_ in codes).bit_length())
     shifts: Parameters = {
         "SHIFT_BITS": amount_bits,
-        "SHIFTS": Table(amount_bits, tuple(drop for _, drop, _ in codes)),
+        "SHIFTS": Table(amount_bits, tuple(drop for _, drop, *_ in codes)),
     }
     nearest = rules.pop()
     rules_of_qe: Parameters = {
         "NEAREST": int(nearest),
         "SATURATE": int(nearest or any(_is_cut(row) for row in rows)),
-        "LIMITS": Table(common["CODE_BITS"], tuple((1 << bits) - 1 for bits, _, _ in codes)),
+        "LIMITS": Table(common["CODE_BITS"], tuple((1 << bits) - 1 for bits, *_ in codes)),
+        **_value_signs(rows),
+        **_code_signs(rows),
     }
     return (
         Unit("qe", "value", "code", {**common, **shifts, **rules_of_qe}, rows),
@@ -146,14 +160,21 @@ def codebook_units(rows: tuple[Row, ...]) -> tuple[Unit, Unit]:
     for row in rows:
         missing = values - len(row.code.levels)
         # what no value reaches stands for thresholds that a shorter codebook has not
-        thresholds += [*row.code.tables["thresholds"], *(1 << common["VALUE_BITS"],) * missing]
-        entries += [*row.code.levels, *(0,) * missing]
+        reached = [threshold + row.value_sign for threshold in row.code.tables["thresholds"]]
+        thresholds += [*reached, *(1 << common["VALUE_BITS"],) * missing]
+        ones = (1 << row.value_bits) - 1
+        entries += [*(level & ones for level in row.code.levels), *(0,) * missing]
     return (
         Unit(
             "qk",
             "value",
             "code",
-            {**common, "THRESHOLD_BITS": wide, "THRESHOLDS": Table(wide, tuple(thresholds))},
+            {
+                **common,
+                "THRESHOLD_BITS": wide,
+                "THRESHOLDS": Table(wide, tuple(thresholds)),
+                **_value_signs(rows),
+            },
             rows,
         ),
         Unit(
@@ -175,6 +196,21 @@ def _sizes(rows: Sequence[Row]) -> dict[str, int]:
     }
 
 
+def _value_signs(rows: Sequence[Row]) -> Parameters:
+    """Nothing where no layer has signs: a unit for such layers looks none up."""
+    if not any(row.signed for row in rows):
+        return {}
+    bits = max(row.value_bits for row in rows)
+    return {"SIGNED": 1, "VALUE_SIGNS": Table(bits, tuple(row.value_sign for row in rows))}
+
+
+def _code_signs(rows: Sequence[Row]) -> Parameters:
+    if not any(row.signed for row in rows):
+        return {}
+    bits = max(row.code.bits for row in rows)
+    return {"CODE_SIGNS": Table(bits, tuple(-row.code.first for row in rows))}
+
+
 def _is_cut(row: Row) -> bool:
     """True where a layer's code is of fewer bits than the shift leaves."""
-    return row.code.levels[-1].bit_length() < row.value_bits
+    return row.code.levels[-1].bit_length() + row.signed < row.value_bits

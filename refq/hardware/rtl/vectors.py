@@ -10,7 +10,7 @@ import numpy as np
 from refq import oracle
 from refq.formats.fixed import Accumulator, FixedPointFormat, Overflow, Rounding
 from refq.hardware.rtl.samples import Dot, Stored
-from refq.hardware.rtl.tables import Unit
+from refq.hardware.rtl.tables import Row, Unit
 
 # the numbers by which the Verilog sources know them
 ROUNDINGS: list[Rounding] = [mode for mode in Rounding if mode is not Rounding.STOCHASTIC]
@@ -18,11 +18,26 @@ OVERFLOWS = list(Overflow)
 
 
 def unit_outputs(unit: Unit) -> list[np.ndarray]:
-    """What a conversion unit gives for every input of every row: an int array for each row."""
-    if unit.given == "value":
-        return [row.code.encode(np.arange(1 << row.value_bits), oracle) for row in unit.rows]
+    """What a conversion unit gives for every input of every row, as words without a sign: an int
+    array for each row."""
+    return [_encoded(row) if unit.given == "value" else _decoded(row) for row in unit.rows]
+
+
+def _encoded(row: Row) -> np.ndarray:
+    values = _numbers(row.value_bits, row.signed)
+    return row.code.encode(values, oracle) & (1 << row.code.bits) - 1
+
+
+def _decoded(row: Row) -> np.ndarray:
     # a codebook may hold fewer values than its codes could choose
-    return [row.code.decode(np.arange(len(row.code.levels)), oracle) for row in unit.rows]
+    indices = _numbers(row.code.bits, row.code.first < 0)[: len(row.code.levels)]
+    return row.code.decode(indices, oracle) & (1 << row.value_bits) - 1
+
+
+def _numbers(bits: int, signed: bool) -> np.ndarray:
+    """What all words of so many bits stand for, in their order."""
+    words = np.arange(1 << bits)
+    return words - (words >> (bits - 1) << bits) if signed else words
 
 
 def summed(dot: Dot) -> tuple[int, int]:
