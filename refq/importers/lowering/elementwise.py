@@ -28,13 +28,15 @@ def passed(step: Step) -> Sequence[Value]:
         return [value]
     x = step.held()
     to = step.attributes.get("to", 1)
+    if step.operator.kind == "Cast" and to == BOOL:
+        return [_applied(step, x, ("abs", ("sign", "x")))]
     if step.operator.kind == "Cast" and to not in FLOATS:
         raise Unheld(f"it makes values of type {to} of computed ones")
     return [x] * len(step.operator.outputs)
 
 
 # ONNX's numbers of types
-FLOATS = (1, 10, 11, 16)
+FLOATS, BOOL = (1, 10, 11, 16), 9
 TYPES = {1: "f4", 2: "u1", 3: "i1", 4: "u2", 5: "i2", 6: "i4", 7: "i8", 9: "?", 10: "f2"}
 TYPES |= {11: "f8", 12: "u4", 13: "u8"}
 

@@ -21,6 +21,8 @@ from refq.importers.lowering.values import Beyond, Held, Value
 from refq.networks.layers import Function, Layer, Shape
 from refq.networks.layers.rearrange import reshape, transpose
 
+# operators whose handlers are asked even where all they read is constant
+BRANCHING = {"If"}
 # expressions grow no further before they become nodes
 MOST_OPERATORS, DEEPEST = 96, 20
 
@@ -138,16 +140,20 @@ class Walker:
     def walk(self) -> None:
         last = {name: n for n, op in enumerate(self.foreign.operators) for name in op.inputs}
         for number, operator in enumerate(self.foreign.operators):
-            inputs = [self._value(name, operator) for name in operator.inputs]
-            made = self._made(operator, inputs)
-            for name, value in zip(operator.outputs, made):
-                if name:
-                    self.values[name] = value
+            self.through([operator])
             for name in operator.inputs:
                 # constants of the file go as soon as nothing reads them
                 gone = last[name] == number and name not in self.foreign.outputs
                 if gone and isinstance(self.values.get(name), np.ndarray):
                     self.values.pop(name)
+
+    def through(self, operators: Sequence[Operator]) -> None:
+        """Makes the values of operators, one after the other."""
+        for operator in operators:
+            inputs = [self._value(name, operator) for name in operator.inputs]
+            for name, value in zip(operator.outputs, self._made(operator, inputs)):
+                if name:
+                    self.values[name] = value
 
     def _value(self, name: str, operator: Operator) -> Value | None:
         if not name:
@@ -177,7 +183,7 @@ class Walker:
                 )
             return [first] * len(operator.outputs)
         try:
-            if inputs and not held and not beyond:
+            if inputs and not held and operator.kind not in BRANCHING:
                 return self._constants(operator, inputs)
             handler = HANDLERS.get(operator.kind) if not operator.domain else None
             if handler is None:
