@@ -19,7 +19,7 @@ from tests.importers.onnx_models import IMAGE, branches, model, node, saved  # n
 
 BOOL, FLOAT = onnx.TensorProto.BOOL, onnx.TensorProto.FLOAT
 WEIGHT = {"w": np.random.default_rng(3).normal(size=(2, 3, 1, 1)).astype(np.float32)}
-NUMBERS = {"k": np.float32([0.25]), "zero": np.array(0, np.float32)}
+NUMBERS = {"k": np.full(1, 0.25, np.float32), "zero": np.array(0, np.float32)}
 CONV = node("Conv", "x w", "c")
 
 
@@ -70,6 +70,13 @@ def test_where(tmp_path: Path) -> None:
         node("Where", "b e zero", "y"),
     ]
     check(tmp_path, nodes, ["Conv", "Function"])
+
+
+@pytest.mark.parametrize("kind, last", [("Max", "Add"), ("Min", "Sub")])
+def test_the_larger_of_two_tensors(tmp_path: Path, kind: str, last: str) -> None:
+    nodes = [node("MaxPool", "c", "p", kernel_shape=[1, 1]), node("Neg", "p", "n")]
+    nodes.append(node(kind, "c n", "y"))
+    check(tmp_path, nodes, ["Conv", "MaxPool", "Function", "Sub", "ReLU", last])
 
 
 def test_a_choice_between_tensors(tmp_path: Path) -> None:

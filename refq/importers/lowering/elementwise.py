@@ -115,6 +115,12 @@ def _applied(step: Step, x: Held, made: Expression) -> Value:
 
 
 def _tensors(step: Step, kind: str, one: Held, two: Held) -> Value:
+    if kind in ("Max", "Min"):
+        # max(a, b) = a + relu(b - a), and min(a, b) = a - relu(a - b)
+        more = _tensors(step, "Sub", *((two, one) if kind == "Max" else (one, two)))
+        assert isinstance(more, Held)
+        above = step.walker.function(replace(more, expression=("relu", "x")), step.operator)
+        return _tensors(step, "Add" if kind == "Max" else "Sub", one, above)
     if kind not in LAYERS:
         raise Unheld("it has two tensors")
     dims = _broadcast(one.dims, two.dims)

@@ -1,0 +1,102 @@
+"""Writes docs/operators.md, what becomes of every ONNX operator, from the readers' own tables.
+
+python tools/operators_page.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from refq.importers import onnx_quantized
+from refq.importers.lowering import HANDLERS
+from refq.importers.lowering.constants import COMPUTED
+from refq.importers.lowering.expressions import UNARY
+from refq.importers.onnx_operators import ATTRIBUTES, NEWEST
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "operators.md"
+FUNCTION = "part of a Function of one value"
+SIZES = "a constant: sizes are known"
+OTHER = "no layer: cut off at the end, else refused"
+# by the handlers in refq.importers.lowering
+BECOMES = {
+    "argmax": "layer ArgMax",
+    "batch_normalization": "folded into its neighbours; else a Conv 1x1 for each channel",
+    "blocks": "layer Rearrange",
+    "branch": "the branch that a known condition leads to; else as operators without a layer",
+    "chosen": f"{FUNCTION}, where all it reads are functions of one tensor",
+    "clipped": "layer ReLU or Clip; or part of a Function",
+    "concatenated": "layer Concat, or Pad with a constant at one end",
+    "conv": "layer Conv; of signals with one row",
+    "conv_transpose": "layer ConvTranspose",
+    "flattened": "renamed, or layer Rearrange",
+    "gathered": "layers Slice and Concat, of constant places",
+    "gemm": "layer Dense",
+    "lrn": "layer LRN",
+    "matmul": "layer Dense; of more than a vector a Conv 1x1; by constant matrices",
+    "padded": "joined with the layer behind it; else layer Pad",
+    "passed": "left out: values stay",
+    "pooled": "layer of its name, AvgPool or MaxPool",
+    "prelu": "layer PReLU",
+    "reduced": "layer GlobalAvgPool or GlobalMaxPool, over axes that lie together",
+    "repeated": "layer Resize, of whole rows and columns; or left to the layer that broadcasts",
+    "reshaped": "renamed, or layer Rearrange",
+    "resized": "layer Resize: nearest and linear",
+    "several": "layer Add, Sub or Mul of two tensors; folded or a Function with constants",
+    "shape": SIZES,
+    "size": SIZES,
+    "sliced": "layer Slice",
+    "softmax": "layer Softmax",
+    "split": "layers Slice",
+    "squeezed": "renamed, or layer Rearrange",
+    "transposed": "cancelled by its opposite; else layer Rearrange",
+    "unary": f"{FUNCTION}; Relu and LeakyRelu alone layers ReLU and PReLU",
+    "unsqueezed": "renamed, or layer Rearrange",
+    "whole": "layer GlobalAvgPool or GlobalMaxPool",
+}
+# what the reader of ONNX does itself
+READ = {
+    "Constant": "a constant",
+    "Dropout": "left out; in training mode refused",
+    "Upsample": "layer Resize: nearest and linear",
+}
+HEAD = f"""# What becomes of ONNX's operators
+
+Every operator of ONNX's own domain, versions 1 to {NEWEST}, in a model file that refq reads
+([convert.md](convert.md)). Readers of other formats make the same operators. Of constants alone
+an operator is computed where the last column says so.
+
+- **layer**: a layer of the network, in float and in integers ([contract.md](contract.md)).
+- **part of a Function**: neighbours that compute one value of one value become one table over its
+  codes.
+- **renamed**: values and their order stay.
+- **cut off at the end**: where no layer with weights needs what it makes, the network ends before
+  it, and the report says so; elsewhere the model is refused by the names of node and operator.
+- **refused**: so is a quantized model, whatever its operators' domain (QONNX, ONNX Runtime's), and
+  what only training does. Functions of the model itself stand in the places of their calls.
+
+`python tools/operators_page.py` makes this page.
+
+| Operator | What becomes of it | Of constants |
+|---|---|---|
+"""
+
+
+def becomes(kind: str) -> str:
+    if kind in READ:
+        return READ[kind]
+    if kind in HANDLERS:
+        return BECOMES[HANDLERS[kind].__name__]
+    return "refused: the model is quantized" if onnx_quantized.KINDS.match(kind) else OTHER
+
+
+def text() -> str:
+    """The page."""
+    rows = (
+        f"| `{kind}` | {becomes(kind)} | {'computed' if kind in {*COMPUTED, *UNARY} else ''} |\n"
+        for kind in sorted(ATTRIBUTES)
+    )
+    return HEAD + "".join(rows)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(text(), "utf-8")
