@@ -53,8 +53,12 @@ def read(path: Path, asked: Asked) -> Foreign:
     with path.open("rb") as file:
         head = file.read(1024)
     stored = _of_hdf5(path) if is_hdf5(head) else _of_zip(path)
-    reader = _Reader(stored, _era(stored))
-    return reader.foreign(path.stem)
+    return foreign(stored, path.stem)
+
+
+def foreign(stored: Stored, name: str) -> Foreign:
+    """name: of a model that has none."""
+    return _Reader(stored, _era(stored)).foreign(name)
 
 
 def _of_hdf5(path: Path) -> Stored:

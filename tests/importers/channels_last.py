@@ -48,6 +48,7 @@ def transposed(x: np.ndarray, w: np.ndarray, stride: int, size: tuple[int, int])
     for row in range(x.shape[1]):
         for column in range(x.shape[2]):
             part = np.tensordot(x[:, row, column], w, ((1,), (3,)))
-            full[:, row * stride : row * stride + rows, column * stride : column * stride + columns] += part  # noqa: E501
+            top, left = row * stride, column * stride
+            full[:, top : top + rows, left : left + columns] += part
     cuts = [max((x.shape[1 + i] - 1) * stride + w.shape[i] - size[i], 0) // 2 for i in (0, 1)]
     return full[:, cuts[0] : cuts[0] + size[0], cuts[1] : cuts[1] + size[1]]
