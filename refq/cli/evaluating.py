@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
+
+import numpy as np
 
 from refq.cli import reading
 from refq.cli.command import Request
@@ -14,9 +16,11 @@ from refq.cli.planning import choose_plan
 from refq.cli.progress import bar
 from refq.data import digest, labelling
 from refq.data.ranges import Range
+from refq.errors import OptionError
 from refq.files import writing
 from refq.measure.measurement import measure
 from refq.measure.streaming import Source
+from refq.networks import Network
 from refq.networks.extremes import naming_extremes
 from refq.plans.cost import activation_memory
 from refq.results.evaluation import Evaluation
@@ -27,9 +31,9 @@ def evaluate(asked: Request) -> tuple[Evaluation, list[Callable[[], object]]]:
     began = time.perf_counter()
     reading.check(asked)
     inputs = open_inputs(which_inputs(asked))
+    outputs = _SavedOutputs(asked.save_outputs, inputs.network)
     with naming_extremes(inputs.weights):
         chosen = choose_plan(asked, inputs)
-    outputs: list[Any] = []
     with naming_extremes(inputs.weights), bar(inputs.images, "evaluate") as progress:
         source = Source(
             inputs.network,
@@ -39,8 +43,7 @@ def evaluate(asked: Request) -> tuple[Evaluation, list[Callable[[], object]]]:
             progress=lambda what: progress.update,
             first_image=inputs.start,
         )
-        keep = outputs.append if asked.save_outputs else lambda outputs: None
-        measurement = measure(source, chosen.plan, keep)
+        measurement = measure(source, chosen.plan, outputs.keep)
     if measurement.images == 0:
         raise measurement.stopped or KeyboardInterrupt
     steps: list[Callable[[], object]] = []
@@ -48,7 +51,7 @@ def evaluate(asked: Request) -> tuple[Evaluation, list[Callable[[], object]]]:
         plan = chosen.plan.to_json()
         steps.append(lambda: writing.write_json(asked.save_plan, plan))
     if asked.save_outputs:
-        steps.append(lambda: writing.write_array(asked.save_outputs, outputs))
+        steps.append(outputs.write)
     answered = {row.name for row in asked.rows if asked.plan and reading.in_plan(row)}
     evaluation = Evaluation(
         network=inputs.network,
@@ -96,3 +99,25 @@ def _range(found: Range | None) -> dict[str, Any] | None:
     if found is None or not found.inputs:
         return None
     return {"low": found.bounds[0], "high": found.bounds[1], "inputs": found.inputs}
+
+
+class _SavedOutputs:
+    """What --save-outputs keeps, if it is asked for: a .npy array, or of several a .npz archive."""
+
+    def __init__(self, path: str | None, network: Network) -> None:
+        self.path = path
+        self.parts: dict[str, list[np.ndarray]] = {name: [] for name in network.outputs}
+        if path and len(self.parts) > 1 and not path.endswith(".npz"):
+            found = f"--save-outputs {path} with {len(self.parts)} outputs"
+            raise OptionError(found, "FILE.npz, which holds several arrays")
+
+    def keep(self, outputs: Mapping[str, np.ndarray]) -> None:
+        for name, values in outputs.items() if self.path else ():
+            self.parts[name].append(values)
+
+    def write(self) -> None:
+        assert self.path is not None
+        if len(self.parts) == 1:
+            writing.write_array(self.path, *self.parts.values())
+        else:
+            writing.write_arrays(self.path, self.parts)

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,20 @@ def write_text(path: str, text: str) -> None:
 
 def write_json(path: str, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_arrays(path: str, parts: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Batches (n, ...) of several arrays by name, as one .npz archive."""
+
+    def write(partial: Path) -> None:
+        # np.savez takes names as keywords, some of which are its own
+        with zipfile.ZipFile(partial, "w") as archive:
+            for name, batches in parts.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    values = np.concatenate(list(batches))
+                    np.lib.format.write_array(file, values, allow_pickle=False)
+
+    write_whole(path, write)
 
 
 def write_array(path: str, parts: Sequence[np.ndarray]) -> None:

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from refq.engine.coefficients import IntegerWeights
-from refq.engine.forward import Run, Tensor, forward, ready
+from refq.engine.forward import Run, Tensor, outputs, ready
 from refq.engine.losses import Losses
 from refq.engine.simulated import RoundedWeights
 from refq.errors import DataError
 from refq.measure.noise import PointNoise, makers, noise_of
-from refq.measure.ranking import Ranking
+from refq.measure.outputs import OutputNoise, noises
+from refq.measure.ranking import Ranking, of_classes
 from refq.measure.streaming import Source, check_finite
 from refq.networks.graph import INPUT, Node
 from refq.plans.plan import Plan
+
+Outputs = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Measurement:
     """Everything measured over a stream of images; interrupted where it was cut short, by Ctrl-C
     or because of an image that cannot be read, stopped.
 
-    losses: what became of each layer's weights and biases under the plan.
+    outputs: noise of each output under the plan. losses: what became of each layer's weights and
+    biases under it.
     """
 
     images: int = 0
@@ -54,7 +58,7 @@ class Measurement:
     quantized: Ranking = Ranking()  # noqa: RUF009 - frozen
     agreement: Ranking = Ranking()  # noqa: RUF009 - frozen
     points: dict[str, PointNoise] = field(default_factory=dict)
-    output: PointNoise = PointNoise()  # noqa: RUF009 - frozen
+    outputs: Mapping[str, OutputNoise] = field(default_factory=dict)
     sums: dict[str, SumRange] = field(default_factory=dict)
     losses: Mapping[str, Losses] = field(default_factory=dict)
     interrupted: bool = False
@@ -64,11 +68,11 @@ class Measurement:
 def measure(
     source: Source,
     plan: Plan | None,
-    keep_output: Callable[[np.ndarray], object] = lambda outputs: None,
+    keep_output: Callable[[Outputs], object] = lambda outputs: None,
 ) -> Measurement:
     """Runs float and, under a plan, integers or a simulation side by side over a source's images.
 
-    keep_output gets each batch's final output (integers' under a plan). Ctrl-C, or an image that
+    keep_output gets each batch's outputs by name (integers' under a plan). Ctrl-C, or an image that
     cannot be read, ends the stream and returns what was measured so far.
     """
     sides = _Sides(source, plan)
@@ -79,10 +83,11 @@ def measure(
             got, grown = wanted, result
             if plan is not None:
                 got, grown = sides.planned(images, tensors, result)
-                grown = replace(grown, output=grown.output + _at_the_end(wanted, got))
+                grown = replace(grown, outputs=noises(grown.outputs, wanted, got))
             keep_output(got)
             if source.network.has_classifier:
-                grown = _ranked(grown, wanted, got, labels)
+                name = source.network.output
+                grown = _ranked(grown, wanted[name], got[name], labels)
             result = replace(grown, images=grown.images + len(images))
     except KeyboardInterrupt:
         return replace(result, interrupted=True)
@@ -97,8 +102,8 @@ class _Sides:
     def __init__(self, source: Source, plan: Plan | None) -> None:
         self.source, self.plan = source, plan
         self.weights = ready(source.network, source.weights, plan, source.ops)
-        self.makers, self.last = makers(source.network), source.network.nodes[-1]
-        self.watched, self.first = {*self.makers, self.last.name}, True
+        self.makers, self.first = makers(source.network), True
+        self.watched = {*self.makers, *source.network.outputs}
 
     @property
     def losses(self) -> Mapping[str, Losses]:
@@ -107,8 +112,8 @@ class _Sides:
             return {name: layer.losses for name, layer in self.weights.layers.items()}
         return self.weights.losses if isinstance(self.weights, RoundedWeights) else {}
 
-    def in_float(self, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """(the output, float32 (N, ...), {tensor that the plan quantizes: what it is in float}).
+    def in_float(self, images: np.ndarray) -> tuple[Outputs, dict[str, np.ndarray]]:
+        """({output: float32 (N, ...)}, {tensor that the plan quantizes: what it is in float}).
         Without a plan tensors of the first batch are looked at."""
         source, tensors = self.source, {}
 
@@ -121,20 +126,23 @@ class _Sides:
 
         run = Run(remember if self.plan or self.first else None, self.watched)
         self.first = False
-        output = forward(source.network, source.weights, None, images, source.ops, run)
-        return output, tensors
+        return outputs(source.network, source.weights, None, images, source.ops, run), tensors
 
     def planned(
         self, images: np.ndarray, reference: dict[str, np.ndarray], so_far: Measurement
-    ) -> tuple[np.ndarray, Measurement]:
-        """(the output under the plan, the measurement with a batch's noises and sums). reference:
-        its tensors in float, which go as they are compared."""
+    ) -> tuple[Outputs, Measurement]:
+        """({output: what it is under the plan}, the measurement with a batch's noises and sums).
+        reference: its tensors in float, which go as they are compared."""
         source, points, sums = self.source, dict(so_far.points), dict(so_far.sums)
 
         def compare(node: Node | None, tensor: Any) -> None:
             name = node.name if node else INPUT
-            watched = name in self.makers or node is self.last
-            if node and watched and isinstance(tensor, Tensor) and tensor.sums is not None:
+            if (
+                node
+                and name in self.watched
+                and isinstance(tensor, Tensor)
+                and tensor.sums is not None
+            ):
                 weighted = name if node.layer.weighted else node.inputs[0]
                 batch = SumRange(*tensor.sums, tensor.overflows)
                 sums[weighted] = sums.get(weighted, SumRange()) + batch
@@ -146,24 +154,17 @@ class _Sides:
 
         first = source.first_image + so_far.images
         run = Run(compare, self.watched, first_image=first)
-        output = forward(source.network, self.weights, self.plan, images, source.ops, run)
-        return output, replace(so_far, points=points, sums=sums)
-
-
-def _at_the_end(wanted: np.ndarray, got: np.ndarray) -> PointNoise:
-    """Noise of a batch's output."""
-    return PointNoise(
-        signal=float(np.square(wanted, dtype=np.float64).sum()),
-        noise=float(np.square(got - wanted, dtype=np.float64).sum()),
-        values=got.size,
-    )
+        made = outputs(source.network, self.weights, self.plan, images, source.ops, run)
+        return made, replace(so_far, points=points, sums=sums)
 
 
 def _ranked(
     so_far: Measurement, wanted: np.ndarray, got: np.ndarray, labels: np.ndarray | None
 ) -> Measurement:
     """The measurement with a batch's outputs ranked: by their labels, and by each other."""
-    so_far = replace(so_far, agreement=so_far.agreement.plus(got, wanted.argmax(axis=1)))
+    so_far = replace(
+        so_far, agreement=so_far.agreement.plus(got, of_classes(wanted).argmax(axis=1))
+    )
     if labels is None:
         return so_far
     return replace(

@@ -40,9 +40,7 @@ class PointNoise:
     @property
     def sqnr_db(self) -> float | None:
         """10 log10(signal / noise); None where there is no noise, or no signal."""
-        if not (0.0 < self.noise < math.inf and 0.0 < self.signal < math.inf):
-            return None
-        return 10 * math.log10(self.signal / self.noise)
+        return sqnr_db(self.signal, self.noise)
 
     @property
     def zero_share(self) -> float | None:
@@ -70,6 +68,13 @@ class PointNoise:
             histogram=counts,
             zero=self.zero + other.zero,
         )
+
+
+def sqnr_db(signal: float, noise: float) -> float | None:
+    """10 log10(signal / noise); None where there is no noise, or no signal."""
+    if not (0.0 < noise < math.inf and 0.0 < signal < math.inf):
+        return None
+    return 10 * math.log10(signal / noise)
 
 
 def makers(network: Network) -> dict[str, str]:

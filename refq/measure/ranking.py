@@ -26,10 +26,12 @@ class Ranking:
         return {"top1": 100 * self.top1 / self.images, "top5": 100 * self.top5 / self.images}
 
     def plus(self, outputs: np.ndarray, classes: np.ndarray) -> Ranking:
-        """Outputs (N, classes) against the right classes (N,); of equals, the lower class wins.
+        """Outputs (N, classes) or (N, classes, 1, ...) against the right classes (N,); of equals,
+        the lower class wins.
 
         Raises FormatError for outputs that cannot be ranked.
         """
+        outputs = of_classes(outputs)
         unusable = int((~np.isfinite(outputs)).sum())
         if unusable:
             raise FormatError(
@@ -45,6 +47,11 @@ class Ranking:
             self.top1 + int((place < 1).sum()),
             self.top5 + int((place < 5).sum()),
         )
+
+
+def of_classes(outputs: np.ndarray) -> np.ndarray:
+    """A classifier's outputs as (N, classes)."""
+    return outputs.reshape(len(outputs), -1)
 
 
 def rank(source: Source, plan: Plan | None) -> Ranking:

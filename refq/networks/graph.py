@@ -82,8 +82,10 @@ class Network:
 
     @property
     def has_classifier(self) -> bool:
-        """True where the only output is one value a class, False for a trunk of convolutions."""
-        return len(self.outputs) == 1 and len(self.shapes[self.output]) == 1
+        """True where the only output is one value a class, as (K,) or (K, 1, 1), of two or more;
+        False for a trunk of convolutions."""
+        shape = self.shapes[self.output]
+        return len(self.outputs) == 1 and 1 < math.prod(shape) == shape[0]
 
     @cached_property
     def map_pads(self) -> dict[str, Pads]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class Evaluation:
         measured = self.measurement
         rows = layer_rows(self.network, self.plan, measured, self.memory)
         quantized = measured.quantized if self.plan else measured.float_
+        outputs = self._outputs()
         return {
             "network": self.network.name,
             "parameters": dict(self.network.parameters),
@@ -72,7 +74,8 @@ class Evaluation:
             "float": measured.float_.percent(),
             "quantized": quantized.percent(),
             "agreement": {"top1": measured.agreement.percent()["top1"] if self.plan else None},
-            "output_sqnr_db": measured.output.sqnr_db if self.plan else None,
+            "output_sqnr_db": outputs[0]["sqnr_db"] if len(outputs) == 1 else None,
+            "outputs": outputs,
             "warnings": warnings(self.network, self.plan, measured.losses, rows),
             "layers": rows,
             "joins": [join.to_json() for join in self.joins],
@@ -96,6 +99,23 @@ class Evaluation:
         if self.plan is None:
             return []
         return figures(self.network, self.plan, self.measurement.points, self.memory, self.search)
+
+    def _outputs(self) -> list[dict[str, Any]]:
+        """Each output beside float; the largest values as magnitudes, None without a plan."""
+        rows = []
+        for name in self.network.outputs:
+            noise = self.measurement.outputs.get(name)
+            finite = noise is not None and math.isfinite(noise.error)
+            rows.append(
+                {
+                    "name": name,
+                    "shape": list(self.network.shapes[name]),
+                    "sqnr_db": noise.sqnr_db if noise else None,
+                    "largest_error": noise.error if noise and finite else None,
+                    "largest_value": noise.largest if noise else None,
+                }
+            )
+        return rows
 
     def _memory(self) -> dict[str, Any]:
         memory, network, plan = self.memory, self.network, self.plan

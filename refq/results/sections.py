@@ -88,6 +88,8 @@ def _evaluation(content: Mapping[str, Any]) -> Section:
     if content["plan"]:
         notes = ["needs: accumulator bits that hold every exact sum; entropy: of a stored value"]
         tables.insert(1, layer_table(content["layers"], notes))
+        if len(content.get("outputs", ())) > 1:
+            tables.insert(1, _outputs(content["outputs"]))
     told = {"tables": [table.to_json() for table in tables], "figures": content.get("figures", [])}
     return _checked(_title(content), told, _facts(content))
 
@@ -136,8 +138,27 @@ def _accuracy(content: Mapping[str, Any]) -> Table:
         same, noise = content["agreement"]["top1"], content["output_sqnr_db"]
         if same is not None:
             notes.append(f"same first class as float: {same:.2f} %")
-        notes.append(f"output SQNR {'exact' if noise is None else f'{noise:.2f} dB'}")
+        several = len(content.get("outputs", ())) > 1
+        notes += [] if several else [f"output SQNR {_decibels(noise)}"]
     return Table("Accuracy", rows, notes)
+
+
+def _decibels(noise: float | None) -> str:
+    return "exact" if noise is None else f"{noise:.2f} dB"
+
+
+def _outputs(outputs: Sequence[Mapping[str, Any]]) -> Table:
+    rows: list[Row] = [
+        {
+            "output": output["name"],
+            "shape": "x".join(map(str, output["shape"])),
+            "SQNR dB": output["sqnr_db"],
+            "largest error": output["largest_error"],
+            "largest value": output["largest_value"],
+        }
+        for output in outputs
+    ]
+    return Table("Outputs", rows, ["beside float; errors and values as magnitudes"])
 
 
 def _memory(memory: Mapping[str, Any]) -> Table:

@@ -111,8 +111,22 @@ def _accuracy(content: Mapping[str, Any]) -> list[str]:
         lines.append(f"{'change':<10}top-1 {drops[0]:+6.2f}     top-5 {drops[1]:+6.2f}")
     if content["agreement"]["top1"] is not None:
         lines.append(f"same first class as float: {content['agreement']['top1']:.2f} %")
-    if content["plan"]:
-        lines.append(f"output SQNR {shown(decibels(content['output_sqnr_db']))} dB")
+    return lines + (output_lines(content) if content["plan"] else [])
+
+
+def output_lines(content: Mapping[str, Any]) -> list[str]:
+    """Each output beside float: of a classifier with labels the SQNR alone."""
+    outputs = content["outputs"]
+    ranked = content["float"]["top1"] is not None
+    lines = []
+    for output in outputs:
+        size = "x".join(map(str, output["shape"]))
+        name = f"output {output['name']} {size}:" if len(outputs) > 1 else "output"
+        line = f"{name} SQNR {shown(decibels(output['sqnr_db']))} dB"
+        if not ranked:
+            error = shown(output["largest_error"], ".4g", absent="not finite")
+            line += f", largest error {error} beside values up to {output['largest_value']:.4g}"
+        lines.append(line)
     return lines
 
 
