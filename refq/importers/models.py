@@ -55,6 +55,6 @@ def read(path: Path, asked: Asked = Asked()) -> Model:  # noqa: B008 - frozen
             "weights alone are read by refq.convert",
         )
     if asked.prototxt and known[0] is not caffe_model:
-        raise OptionError(f"--prototxt with {path.name}, a {known[0].FORM}", "a Caffe model")
+        raise OptionError(f"--prototxt with {path.name} ({known[0].FORM})", "a Caffe model")
     with one_line(path, known[0].FORM):
         return lowering.lowered(known[0].read(path, asked), asked)
