@@ -12,6 +12,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.peers import machine, onnx_graph, peak, runtimes
 from refq import schemes
 from refq.cli import console
+from refq.cli.opening import open_network
 from refq.data import batches, open_dataset
 from refq.data import presets as preparing
 from refq.engine.forward import forward, quantize_weights
@@ -34,9 +36,11 @@ from refq.errors import OptionError
 from refq.measure.calibration import gather
 from refq.measure.streaming import Source
 from refq.networks import Network, Node
-from refq.networks.weights import Weights, load
+from refq.networks.weights import Weights
 from refq.plans.plan import Plan
 
+NOT_ASKED = ("network", "input_size", "outputs", "external_data")
+LEAST_MS = 0.05  # of a row in the table by layer
 # label -> (scheme, bits of activations, bits of weights)
 INTEGERS = {
     "refq 8b x 8b": ("uniform", 8, 8),
@@ -119,9 +123,38 @@ def by_layer(
         if made != name and statistics.median(taken[made]) > 5e-5:
             made = name  # the sum was no part of this step
         operations = 2 * macs.get(made, 0) * len(images)
-        if seconds > 5e-5:
-            rows.append({"layer": name, "ms": 1e3 * seconds, "gops": operations / seconds / 1e9})
+        rows.append(
+            {
+                "layer": name,
+                "kind": kind_of(network, made),
+                "ms": 1e3 * seconds,
+                "gops": operations / seconds / 1e9,
+            }
+        )
     return rows
+
+
+def kind_of(network: Network, name: str) -> str:
+    """What a step computes, in a word; a sum with its activation counts as the sum."""
+    node = network.by_name.get(name)
+    if node is None:
+        return "the image in codes"
+    layer = node.layer
+    if layer.kind != "Conv":
+        return layer.kind
+    if layer.group > 1:
+        each = layer.group == network.shapes[node.inputs[0]][0]
+        return "Conv, depthwise" if each else "Conv, groups"
+    return f"Conv {layer.kernel[0]}x{layer.kernel[1]}"
+
+
+def by_kind(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    """{kind: (milliseconds, GOP/s)}, the longest first."""
+    taken, work = Counter[str](), Counter[str]()
+    for row in rows:
+        taken[row["kind"]] += row["ms"]
+        work[row["kind"]] += row["gops"] * row["ms"]
+    return {kind: (ms, work[kind] / ms) for kind, ms in taken.most_common()}
 
 
 def open_images(given: argparse.Namespace, network: Network, weights: Weights) -> list[np.ndarray]:
@@ -138,7 +171,9 @@ def open_images(given: argparse.Namespace, network: Network, weights: Weights) -
 
 
 def bench(name: str, arguments: argparse.Namespace, peak: float) -> dict[str, Any]:
-    network, weights = load(arguments.weights, name)
+    asked = argparse.Namespace(**{**dict.fromkeys(NOT_ASKED), **vars(arguments), "model": name})
+    opened = open_network(asked)
+    network, weights = opened.network, opened.weights
     stream = open_images(arguments, network, weights)
     images = stream[0]
     runs, cases = contenders(network, weights, images, numba.get_num_threads(), arguments.ours_only)
@@ -161,8 +196,8 @@ def bench(name: str, arguments: argparse.Namespace, peak: float) -> dict[str, An
         for label, (plan, integer) in {"refq float32": (None, weights), **cases}.items()
     }
     return {
-        "network": name,
-        "weights": arguments.weights,
+        "network": network.name,
+        "weights": opened.source,
         "images": len(stream) * len(images) if arguments.data else "noise",
         "batch_size": arguments.batch_size,
         "rounds": arguments.rounds,
@@ -188,7 +223,12 @@ def show(result: dict[str, Any]) -> str:
         lines.append(f"{label:<22}{rate:>10.2f}{gops[label]:>9.0f}{ratios}")
     for label, rows in result["layers"].items():
         lines.append(f"{label}: layers (share of the microkernel's peak of one plane)")
+        for kind, (ms, rate) in by_kind(rows).items():
+            work = f"{rate:>9.0f} GOP/s" if rate else ""
+            lines.append(f"  all {kind:<24}{ms:>9.2f} ms{work}")
         for row in rows:
+            if row["ms"] < LEAST_MS:
+                continue
             share = 100 * row["gops"] / result["integer_peak_gops"]
             work = f"{row['gops']:>9.0f} GOP/s{share:>7.1f} %" if row["gops"] else ""
             lines.append(f"  {row['layer']:<28}{row['ms']:>9.2f} ms{work}")
@@ -197,7 +237,9 @@ def show(result: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = console.Parser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=["vgg16", "alexnet", "squeezenet1_1"])
+    names = "names, or model files, as of refq.evaluate"
+    known = ["vgg16", "alexnet", "squeezenet1_1"]
+    parser.add_argument("networks", nargs="*", default=known, help=names)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--weights", default="random:0", help="as in refq.evaluate")

@@ -9,11 +9,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from refq.errors import OptionError
 from refq.networks import Network, Node
 from refq.networks.layers import (
     LRN,
     Add,
     AvgPool,
+    Clip,
     Concat,
     Conv,
     Dense,
@@ -105,6 +107,16 @@ def _add(
             make("Sum", inputs)
         case Softmax():
             make("Softmax", inputs, axis=1)
+        case Clip(low=low, high=high):
+            operands = []
+            for part, bound in (("min", low), ("max", high)):
+                operands.append("" if bound is None else f"{name}.{part}")
+                if bound is not None:
+                    array = np.array(bound, np.float32)
+                    constants.append(numpy_helper.from_array(array, operands[-1]))
+            make("Clip", [*inputs, *operands])
+        case _:
+            raise OptionError(f"{layer.kind} {name}", "a layer that peers are given")
 
 
 def _plain(value: Any) -> Any:
