@@ -66,21 +66,20 @@ class FusedSteps(MapSteps):
         return True
 
     def restored(self, name: str, tensor: Tensor) -> Any:
-        codes = tensor.codes
-        # vectors are images of one pixel, as in MapMemory.layout
-        pixels = codes[:, :, None, None] if codes.ndim == 2 else codes
-        packed = self.packed(name, replace(tensor, codes=pixels))
+        packed = self.packed(name, tensor)
         return packed if isinstance(packed, Stored) else tensor
 
     def packed(self, name: str, tensor: Tensor) -> Any:
         entry = self.plain.plan.tensors.get(name)
-        if entry is None or tensor.codes.ndim != 4 or not fits(entry):
+        # vectors are images of one pixel, as in MapMemory.layout
+        codes = tensor.codes[:, :, None, None] if tensor.codes.ndim == 2 else tensor.codes
+        if entry is None or codes.ndim != 4 or not fits(entry):
             return tensor
         target: Stored = self.target(name)
         lower: Any = scale(entry)
         if entry.drops:
-            lower = of_channels(np.array(entry.drops), tensor.codes)
-        maps.pack(tensor.codes >> lower, target.map, target.place.first)
+            lower = of_channels(np.array(entry.drops), codes)
+        maps.pack(codes >> lower, target.map, target.place.first)
         return replace(target, outside=tensor.outside, sums=tensor.sums, overflows=tensor.overflows)
 
     def placed(self, name: str, place: Place) -> Stored:

@@ -17,6 +17,8 @@ from refq.plans.plan import Plan, TensorPlan
 
 # fraction bits that a sum may lose
 MOST_DROPPED = 48
+# beyond all codes
+UNBOUNDED = 2**62
 
 
 def as_is(entry: TensorPlan) -> bool:
@@ -62,14 +64,20 @@ def storable(plan: Plan, entry: TensorPlan, dropped: np.ndarray) -> bool:
 
 
 def clip_codes(bounds: tuple[float, float], entry: TensorPlan) -> tuple[int, int]:
-    """The codes of a tensor's format that its bounds come to, halves rounded to even (contract
-    section 4)."""
-    unit = Fraction(2) ** entry.fixed.frac_bits
-    low, high = (
-        round(Fraction(bound) * unit) if math.isfinite(bound) else int(math.copysign(2**62, bound))
-        for bound in bounds
+    """The codes of a tensor's format that its bounds come to, halves rounded to even; one that is
+    not within the format does nothing, or leaves the format's last code (contract section 4)."""
+    least, most = entry.fixed.min_code, entry.fixed.max_code
+    low, high = (_code(bound, entry.fixed.frac_bits) for bound in bounds)
+    return (
+        min(low, most) if low >= least else -UNBOUNDED,
+        max(high, least) if high <= most else UNBOUNDED,
     )
-    return low, high
+
+
+def _code(bound: float, frac_bits: int) -> int:
+    if math.isinf(bound):
+        return UNBOUNDED if bound > 0 else -UNBOUNDED
+    return round(Fraction(bound) * Fraction(2) ** frac_bits)
 
 
 def _ends_below(entry: TensorPlan) -> bool:

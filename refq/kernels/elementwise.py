@@ -69,9 +69,9 @@ def clip_integer(
     raised, lifted = max(0, fmt.frac_bits - frac_bits), max(0, frac_bits - fmt.frac_bits)
     _hold(largest(codes) << raised, "clipped codes")
     out = np.left_shift(codes.astype(np.int64), raised)
-    if (least := _bound(low, fmt)) > fmt.min_code:
+    if (least := _bound(low, fmt)) >= fmt.min_code:
         out = np.maximum(out, _lifted(min(least, fmt.max_code), lifted))
-    if (most := _bound(high, fmt)) < fmt.max_code:
+    if (most := _bound(high, fmt)) <= fmt.max_code:
         out = np.minimum(out, _lifted(max(most, fmt.min_code), lifted))
     return out, frac_bits + raised
 

@@ -73,9 +73,9 @@ def clip_integer(
 
     def clipped(code: int) -> int:
         code *= 2 ** (finer - frac_bits)
-        if least is not None and least > first:
+        if least is not None and least >= first:
             code = max(code, min(least, last))
-        if most is not None and most < last:
+        if most is not None and most <= last:
             code = min(code, max(most, first))
         return code
 
