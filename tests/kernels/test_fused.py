@@ -14,6 +14,7 @@ from refq.formats.fixed import FixedPointFormat, Overflow, Rounding
 from refq.kernels import backends, channelwise, fused, maps, panels, planes, tiles, walk
 from refq.kernels.endings import Ending
 from refq.networks.layers import NO_PADS, Conv, Pads
+from tests.kernels.ending_cases import ENDINGS, Case
 
 
 @dataclass(frozen=True)
@@ -322,27 +323,6 @@ def test_sums_beyond_64_bits_are_left_to_the_definition() -> None:
     some, one = np.full(3, 20), np.array([20, 45, 20])
     assert panels.prepare(weights, bias, some, operand, layer) is not None
     assert panels.prepare(weights, bias, one, operand, layer) is None
-
-
-# bits and sign of the output, symmetric saturation, (bits, drop, nearest, signed) of a shift code
-# or the values of a codebook, bits of the sums
-Case = tuple[int, bool, bool, "tuple[int, int, bool, bool] | list[int] | None", int]
-ENDINGS: list[Case] = [
-    (5, True, False, None, 32),
-    (8, False, False, (3, 5, True, False), 32),
-    (12, False, False, (5, 7, False, False), 64),
-    (20, False, False, (9, 11, True, False), 32),
-    (8, True, False, (3, 5, True, True), 32),
-    (12, True, True, (2, 10, False, True), 64),
-    (20, True, False, (9, 11, True, True), 32),
-    (14, True, True, None, 64),
-    (16, False, False, None, 32),
-    (12, False, False, [0, 0, 3, 50, 700, 701, 4000], 32),
-    (9, False, False, [2, 9, 250], 64),
-    (16, False, False, [5, 40000, 65535], 32),
-    (12, True, False, [-1900, -40, -3, 0, 50, 700, 701, 2000], 32),
-    (9, True, True, [-250, 0, 9], 64),
-]
 
 
 @pytest.mark.parametrize("case", ENDINGS, ids=str)
