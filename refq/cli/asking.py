@@ -12,7 +12,7 @@ from refq.cli.command import Option, Request
 from refq.cli.options import SCHEME, SEARCH
 from refq.errors import OptionError
 from refq.formats.fixed import Accumulator, parse_overflow, parse_rounding
-from refq.networks import Network
+from refq.networks import Network, description
 from refq.networks.points import storage_points
 from refq.schemes.hybrid_options import HybridOptions
 
@@ -44,6 +44,10 @@ def scheme_options(asked: Request, network: Network, image: Bounded | None) -> s
             made |= _by_layer(row, asked, network)
         elif row.group.reader == SCHEME and row.means is not None:
             made[row.field or row.name] = row.means(getattr(asked, row.name))
+    if made["frac_by"] is None:
+        # paper A's one F is for its own networks; others' layers differ more
+        own = description.described(network) and made["frac_act"] is None
+        made["frac_by"] = "layer" if own else "network"
     first = stored_inputs(network)[0]
     if "bits_image" in asked.given and first in made["widths"]:
         raise OptionError(f"--bits-image with bits of {first} in --bits-act", "one or the other")

@@ -118,6 +118,13 @@ OPTIONS = (
         "--bits-act BITS", DATA, "bits of stored values (default: by scheme)", by_layer="widths"
     ),
     Option("--frac-act F", DATA, "fraction bits of the whole network", kind=int),
+    Option(
+        "--frac-by WHAT",
+        DATA,
+        "one F for all, or each its own (default: layer of files)",
+        None,
+        known.FRAC_BY,
+    ),
     Option("--bits-wt BITS", COEFFICIENTS, "bits (default: by scheme)", by_layer="weight_bits"),
     Option("--bits-fc N", COEFFICIENTS, "bits of dense layers'", kind=int),
     Option("--bits-image N", DATA, "bits of the signed image", 9),

@@ -14,7 +14,7 @@ from refq.measure import energy
 from refq.measure.streaming import Collector, Source, collect
 from refq.networks.graph import INPUT, Network
 from refq.networks.points import storage_points
-from refq.schemes.statistics import CODE_BITS, Statistics, Wanted
+from refq.schemes.statistics import CODE_BITS, Statistics, Wanted, of_tensor
 
 
 def gather(wanted: Wanted, source: Source, known: Statistics | None = None) -> Statistics | None:
@@ -36,7 +36,8 @@ def gather(wanted: Wanted, source: Source, known: Statistics | None = None) -> S
 def _pass(wanted: Wanted, source: Source, statistics: Statistics) -> Statistics:
     """Statistics with what is wanted and not known yet; no pass where that is nothing."""
     frac_bits = wanted.code_frac_bits
-    if isinstance(frac_bits, int) and frac_bits != statistics.frac_bits:
+    assert not callable(frac_bits)
+    if frac_bits is not None and frac_bits != statistics.frac_bits:
         statistics = replace(statistics, codes={}, frac_bits=frac_bits)
     collectors = _missing(wanted, source, statistics)
     if not collectors:
@@ -61,11 +62,12 @@ def _missing(wanted: Wanted, source: Source, statistics: Statistics) -> dict[str
     if wanted.maps and (new := tensors - statistics.maps.keys()):
         out["maps"] = _of_each("feature maps", new, kernels.exponent_histograms)
     frac_bits = wanted.code_frac_bits
-    if isinstance(frac_bits, int) and (new := tensors - statistics.codes.keys()):
+    assert not callable(frac_bits)
+    if frac_bits is not None and (new := tensors - statistics.codes.keys()):
         signed = _signed(source.network)
 
         def counted(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-            fmt = FixedPointFormat(CODE_BITS, frac_bits, name in signed)
+            fmt = FixedPointFormat(CODE_BITS, of_tensor(frac_bits, name), name in signed)
             return {name: code_counts(values, fmt, wanted.rounding)}
 
         out["codes"] = Collector("count codes", new, counted)

@@ -64,7 +64,8 @@ class Study:
     def frac_bits(self) -> int:
         frac_bits = self.statistics.frac_bits
         assert frac_bits is not None
-        return frac_bits
+        # of all tensors the same
+        return frac_bits if isinstance(frac_bits, int) else next(iter(frac_bits.values()))
 
     @property
     def at_size(self) -> Network:

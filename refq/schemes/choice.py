@@ -33,8 +33,12 @@ ROUNDED = (
 )
 FINISHED = (*ROUNDED, "bits_wt", "accumulator")
 # what activations read whose F is the network's
-ONE_F = ("bits_act", "widths", "bits_image", "frac_act")
-COVERED = When("coverage", lambda o: o.frac_act is None, "no --frac-act")
+CALIBRATED = "no --frac-act"
+ONE_F = (
+    *("bits_act", "widths", "bits_image", "frac_act"),
+    When("frac_by", lambda o: o.frac_act is None, CALIBRATED),
+)
+COVERED = When("coverage", lambda o: o.frac_act is None, CALIBRATED)
 
 
 def magnitude_bits(x: np.ndarray) -> int:
@@ -80,11 +84,40 @@ def network_frac_bits(
         return options.frac_act
     assert statistics is not None  # wanted asked for them
     needed = [
-        covering_bits(statistics.joined(point.makers), options.coverage) + int(point.signed)
+        _needed(point, statistics, options)
         for point in points
         if INPUT not in point.makers and (point.readers or point.producers)
     ]
     return within(bits - max(needed, default=0))
+
+
+def _needed(point: Point, statistics: Statistics, options: Options) -> int:
+    """Integer bits, and that of the sign, that cover the asked share of a point's activations."""
+    covered = covering_bits(statistics.joined(point.makers), options.coverage)
+    return covered + int(point.signed)
+
+
+def frac_bits_of(
+    points: tuple[Point, ...],
+    statistics: Statistics | None,
+    options: Options,
+    bits: Callable[[Point], int],
+) -> dict[str, int]:
+    """F of every point but the image, by its name: the network's, or, by layer, so that the point's
+    own bits cover the asked share of its own activations."""
+    inner = [point for point in points if INPUT not in point.makers]
+    if options.frac_act is None and options.frac_by == "layer":
+        assert statistics is not None  # wanted asked for them
+        return {p.name: within(bits(p) - _needed(p, statistics, options)) for p in inner}
+    one = network_frac_bits(points, statistics, options, options.bits_act or BASE_BITS)
+    return {point.name: one for point in inner}
+
+
+def told_frac_bits(options: Options, frac_bits: Mapping[str, int]) -> dict[str, object]:
+    """What reports and plans say of them."""
+    if options.frac_act is None and options.frac_by == "layer":
+        return {"frac_by": "layer"}
+    return {"frac_act": next(iter(frac_bits.values()), options.frac_act)}
 
 
 def layer_plans(

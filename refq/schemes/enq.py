@@ -7,6 +7,8 @@ extension.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from refq.formats.codes import ShiftCode
 from refq.formats.fixed import FixedPointFormat
 from refq.networks import Network
@@ -37,28 +39,29 @@ def plan(
     points = storage_points(network)
     choice.check_widths(points, options.widths)
     bits = options.bits_act or DEFAULT_BITS
-    frac_bits = choice.network_frac_bits(points, statistics, options, choice.BASE_BITS)
+    codes = replace(options, bits_act=choice.BASE_BITS)
+    frac_bits = choice.frac_bits_of(points, statistics, codes, lambda point: choice.BASE_BITS)
     chosen, q_m = {}, {}
     for point in points:
         if INPUT in point.makers:
             chosen[point.name] = choice.image_plan(point, options)
             continue
-        value_bits = choice.BASE_BITS
+        value_bits, own = choice.BASE_BITS, frac_bits[point.name]
         if options.qm == "layer" and (point.readers or point.producers):
             assert statistics is not None  # wanted asked for them
             covered = covering_bits(statistics.joined(point.makers), options.coverage)
             sign = int(point.signed)
-            value_bits = max(1 + sign, min(choice.BASE_BITS, covered + frac_bits + sign))
+            value_bits = max(1 + sign, min(choice.BASE_BITS, covered + own + sign))
         q_m[point.name] = value_bits
         kept = choice.code_width(point, options.widths, bits)
         code = None
         if kept < value_bits:
             nearest = options.assign == "nearest"
             code = ShiftCode(kept, value_bits - kept, nearest, point.signed)
-        chosen[point.name] = TensorPlan(FixedPointFormat(value_bits, frac_bits, point.signed), code)
+        chosen[point.name] = TensorPlan(FixedPointFormat(value_bits, own, point.signed), code)
     settings = {
         "bits_act": bits,
-        "frac_act": frac_bits,
+        **choice.told_frac_bits(options, frac_bits),
         "widths": dict(options.widths),
         "qm": options.qm,
         "q_m": q_m,

@@ -8,6 +8,7 @@ likewise, zero among the values, which is refq's extension.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from refq.networks.weights import Weights
 from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice, kmeans
 from refq.schemes.options import Options, When
-from refq.schemes.statistics import Statistics, Wanted
+from refq.schemes.statistics import FracBits, Statistics, Wanted, of_tensor
 
 DEFAULT_BITS = 5
 SEARCHED = range(1, 9)
@@ -39,12 +40,16 @@ READS = (
 
 
 def wanted(network: Network, options: Options) -> Wanted:
-    """The codes that k-means works on, at the network's F, which histograms tell unless it is
-    given."""
+    """The codes that k-means works on, at the network's F or each layer's, which histograms tell
+    unless it is given."""
 
-    def frac_bits(statistics: Statistics) -> int:
+    def frac_bits(statistics: Statistics) -> FracBits:
         points = storage_points(network)
-        return choice.network_frac_bits(points, statistics, options, choice.BASE_BITS)
+        if options.frac_by == "network":
+            return choice.network_frac_bits(points, statistics, options, choice.BASE_BITS)
+        codes = replace(options, bits_act=choice.BASE_BITS)
+        known = choice.frac_bits_of(points, statistics, codes, lambda point: choice.BASE_BITS)
+        return {name: known[p.name] for p in points if p.name in known for name in p.makers}
 
     given = options.frac_act
     return Wanted(
@@ -63,25 +68,25 @@ def plan(
     choice.check_widths(points, options.widths)
     bits = options.bits_act or DEFAULT_BITS
     assert statistics is not None and statistics.frac_bits is not None  # wanted asked
-    frac_bits = statistics.frac_bits
-    chosen = {}
+    chosen, frac_bits = {}, dict[str, int]()
     for point in points:
         if INPUT in point.makers:
             chosen[point.name] = choice.image_plan(point, options)
             continue
         kept, code = choice.code_width(point, options.widths, bits), None
         counts = statistics.joined_codes(point.makers)
-        value_bits = choice.BASE_BITS
+        value_bits, own = choice.BASE_BITS, of_tensor(statistics.frac_bits, point.makers[0])
+        frac_bits[point.name] = own
         if not options.saturate:
             value_bits = max(value_bits, needed_bits(counts, point.signed))
-        fmt = FixedPointFormat(value_bits, frac_bits, point.signed)
+        fmt = FixedPointFormat(value_bits, own, point.signed)
         if kept < value_bits:
             values = centroids(saturated(counts, fmt), 1 << kept, options, fmt.min_code)
             code = Codebook(kept, values, options.assign == "nearest")
         chosen[point.name] = TensorPlan(fmt, code)
     settings = {
         "bits_act": bits,
-        "frac_act": frac_bits,
+        **choice.told_frac_bits(options, frac_bits),
         "widths": dict(options.widths),
         "assign": options.assign,
         "kmeans": options.kmeans,

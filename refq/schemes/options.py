@@ -12,6 +12,7 @@ from refq.schemes.steps import STEPS
 
 ASSIGN = ("nearest", "floor")
 QM = ("layer", "global")
+FRAC_BY = ("network", "layer")
 KMEANS = ("exact", "lloyd", "lloyd-range", "lloyd-random", "lloyd++")
 DISTRIBUTIONS = ("fit", *STEPS)
 ALLOCATE = ("activations", "all")
@@ -25,7 +26,8 @@ class Options:
     """Options of all schemes, with their defaults; each scheme reads what concerns it.
 
     bits_act: bits of activations. widths: bits of single points by layer name, which win.
-    frac_act: F of the whole network, picked by calibration if None. bits_wt: bits of weights and
+    frac_act: F of the whole network, picked by calibration if None. frac_by: whether calibration
+    picks one for the network or one for each layer. bits_wt: bits of weights and
     biases, by the scheme if None; bits_fc: of dense layers', where they are others. bits_image:
     bits of the signed image codes. accumulator: by the scheme if None. image_bounds: the least and
     greatest input value; image_integral: True where inputs are integers. coverage: the share of
@@ -37,6 +39,7 @@ class Options:
     bits_act: int | None = None
     widths: Mapping[str, int] = field(default_factory=dict)
     frac_act: int | None = None
+    frac_by: str = "network"
     bits_wt: int | None = None
     bits_fc: int | None = None
     bits_image: int = 9
@@ -83,6 +86,7 @@ class Options:
         for label, given, known in (
             ("--assign", self.assign, ASSIGN),
             ("--qm", self.qm, QM),
+            ("--frac-by", self.frac_by, FRAC_BY),
             ("--kmeans", self.kmeans, KMEANS),
             ("--distribution", self.distribution, DISTRIBUTIONS),
             ("--allocate", self.allocate, ALLOCATE),

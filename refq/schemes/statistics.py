@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
+from typing import Union
 
 import numpy as np
 
@@ -17,6 +18,14 @@ INFINITE = 255 << MANTISSA_BITS
 CODE_BITS = 16
 
 
+# of all tensors, or of each by its name
+FracBits = Union[int, Mapping[str, int]]
+
+
+def of_tensor(frac_bits: FracBits, name: str) -> int:
+    return frac_bits if isinstance(frac_bits, int) else frac_bits[name]
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a scheme wants to know of calibration images, by the names in Statistics.
@@ -28,7 +37,7 @@ class Wanted:
 
     histograms: bool = False
     maps: bool = False
-    code_frac_bits: int | Callable[[Statistics], int] | None = None
+    code_frac_bits: FracBits | Callable[[Statistics], FracBits] | None = None
     rounding: Rounding = Rounding.TIES_EVEN
     energies: bool = False
     also: Set[str] = frozenset()
@@ -50,7 +59,7 @@ class Statistics:
     images: int = 0
     histograms: Mapping[str, np.ndarray] = field(default_factory=dict)
     codes: Mapping[str, np.ndarray] = field(default_factory=dict)
-    frac_bits: int | None = None
+    frac_bits: FracBits | None = None
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     energies: Mapping[str, np.ndarray] = field(default_factory=dict)
     extremes: Mapping[str, tuple[float, float]] = field(default_factory=dict)

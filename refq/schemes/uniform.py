@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from refq.formats.fixed import FixedPointFormat
 from refq.networks import Network
 from refq.networks.graph import INPUT
-from refq.networks.points import storage_points
+from refq.networks.points import Point, storage_points
 from refq.networks.weights import Weights
 from refq.plans.plan import Plan, TensorPlan
 from refq.schemes import choice
@@ -26,18 +28,24 @@ def wanted(network: Network, options: Options) -> Wanted:
 def plan(
     network: Network, weights: Weights, statistics: Statistics | None, options: Options
 ) -> Plan:
-    """q = bits_act (or widths), F as given or picked so that q bits cover the calibration."""
+    """q = bits_act (or widths), F as given or picked so that q bits cover the calibration; by layer,
+    which is refq's extension, each layer has an F of its own."""
     points = storage_points(network)
     choice.check_widths(points, options.widths)
     bits = options.bits_act or DEFAULT_BITS
-    frac_bits = choice.network_frac_bits(points, statistics, options, bits)
+
+    def width(point: Point) -> int:
+        return choice.width(point, options.widths, bits)
+
+    frac_bits = choice.frac_bits_of(points, statistics, replace(options, bits_act=bits), width)
     chosen = {}
     for point in points:
         if INPUT in point.makers:
             chosen[point.name] = choice.image_plan(point, options)
         else:
-            q = choice.width(point, options.widths, bits)
-            chosen[point.name] = TensorPlan(FixedPointFormat(q, frac_bits, point.signed))
-    settings = {"bits_act": bits, "frac_act": frac_bits, "widths": dict(options.widths)}
+            fmt = FixedPointFormat(width(point), frac_bits[point.name], point.signed)
+            chosen[point.name] = TensorPlan(fmt)
+    told = choice.told_frac_bits(options, frac_bits)
+    settings = {"bits_act": bits, **told, "widths": dict(options.widths)}
     made = choice.Chosen(points=chosen, settings=settings)
     return choice.finish(network, weights, options, "uniform", made)
