@@ -10,9 +10,10 @@ import pytest
 
 from refq.data.preprocessing import from_json
 from refq.errors import RefqError
-from refq.importers import caffe_model
+from refq.importers import caffe_model, models
 from refq.importers.foreign import Asked, Foreign
 from tests.importers.caffe_nets import Part, caffemodel, prototxt
+from tests.importers.weight_files import MatlabLayer, matconvnet
 
 pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -340,3 +341,15 @@ def test_a_mean_image_is_told(tmp_path: Path) -> None:
     assert foreign.preprocessing is None
     (note,) = foreign.notes
     assert "mean_file" in note and "--preprocessing" in note
+
+
+def test_a_net_that_computes_nothing(tmp_path: Path) -> None:
+    path = caffemodel(tmp_path / "m.caffemodel", [Part("d", "Dropout", ["data"], ["d"])], IMAGE)
+    with pytest.raises(RefqError, match="outputs d are its input"):
+        models.read(path)
+
+
+def test_a_description_of_another_tool_s_model(tmp_path: Path) -> None:
+    matconvnet(tmp_path / "net.mat", [MatlabLayer("relu", "relu")])
+    with pytest.raises(RefqError, match=r"--prototxt with net.mat \(MatConvNet model\)"):
+        models.read(tmp_path / "net.mat", Asked(prototxt="deploy.prototxt"))

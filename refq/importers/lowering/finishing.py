@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refq.errors import ShapeError, WeightsError
+from refq.errors import ShapeError, WeightsError, listed
 from refq.importers.foreign import Foreign, Model
 from refq.importers.lowering.drafts import Drafts
 from refq.networks import LARGEST, description
@@ -26,6 +26,10 @@ def finished(
 ) -> Model:
     """Nodes in order, outputs by the file's names. Raises WeightsError for weights that are not
     finite, and ShapeError for tensors beyond all bounds."""
+    if not drafts.nodes:
+        raise WeightsError(
+            f"a model whose outputs {listed(outputs)} are its input", "one that computes something"
+        )
     outputs = _apart(drafts, outputs)
     drafts.prune(outputs)
     names = _names(drafts, outputs)
