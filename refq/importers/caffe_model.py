@@ -236,8 +236,8 @@ class _Reader:
         heaviest = max((self.weights.get(blob, 1.0) for blob in outputs), default=0.0)
         aside = [blob for blob in outputs if self.weights.get(blob, 1.0) < heaviest]
         outputs = [blob for blob in outputs if blob not in aside]
-        if not outputs:
-            raise refuse("a network whose layers make nothing", "one with an output")
+        if not outputs or not self.inputs:
+            raise refuse("a network without an input, or without an output", "both")
         notes = [*notes, *self.notes]
         if self.losses:
             notes.append(f"left out, as of training: {listed(self.losses)}")

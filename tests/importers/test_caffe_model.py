@@ -265,6 +265,10 @@ REFUSED: dict[str, tuple[list[Part], str]] = {
         [DATA, Part("a", "Dropout", ["data"], ["a"], {"pooling_param": {"kernel_size": 3}}), SMALL],
         "",
     ),
+    "no input": (
+        [DATA, Part("p", "Parameter", [], ["p"], {}, (B,)), Part("a", "AbsVal", ["p"], ["a"])],
+        "a network without an input",
+    ),
     "an axis": (
         [DATA, Part("a", "Softmax", ["data"], ["a"], {"softmax_param": {"axis": 4}})],
         "a: axis 4 of 4",
