@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from refq.formats.codes import Codebook, ShiftCode, StorageCode
 from refq.formats.fixed import FixedPointFormat
+from refq.networks import Network, Node
 from refq.networks.layers import (
     LRN,
     Add,
@@ -97,3 +98,14 @@ CODES: list[tuple[StorageCode, FixedPointFormat]] = [
     (Codebook(3, (-60, -9, -9, 0, 2, 41), True), FixedPointFormat(8, 2)),
     (Codebook(2, (-500, 0, 3), False), FixedPointFormat(11, 2)),
 ]
+
+
+def network_of(layer: Layer, shapes: list[Shape], *more: Node) -> Network:
+    """A layer `made` of tensors with these shapes, which convolutions make of one input."""
+    rows, columns = (max(shape[axis] for shape in shapes) for axis in (1, 2))
+    makers = [
+        Node(f"in{n}", Conv(c, (rows - h + 1, columns - w + 1)), ("data",))
+        for n, (c, h, w) in enumerate(shapes)
+    ]
+    made = Node("made", layer, tuple(node.name for node in makers))
+    return Network("one", (2, rows, columns), (*makers, made, *more))

@@ -38,7 +38,7 @@ from refq.results.text import as_text
 from tests.agreement import assert_all_ways_agree, every_tensor
 from tests.engine.capped import Capped
 from tests.engine.negate import Negate
-from tests.layer_cases import CODES, LAYERS
+from tests.layer_cases import CODES, LAYERS, network_of
 from tests.small_networks import pixels, planned
 
 EVERY_LAYER: list[tuple[Layer, list[Shape]]] = [*LAYERS, (Negate(), [(3, 5, 4)])]
@@ -56,11 +56,8 @@ def test_every_type_has_a_row() -> None:
 @pytest.mark.parametrize(("layer", "shapes"), EVERY_LAYER, ids=str)
 def test_all_ways_agree_about_a_layer(layer: Layer, shapes: list[Shape]) -> None:
     """As the network's output, and read by another layer."""
-    inputs = tuple(f"in{number}" for number in range(len(shapes)))
-    makers = [Node(name, Conv(s[0], (1, 1)), ("data",)) for name, s in zip(inputs, shapes)]
-    nodes = (*makers, Node("made", layer, inputs))
     for more in ((), (Node("end", Dense(3), ("made",)),)):
-        network = Network("one", (2, *shapes[0][1:]), (*nodes, *more))
+        network = network_of(layer, shapes, *more)
         weights, images = random_weights(network, 1), pixels(network, 2, 3)
         plan = planned(network, weights, "uniform")
         check.check(plan, network)

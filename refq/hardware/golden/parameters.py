@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,14 +13,19 @@ from refq import kernels
 from refq.engine.aligning import coded
 from refq.engine.clustered import base_kernels, residuals
 from refq.engine.coefficients import IntegerLayer, IntegerWeights, data_frac_bits, filter_counts
+from refq.errors import FormatError
 from refq.formats import codes as storage_codes
-from refq.formats.fixed import FixedPointFormat, FormatGrid
+from refq.formats.fixed import FixedPointFormat, FormatGrid, Rounding
 from refq.hardware.golden.arrays import PARAMETER, GoldenArray, compact
 from refq.networks.graph import Network, Node
-from refq.networks.points import is_wide, moves_codes
+from refq.networks.layers import Function, Mul, PReLU
+from refq.networks.points import moves_codes
 from refq.networks.weights import Weights
 from refq.plans.plan import Clustered, Plan
 
+# a function's table of more is not written
+MOST_TABLE_BITS = 16
+UNSTORED = FixedPointFormat(32, 0)
 PARAMETERS = (
     "weight",
     "weight_shift",
@@ -33,6 +39,10 @@ PARAMETERS = (
     "bias_shift",
     "accumulator_drop",
     "operand_shift",
+    "slope",
+    "bounds",
+    "fill",
+    "table",
     "requantize_shift",
     *(stage for kind in storage_codes.known() for stage in kind.stages),
 )
@@ -54,17 +64,62 @@ def parameters(
     node = network.by_name.get(name)
     if node is not None and node.layer.weighted:
         yield from _coefficients(node, network, weights, coded.layers[name], plan)
-    elif node is not None and node.layer.makes_sums:
+    elif node is not None and node.layer.makes_sums and not isinstance(node.layer, Mul):
         fractions = np.array([plan.tensors[each].fixed.frac_bits for each in node.inputs])
         yield _numbers(name, "operand_shift", fractions.max() - fractions)
     kept = plan.tensors.get(name)
     if kept is None or (node is not None and moves_codes(network, node)):
         return
+    if node is not None:
+        yield from _own(node, plan)
     summed = _summed_frac_bits(node, network, coded, plan) if node is not None else None
     if summed is not None:
         to = kept.fixed.frac_bits - np.array(kept.drops or (0,), np.int64)
         yield _numbers(name, "requantize_shift", _shared(np.broadcast_arrays(summed - to)[0]))
     yield from storage(name, plan)
+
+
+def _own(node: Node, plan: Plan) -> Iterator[Parameter]:
+    """What a layer without weights computes with: a PReLU's slopes, bounds of a clip, a pad's
+    constant, a function's table."""
+    fmt, layer = plan.tensors[node.name].fixed, node.layer
+    known = [plan.tensors[each].fixed.frac_bits for each in node.inputs if each in plan.tensors]
+    for stage, numbers in layer.numbers(known, fmt).items():
+        if stage == "slope" and isinstance(layer, PReLU):
+            own = layer.slope_format
+            array = GoldenArray(
+                node.name, stage, PARAMETER, numbers.shape, own.bits, True, own.frac_bits
+            )
+            yield Parameter(array, partial(np.array, numbers))
+        else:
+            yield _numbers(node.name, stage, numbers)
+    if isinstance(layer, Function) and plan.rounding is not Rounding.STOCHASTIC:
+        source = plan.tensors[node.inputs[0]].fixed
+        if source.bits > MOST_TABLE_BITS:
+            return
+        shape = (1 << source.bits,)
+        array = GoldenArray(
+            node.name, "table", PARAMETER, shape, fmt.bits, fmt.signed, fmt.frac_bits
+        )
+        yield Parameter(array, partial(_table, layer, source, fmt, plan))
+
+
+def _table(
+    layer: Function, source: FixedPointFormat, fmt: FixedPointFormat, plan: Plan
+) -> np.ndarray:
+    """int64: a function's code for every code that it may read, the least first; 0 where it has no
+    value, which no image asked for."""
+    how = fmt, layer.expression, plan.rounding, plan.overflow
+    codes = np.arange(source.min_code, source.max_code + 1, dtype=np.int64)
+    try:
+        return kernels.function_integer(codes, source.frac_bits, *how)[0].astype(np.int64)
+    except FormatError:
+        out = np.zeros(len(codes), np.int64)
+    for place in range(len(codes)):
+        with contextlib.suppress(FormatError):
+            one = codes[place : place + 1]
+            out[place] = kernels.function_integer(one, source.frac_bits, *how)[0][0]
+    return out
 
 
 def storage(name: str, plan: Plan) -> Iterator[Parameter]:
@@ -88,15 +143,25 @@ def _summed_frac_bits(
 ) -> np.ndarray | None:
     """int64 (C,) or (1,): fraction bits of the sums that a layer rounds; None where it rounds
     something else."""
-    source = network.by_name.get(node.inputs[0])
-    if node.layer.takes_sums and source is not None and is_wide(network, source):
-        node = source
     if node.layer.weighted:
         layer = coded.layers[node.name]
         return layer.summed_frac_bits - layer.drop
-    if node.layer.makes_sums:
-        return np.array([max(plan.tensors[each].fixed.frac_bits for each in node.inputs)])
-    return None
+    read: list[np.ndarray] = []
+    for each in node.inputs:
+        kept = plan.tensors.get(each)
+        source = network.by_name.get(each)
+        if kept is not None:
+            read.append(np.array([kept.fixed.frac_bits]))
+        elif source is not None:
+            # a sum that is not stored
+            summed = _summed_frac_bits(source, network, coded, plan)
+            assert summed is not None
+            read.append(summed)
+    fmt = plan.tensors[node.name].fixed if node.name in plan.tensors else UNSTORED
+    made = [node.layer.made_frac_bits(own, fmt) for own in zip(*map(np.ndarray.tolist, read))]
+    if len(read) == 1 and None not in made:
+        return np.array(made)
+    return np.array(made[:1]) if None not in made else None
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from refq.engine.coefficients import IntegerLayer, IntegerWeights
 from refq.engine.integer import IntegerSteps, Tensor
 from refq.hardware.golden.agreement import CHANNELS, Made, spread
 from refq.networks.graph import Node
-from refq.networks.layers import Conv, Dense, Layer
+from refq.networks.layers import NO_PADS, Conv, ConvTranspose, Dense, Layer
 from refq.networks.layers.windows import conv_size, reach
 
 SIDE = 2  # pixels at a side of a sample
+DENSE: Layer = Dense(1)
 
 
 def check_sums(made: Made) -> None:
@@ -27,16 +28,18 @@ def check_sums(made: Made) -> None:
     for o in spread(len(layer.codes), CHANNELS):
         weights = IntegerWeights({node.name: _of_output(layer, o)}, steps.plan)
         for rows, columns in _corners(made.stages["sum"].shape[2:]):
-            window, part = x, Node(node.name, Dense(1), node.inputs)
+            window, cut, kept = x, DENSE, (slice(None), slice(None))
             if not node.layer.flat:
                 group = o * node.layer.group // len(layer.codes)
-                window, cut = _window(x, node.layer, group, rows, columns)
-                part = Node(node.name, cut, node.inputs)
+                maps = _of_group(x, node.layer, group)
+                window, cut, kept = _window(maps, node.layer, (rows, columns))
+            part = Node(node.name, cut, node.inputs)
             for stage, wanted in _stages(part, window, weights).items():
                 split = layer.split if stage == "base_sum" else None
                 channel = int(split.labels[o]) if split else o
                 got = made.stages[stage][:, channel : channel + 1, ...]
-                got = got[:, :, rows, columns] if got.ndim == 4 else got
+                if got.ndim == 4:
+                    got, wanted = got[:, :, rows, columns], wanted[:, :, kept[0], kept[1]]
                 made.agree(f".{stage} of output {o}", got, wanted)
 
 
@@ -90,28 +93,59 @@ def _corners(shape: Sequence[int]) -> list[tuple[slice, slice]]:
     corners = []
     for part in (0.0, 0.5, 1.0):
         starts = [int(part * max(0, length - SIDE)) for length in shape]
-        corners.append(tuple(slice(at, at + SIDE) for at in starts))
+        corners.append(tuple(slice(at, min(at + SIDE, n)) for at, n in zip(starts, shape)))
     return [(rows, columns) for rows, columns in corners]
 
 
-def _window(
-    x: Tensor, layer: Layer, group: int, rows: slice, columns: slice
-) -> tuple[Tensor, Conv]:
-    """(what these outputs of one channel in a group read, a convolution that makes them of it)."""
+def _of_group(x: Tensor, layer: Layer, group: int) -> Tensor:
+    """The channels that a group reads."""
     channels = x.codes.shape[1] // layer.group
     maps = slice(group * channels, (group + 1) * channels)
-    wide, spans, before, after = reach(layer.kernel, layer.dilations), [], [], []
-    for axis, outputs in enumerate((rows, columns)):
-        length, stride, kernel = x.codes.shape[2 + axis], layer.strides[axis], wide[axis]
-        outputs_stop = min(outputs.stop, conv_size(length, kernel, stride, *layer.pads[axis::2]))
-        start = outputs.start * stride - layer.pads[axis]
-        stop = (outputs_stop - 1) * stride - layer.pads[axis] + kernel
-        spans.append(slice(max(0, start), min(length, stop)))
-        before.append(max(0, -start))
-        after.append(max(0, stop - length))
     stored = x.stored
     if stored is not None and stored.drops:
         stored = dataclasses.replace(stored, drops=stored.drops[maps])
-    window = dataclasses.replace(x, codes=x.codes[:, maps, spans[0], spans[1]], stored=stored)
+    return dataclasses.replace(x, codes=x.codes[:, maps], stored=stored)
+
+
+Spans = tuple[slice, slice]
+
+
+def _window(x: Tensor, layer: Layer, outputs: Spans) -> tuple[Tensor, Layer, Spans]:
+    """(what these outputs of one channel read, a layer that makes them of it, where in what that
+    makes they are)."""
+    if isinstance(layer, ConvTranspose):
+        return _scattered(x, layer, outputs)
+    wide, spans, before, after = reach(layer.kernel, layer.dilations), [], [], []
+    for axis, sample in enumerate(outputs):
+        length, stride, kernel = x.codes.shape[2 + axis], layer.strides[axis], wide[axis]
+        stop = min(sample.stop, conv_size(length, kernel, stride, *layer.pads[axis::2]))
+        start = sample.start * stride - layer.pads[axis]
+        stop = (stop - 1) * stride - layer.pads[axis] + kernel
+        spans.append(slice(max(0, start), min(length, stop)))
+        before.append(max(0, -start))
+        after.append(max(0, stop - length))
+    window = dataclasses.replace(x, codes=x.codes[:, :, spans[0], spans[1]])
     pads = (before[0], before[1], after[0], after[1])
-    return window, Conv(1, layer.kernel, layer.strides, pads, dilations=layer.dilations)
+    cut = Conv(1, layer.kernel, layer.strides, pads, dilations=layer.dilations)
+    return window, cut, (slice(None), slice(None))
+
+
+def _scattered(
+    x: Tensor, layer: ConvTranspose, outputs: Spans
+) -> tuple[Tensor, ConvTranspose, Spans]:
+    """Of a transposed convolution: input rows that reach these outputs, without its pads."""
+    spans, kept, more = [], [], []
+    for axis, sample in enumerate(outputs):
+        length, stride, pad = x.codes.shape[2 + axis], layer.strides[axis], layer.pads[axis]
+        wide = layer.dilations[axis] * (layer.kernel[axis] - 1)
+        first = min(max(0, (sample.start + pad - wide) // stride), length - 1)
+        last = max(first, min(length - 1, (sample.stop - 1 + pad) // stride))
+        start, stop = (end + pad - stride * first for end in (sample.start, sample.stop))
+        spans.append(slice(first, last + 1))
+        kept.append(slice(start, stop))
+        more.append(max(0, stop - (stride * (last - first) + wide + 1)))
+    window = dataclasses.replace(x, codes=x.codes[:, :, spans[0], spans[1]])
+    cut = dataclasses.replace(
+        layer, out_channels=1, pads=NO_PADS, group=1, output_padding=(more[0], more[1])
+    )
+    return window, cut, (kept[0], kept[1])

@@ -66,14 +66,15 @@ def _of_kernel(fmt: FixedPointFormat | FormatGrid, o: int) -> FixedPointFormat |
 def check_layer(made: Made) -> None:
     """Raises DisagreementError where the oracle makes other integers of samples of one image."""
     layer, stages = made.node.layer, made.stages
-    # (codes, fraction bits) that are rounded; None where a layer rounds on its own, or not at all
+    # (codes, fraction bits) that are rounded; None where a layer rounds on its own, or not at all,
+    # or is an activation
     exact: tuple[np.ndarray, int] | None = None
     if layer.weighted:
         check_sums(made)
         coded, sums = made.steps.weights.layers[made.node.name], stages["sum"]
         exact = np.left_shift(sums, of_channels(coded.raised, sums)), coded.frac_bits
     elif layer.takes_sums:
-        exact = made.inputs[0].codes, made.inputs[0].frac_bits
+        pass
     elif layer.near is not None:
         _check_maps(made, layer.near)
     else:
@@ -100,6 +101,9 @@ class _Again(IntegerStep):
     def modes(self) -> dict[str, Any]:
         return self.steps.modes(self.node.name, self.per_image, self.place)
 
+    def passed(self, codes: np.ndarray, frac_bits: int | None = None) -> Tensor:
+        return Tensor(codes, self.frac_bits[0] if frac_bits is None else frac_bits)
+
     def exact(self, codes: np.ndarray, frac_bits: int) -> Tensor:
         return Tensor(codes, frac_bits)
 
@@ -119,12 +123,13 @@ def _check_stored(made: Made, exact: tuple[np.ndarray, int] | None) -> None:
     kept, rounded = made.kept, made.stages["rounded"]
     places = spread(rounded.size, ELEMENTS)
     per_map = math.prod(rounded.shape[2:])
-    for place in places if exact else ():
-        assert exact is not None
-        codes, frac_bits = exact
-        element = codes.reshape(-1)[place : place + 1]
-        if made.node.layer.takes_sums:
-            element = oracle.relu(element)
+    active = made.node.layer.takes_sums
+    for place in places if exact or active else ():
+        if exact:
+            codes, frac_bits = exact
+            element = codes.reshape(-1)[place : place + 1]
+        else:
+            element, frac_bits = _activated(made, np.unravel_index(place, rounded.shape))
         drop = kept.drops[place // per_map % rounded.shape[1]] if kept.drops else 0
         fmt = dataclasses.replace(kept.fixed, frac_bits=kept.fixed.frac_bits - drop)
         modes = made.steps.modes(made.node.name, rounded[0].size, place)
@@ -133,6 +138,16 @@ def _check_stored(made: Made, exact: tuple[np.ndarray, int] | None) -> None:
         made.agree(f".rounded of element {place}", got >> drop, wanted)
     values = kept.storage.kept(rounded.reshape(-1)[places], oracle)
     made.agree(".value", made.result.codes.reshape(-1)[places], values)
+
+
+def _activated(made: Made, place: Sequence[Any]) -> tuple[np.ndarray, int]:
+    """(one code of an activation before it is rounded, its fraction bits), from the pixel of all
+    channels that it is in."""
+    (x,) = made.inputs
+    pixel = (slice(None), slice(None), *(slice(k, k + 1) for k in place[2:]))
+    part = dataclasses.replace(x, codes=x.codes[pixel])
+    again = _again(made, [part], 0)
+    return again.codes[0, place[1]].reshape(1), again.frac_bits
 
 
 def _check_maps(made: Made, near: int) -> None:
@@ -149,6 +164,10 @@ def _check_maps(made: Made, near: int) -> None:
             # where the row is in the whole, less where it is in the part
             place = (c * got.shape[2] + row) * width - (c - low) * width
         part = dataclasses.replace(x, codes=x.codes[:, low:high, rows])
-        wanted = _again(made, [part], place).codes[:, c - low : c - low + 1]
+        again = _again(made, [part], place)
+        wanted = again.codes[:, c - low : c - low + 1]
+        if again.stored is None:
+            modes = made.steps.modes(made.node.name, made.result.codes[0].size, c * per_map)
+            wanted, _ = oracle.requantize(wanted, again.frac_bits, made.kept.fixed, **modes)
         one = got[:, c : c + 1]
         made.agree(f" of map {c}", one[:, :, rows] if by_rows else one, wanted)

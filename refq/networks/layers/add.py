@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from refq.formats.fixed import FixedPointFormat
 from refq.networks.layers.layer import IntegerStep, Layer, MapStep, Shape, aligned_reach, broadcast
 
 
@@ -36,3 +37,6 @@ class Add(Layer):
 
     def reach(self, operands: Sequence[tuple[int, int]]) -> tuple[int, int]:
         return aligned_reach(operands)
+
+    def made_frac_bits(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> int | None:
+        return max(frac_bits)

@@ -43,3 +43,6 @@ class ArgMax(Layer):
 
     def wide_format(self, source: FixedPointFormat, bits: int) -> FixedPointFormat:
         return FixedPointFormat(bits, 0, signed=False)
+
+    def made_frac_bits(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> int | None:
+        return 0

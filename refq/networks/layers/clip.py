@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from refq.errors import ShapeError
+from refq.formats.fixed import FixedPointFormat
 from refq.networks.layers.layer import IntegerStep, Layer, MapStep, Shape
 
 
@@ -57,3 +58,11 @@ class Clip(Layer):
     def signed(self, inputs: Sequence[bool]) -> bool:
         low, high = self.bounds
         return high < 0 or (low < 0 and any(inputs))
+
+    def made_frac_bits(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> int | None:
+        return max(frac_bits[0], fmt.frac_bits)
+
+    def numbers(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> Mapping[str, np.ndarray]:
+        with np.errstate(over="ignore"):
+            codes = np.rint(np.ldexp(np.array(self.bounds), fmt.frac_bits))
+        return {"bounds": np.clip(codes, fmt.min_code, fmt.max_code).astype(np.int64)}

@@ -24,6 +24,8 @@ class Function(Layer):
 
     expression: Expression
 
+    near = 0
+
     @property
     def words(self) -> str:
         return f"function {spelled(self.expression)}"

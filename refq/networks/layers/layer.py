@@ -196,6 +196,15 @@ class Layer:
         channel it is made of; numbers: those of each input."""
         return tuple(number for part in numbers for number in part)
 
+    def made_frac_bits(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> int | None:
+        """Fraction bits of the exact numbers that it makes of codes with such ones, to be rounded
+        to fmt; None for a layer with weights, that moves codes, or that rounds on its own."""
+        return None
+
+    def numbers(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> Mapping[str, np.ndarray]:
+        """Integers that it computes with beside what it reads, by name."""
+        return {}
+
     def wide_format(self, source: FixedPointFormat, bits: int) -> FixedPointFormat | None:
         """The format of so many bits in which its output loses nothing where it is the network's;
         None where sums tell, or what it reads. source: of what it reads."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from refq.formats.fixed import FixedPointFormat
 from refq.networks.layers.layer import IntegerStep, Layer, Shape, broadcast, two
 
 
@@ -33,3 +34,6 @@ class Mul(Layer):
     def reach(self, operands: Sequence[tuple[int, int]]) -> tuple[int, int]:
         (one, first), (two, second) = operands
         return one * two, first + second
+
+    def made_frac_bits(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> int | None:
+        return sum(frac_bits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from refq.errors import ShapeError
+from refq.formats.fixed import FixedPointFormat
 from refq.networks.layers.layer import IntegerStep, Layer, Shape
 
 MODES = ("constant", "reflect", "edge")
@@ -71,3 +72,11 @@ class Pad(Layer):
             padded[: self.before[0]] = [0] * self.before[0]
             padded[len(padded) - self.after[0] :] = [0] * self.after[0]
         return tuple(padded)
+
+    def made_frac_bits(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> int | None:
+        return None if self.moves_codes else frac_bits[0]
+
+    def numbers(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> Mapping[str, np.ndarray]:
+        if self.moves_codes:
+            return {}
+        return {"fill": np.array([round(math.ldexp(self.value, frac_bits[0]))])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -57,3 +57,11 @@ class PReLU(Layer):
 
     def signed(self, inputs: Sequence[bool]) -> bool:
         return (any(inputs) and max(self.slopes) > 0) or (min(self.slopes) < 0 and any(inputs))
+
+    def made_frac_bits(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> int | None:
+        return frac_bits[0] + max(0, self.slope_format.frac_bits)
+
+    def numbers(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> Mapping[str, np.ndarray]:
+        own = self.slope_format
+        codes = np.rint(np.ldexp(np.array(self.slopes), own.frac_bits))
+        return {"slope": np.clip(codes, own.min_code, own.max_code).astype(np.int64)}

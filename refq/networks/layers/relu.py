@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from refq.formats.fixed import FixedPointFormat
 from refq.networks.layers.layer import IntegerStep, Layer, MapStep
 
 
@@ -36,3 +37,6 @@ class ReLU(Layer):
 
     def signed(self, inputs: Sequence[bool]) -> bool:
         return False
+
+    def made_frac_bits(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> int | None:
+        return frac_bits[0]

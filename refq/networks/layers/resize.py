@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from refq.errors import ShapeError
+from refq.formats.fixed import FixedPointFormat
 from refq.networks.layers.layer import IntegerStep, Layer, Shape
 from refq.networks.layers.windows import Pair
 
@@ -127,3 +128,6 @@ class Resize(Layer):
             codes = np.rint(share * (1 << WEIGHT_BITS)).astype(np.int64)
             x = step.ops.interpolate_integer(x, 2 + axis, before, behind, codes, WEIGHT_BITS)
         return step.exact(x, frac_bits + 2 * WEIGHT_BITS)
+
+    def made_frac_bits(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> int | None:
+        return None if self.moves_codes else frac_bits[0] + 2 * WEIGHT_BITS

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from refq.formats.fixed import FixedPointFormat
 from refq.networks.layers.layer import IntegerStep, Layer, Shape, aligned_reach, broadcast, two
 
 
@@ -37,3 +38,6 @@ class Sub(Layer):
 
     def signed(self, inputs: Sequence[bool]) -> bool:
         return True
+
+    def made_frac_bits(self, frac_bits: Sequence[int], fmt: FixedPointFormat) -> int | None:
+        return max(frac_bits)
