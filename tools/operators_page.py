@@ -37,7 +37,7 @@ BECOMES = {
     "passed": "left out: values stay",
     "pooled": "layer of its name, AvgPool or MaxPool",
     "prelu": "layer PReLU",
-    "reduced": "layer GlobalAvgPool or GlobalMaxPool, over axes that lie together",
+    "reduced": "layer GlobalAvgPool or GlobalMaxPool; of a sum with a factor behind it",
     "repeated": "layer Resize, of whole rows and columns; or left to the layer that broadcasts",
     "reshaped": "renamed, or layer Rearrange",
     "resized": "layer Resize: nearest and linear",

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from refq.importers import onnx_attributes
-from refq.importers.contents import DEEPEST, MOST, refuse
+from refq.importers.contents import DEEPEST, refuse
 from refq.importers.foreign import Branch, Operator
 from refq.importers.onnx_opsets import Old, today
 from refq.importers.onnx_proto import Function, Graph, Model, Node, Stored
 from refq.importers.onnx_values import Values
 
 KEPT: dict[str, str] = {}
+MOST = 1 << 15  # nodes, functions in the places of their calls
 # letters of a name before others, and of all names that functions multiply
 LONGEST, LETTERS = 400, 1 << 26
 

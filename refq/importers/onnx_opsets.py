@@ -26,18 +26,23 @@ OLD_RESIZE = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "f
 
 @dataclass
 class Old:
-    """What rules know: the version, and constants by name, to which they may add."""
+    """What rules know: the version, and constants by name, to which they may add. numbers: the last
+    one behind a name that was wanted."""
 
     opset: int
     constants: dict[str, np.ndarray]
     names: set[str] = field(default_factory=set)
+    numbers: dict[str, int] = field(default_factory=dict)
 
     def name(self, wanted: str) -> str:
-        """A name of no tensor yet."""
-        while wanted in self.names:
-            wanted += "_"
-        self.names.add(wanted)
-        return wanted
+        """A name of no tensor yet: as wanted, or with a number."""
+        name, number = wanted, self.numbers.get(wanted, 1)
+        while name in self.names:
+            number += 1
+            name = f"{wanted}_{number}"
+        self.names.add(name)
+        self.numbers[wanted] = number
+        return name
 
     def constant(self, wanted: str, array: np.ndarray) -> str:
         name = self.name(wanted)

@@ -28,8 +28,8 @@ def wanted(network: Network, options: Options) -> Wanted:
 def plan(
     network: Network, weights: Weights, statistics: Statistics | None, options: Options
 ) -> Plan:
-    """q = bits_act (or widths), F as given or picked so that q bits cover the calibration; by layer,
-    which is refq's extension, each layer has an F of its own."""
+    """q = bits_act (or widths), F as given or picked so that q bits cover the calibration; by layer
+    (refq's extension) each layer has its own."""
     points = storage_points(network)
     choice.check_widths(points, options.widths)
     bits = options.bits_act or DEFAULT_BITS

@@ -16,7 +16,7 @@ from refq.importers.lowering.expressions import UNARY
 from refq.networks.layers.expressions import values
 
 # values of a constant that operators may make
-MOST_VALUES = 1 << 28
+MOST_VALUES = 1 << 24
 Inputs = Sequence["np.ndarray | None"]
 
 

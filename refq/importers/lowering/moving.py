@@ -37,6 +37,8 @@ def reshaped(step: Step) -> Value:
         ]
     if wanted.count(-1) > 1:
         raise Unheld(f"shape {wanted}")
+    if x.batched and wanted[:1] == [step.walker.batch]:
+        wanted[0] = 1
     rest = math.prod(each for each in wanted if each != -1)
     total = math.prod(x.dims)
     if -1 in wanted and rest:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from refq.importers.lowering.values import Held, Value
 from refq.importers.lowering.walking import Step, Unheld, handles
@@ -50,14 +52,19 @@ def whole(step: Step) -> Value:
     return _reduced(step, x, axes, step.operator.kind == "GlobalAveragePool", True)
 
 
-@handles("ReduceMean", "ReduceMax")
+@handles("ReduceMean", "ReduceMax", "ReduceSum")
 def reduced(step: Step) -> Value:
     x, axes = step.held(), step.whole(1, "axes")
     if axes is None and step.attributes.get("noop_with_empty_axes", 0):
         return x
     found = sorted({x.axis(axis) for axis in axes or range(len(x.dims))})
     keep = bool(step.attributes.get("keepdims", 1))
-    return _reduced(step, x, found, step.operator.kind == "ReduceMean", keep)
+    made = _reduced(step, x, found, step.operator.kind != "ReduceMax", keep)
+    if step.operator.kind == "ReduceSum" and isinstance(made, Held):
+        count = math.prod(x.dims[axis] for axis in found)
+        scaled = replace(made, expression=("mul", made.expression, float(count)))
+        return step.walker.function(scaled, step.operator)
+    return made
 
 
 def _reduced(step: Step, x: Held, axes: Sequence[int], mean: bool, keep: bool) -> Value:

@@ -135,6 +135,9 @@ class Walker:
     def __init__(self, foreign: Foreign, drafts: Drafts, values: dict[str, Value]) -> None:
         self.foreign, self.drafts, self.values = foreign, drafts, values
         self.values.update(foreign.constants)
+        # what the file fixes the batch to; here it is 1
+        batches = {dims[0] for dims in foreign.inputs.values() if len(dims) > 1}
+        self.batch = batches.pop() if len(batches) == 1 else None
         self.origins: dict[str, str] = {}
 
     def walk(self) -> None:
@@ -191,6 +194,11 @@ class Walker:
             made = handler(Step(self, operator, inputs))
             return [made] if isinstance(made, (np.ndarray, Held, Beyond)) else list(made)
         except Unheld as reason:
+            if learned(operator, inputs):
+                raise WeightsError(
+                    f"{told(operator)}: {reason}",
+                    "layers with weights that a network of refq holds (docs/operators.md)",
+                ) from None
             return [Beyond(told(operator), str(reason), held)] * len(operator.outputs)
         except ShapeError as error:
             raise WeightsError(f"{told(operator)}: {error.found}", error.wanted) from None
