@@ -13,8 +13,8 @@ import pytest
 
 from refq.data import decoding
 from refq.hardware.files import file_formats
-from tests.fuzzing import images, layers, records, weights
-from tests.fuzzing.__main__ import READERS, Row, total
+from tests.fuzzing import images, weights
+from tests.fuzzing.__main__ import KINDS, READERS, Row, total
 from tests.importers import hostile_files, small_weights
 
 TOP = Path(__file__).parents[2]
@@ -60,8 +60,7 @@ def test_every_format_has_a_reader() -> None:
     assert {f"dump_{name}" for name in file_formats()} <= set(READERS)
     assert {name.lower() for name in decoding.FORMATS} <= set(READERS)
     assert set(small_weights.WRITERS) <= set(READERS)
-    kinds = (images.READERS, records.READERS, weights.READERS, layers.READERS)
-    assert sum(map(len, kinds)) == len(READERS), "two readers of one name"
+    assert sum(len(kind.READERS) for kind in KINDS) == len(READERS), "two readers of one name"
 
 
 def test_rows_are_added_up() -> None:
