@@ -118,6 +118,7 @@ def _enter(op: Operation) -> None:
         if number in op.made.values:
             raise op.refuse(f"makes {op.made.model.tensors[number]} again", "each tensor once")
         name = op.made.model.tensors[number].name
+        op.made.makers[number] = op.node
         op.made.values[number] = op.builder.called(value, name, since) if name else value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from refq.importers.building import Value
 from refq.importers.foreign import Operator
-from refq.importers.tflite import elementwise, moving, pooling, weighted
+from refq.importers.tflite import elementwise, moving, pooling, spreading, weighted
 from refq.importers.tflite.elementwise import clipped, one, two
 from refq.importers.tflite.operation import Operation, Reader
 from refq.importers.tflite.schema import FLOATS
@@ -31,7 +31,7 @@ SINGLE: dict[str, Reader] = {
     "ARG_MIN": elementwise.chosen("ArgMin"),
     "AVERAGE_POOL_2D": pooling.mean,
     "BATCH_MATMUL": weighted.multiplied,
-    "BATCH_TO_SPACE_ND": moving.gathered,
+    "BATCH_TO_SPACE_ND": spreading.gathered,
     "CAST": _cast,
     "CEIL": one("Ceil"),
     "CONCATENATION": moving.concat,
@@ -93,7 +93,7 @@ SINGLE: dict[str, Reader] = {
     "SIN": one("Sin"),
     "SLICE": moving.cut,
     "SOFTMAX": elementwise.softmax,
-    "SPACE_TO_BATCH_ND": moving.spread,
+    "SPACE_TO_BATCH_ND": spreading.spread,
     "SPACE_TO_DEPTH": moving.to_depth,
     "SQRT": one("Sqrt"),
     "SQUARE": elementwise.square,

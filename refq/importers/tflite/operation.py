@@ -19,7 +19,7 @@ class Made:
     """What has been read so far. values: tensors that operators make, by number. known: arrays of
     constants, those that are computed of others too. spread: how many images a tensor is spread
     over (SPACE_TO_BATCH_ND), rows and columns; crops: what is then cut off its rows and columns,
-    by the number of the operator at the end."""
+    by the number of the operator at the end. makers: of tensors."""
 
     model: Model
     readers: Mapping[int, list[Node]]
@@ -28,6 +28,12 @@ class Made:
     known: dict[int, np.ndarray] = field(default_factory=dict)
     spread: dict[int, tuple[int, ...]] = field(default_factory=dict)
     crops: dict[int, list[list[int]]] = field(default_factory=dict)
+    makers: dict[int, Node] = field(default_factory=dict)
+
+    def maker(self, number: int, kind: str) -> Operation | None:
+        """The operator of a kind that makes a tensor."""
+        node = self.makers.get(number)
+        return Operation(node, self) if node is not None and node.kind == kind else None
 
     def array(self, number: int) -> np.ndarray | None:
         """The values of a constant; None for what is computed of the model's inputs."""
