@@ -10,7 +10,7 @@ import numpy as np
 
 from refq.errors import ShapeError, WeightsError, listed
 from refq.importers.foreign import Foreign, Model
-from refq.importers.lowering.drafts import Drafts
+from refq.importers.lowering.drafts import Draft, Drafts
 from refq.networks import LARGEST, description
 from refq.networks.graph import INPUT, Network, Node
 from refq.networks.layers import Layer
@@ -65,11 +65,7 @@ def _apart(drafts: Drafts, outputs: dict[str, str]) -> dict[str, str]:
             layer: Layer = reshape(drafts.shapes[tensor])
             copy = drafts.free(f"{tensor}.again")
             shape = drafts.shapes[tensor]
-            source = drafts.nodes.get(tensor)
-            first = source if source is not None else next(iter(drafts.nodes.values()))
-            drafts.nodes[copy] = replace(
-                first, name=copy, layer=layer, inputs=(tensor,), shape=shape, weight=None, bias=None
-            )
+            drafts.nodes[copy] = Draft(copy, layer, (tensor,), shape, origin=name)
             drafts.shapes[copy] = shape
             tensor = copy
         found[name] = tensor
