@@ -12,11 +12,11 @@ import pytest
 from refq.errors import WeightsError
 from refq.importers import models
 from refq.importers.foreign import Asked
-from refq.importers.keras_model import read
+from refq.importers.keras_model import Stored, foreign, read
 from refq.importers.tflite_model import read as read_tflite
 from tests.importers import as_onnx, keras_whole
 from tests.importers.channels_last import conv
-from tests.importers.keras_held import IMAGE, RNG, X, agrees, arrays, floats, found
+from tests.importers.keras_held import IMAGE, RNG, Held, X, agrees, arrays, floats, found
 from tests.importers.keras_whole import Config, layer, model, row, source, within
 from tests.importers.test_keras_layers import LAYERS
 from tests.shared_data import shared
@@ -46,6 +46,24 @@ def test_a_model_within_that_is_called_twice() -> None:
     whole = found(model(layers, ["y"]), {"d": arrays(kernel=w)})
     assert list(whole.inputs) == ["left", "right"]
     agrees(whole, (a - b) @ w, a, b)
+
+
+def test_keras_1_by_theano() -> None:
+    """A Sequential is a list. Kernels are (outputs, inputs, rows, columns), turned by half a turn,
+    and an image is flattened as it lies."""
+    w, dense = floats(3, 2, 6, 4), floats(4 * 7 * 6, 5)
+    first = {"dim_ordering": "th"}
+    size = {"nb_filter": 4, "nb_row": 3, "nb_col": 2, "bias": False, "border_mode": "valid"}
+    layers = [
+        layer("Convolution2D", "c", batch_input_shape=[None, 6, 9, 7], **size, **first),
+        layer("Flatten", "f"),
+        layer("Dense", "d", output_dim=5, bias=False),
+        layer("Activation", "y", activation="hard_sigmoid"),
+    ]
+    stored = {"c": arrays(W=w.transpose(3, 2, 0, 1)), "d": arrays(W=dense)}
+    held = Stored({"class_name": "Sequential", "config": layers}, Held(stored), "1.2.2", True)
+    maps = conv(X, w[::-1, ::-1]).transpose(0, 3, 1, 2)
+    agrees(foreign(held, "m"), np.clip(0.2 * (maps.reshape(2, -1) @ dense) + 0.5, 0, 1))
 
 
 # --- files ---
