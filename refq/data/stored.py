@@ -53,8 +53,12 @@ def of_npy(path: Path) -> Mapping[str, Stored]:
         raise DataError(f"cannot read {path} ({error.strerror})", "a .npy file") from None
     length = file.seek(0, 2)
     file.seek(0)
-    header = _header(file, str(path))
-    _check_length(str(path), header, length)
+    try:
+        header = _header(file, str(path))
+        _check_length(str(path), header, length)
+    except DataError:
+        file.close()
+        raise
 
     def values() -> np.ndarray:
         file.seek(header.begin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import tokenize
+import warnings
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -57,7 +58,9 @@ def header(file: BinaryIO) -> Header:
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
-        shape, fortran, dtype = read(file, max_header_size=LONGEST)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 2 wrote some, which are sound
+            shape, fortran, dtype = read(file, max_header_size=LONGEST)
         if not all(type(each) is int and each >= 0 for each in shape):
             raise ValueError(f"shape {shape}")
     except ERRORS as error:
