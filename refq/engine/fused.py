@@ -23,8 +23,9 @@ from refq.engine.memory import Place
 from refq.engine.on_maps import Mapped, MapSteps
 from refq.engine.panels import flattened, one_pixel, panels
 from refq.engine.steps import Tensor
+from refq.engine.tables import tabled
 from refq.formats.fixed import Accumulator
-from refq.kernels import adding, fused, maps
+from refq.kernels import adding, fused, lookup, maps
 from refq.kernels.accumulating import saturates_every_mac
 from refq.kernels.channelwise import Depthwise
 from refq.kernels.endings import Ending
@@ -128,6 +129,21 @@ class FusedSteps(MapSteps):
             self._ending(entry, drop, result if result is not node else None),
         )
         return replace(target, outside=outside)
+
+    def looked_up(self, node: Node, source: Stored) -> Any:
+        entry, plan = self.plain.plan.tensors[node.name], self.plain.plan
+        if entry.drops or source.stored.drops or not storable(plan, entry, np.zeros(1)):
+            return None
+        key = "table", node.layer, entry, source.stored, plan.rounding, plan.overflow
+        workspace = self.plain.weights.workspace
+        if key not in workspace:
+            workspace[key] = tabled(self.plain, node, source.stored)
+        if workspace[key] is None:
+            return None
+        target = self.target(node.name)
+        table, outside = workspace[key]
+        count = lookup.look_up(source.map, target.map, target.place.first, table, outside)
+        return replace(target, outside=count)
 
     def _weighted(self, node: Node, source: Stored, result: Node, entry: TensorPlan | None) -> Any:
         """A weighted layer and what follows it."""

@@ -68,6 +68,10 @@ class MapSteps:
         that cannot be."""
         raise NotImplementedError
 
+    def looked_up(self, node: Node, source: Any) -> Any:
+        """A function of each value; None where there is no table of it."""
+        return None
+
     def packed(self, name: str, tensor: Any) -> Any:
         """A tensor of the plain steps in a map, where one can hold it, and someone reads it."""
         raise NotImplementedError
@@ -153,6 +157,12 @@ class MapStep:
         for source in pending.sources:
             self.steps.memory.unhold(source.map)
         return result
+
+    def looked_up(self) -> Any:
+        (x,) = self.inputs
+        if not self._mapped() or not x.place.whole:
+            return None
+        return self.steps.looked_up(self.node, x)
 
     def max_pooled(self) -> Any:
         (x,), layer = self.inputs, self.node.layer

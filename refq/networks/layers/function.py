@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refq.networks.layers.expressions import Expression, check, negative, spelled
-from refq.networks.layers.layer import IntegerStep, Layer, Shape
+from refq.networks.layers.layer import IntegerStep, Layer, MapStep, Shape
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class Function(Layer):
     def integer_step(self, step: IntegerStep) -> Any:
         function = partial(step.ops.function_integer, expression=self.expression, **step.modes)
         return step.rounded(*function(*step.inputs, *step.frac_bits, step.format))
+
+    def map_step(self, step: MapStep) -> Any:
+        return step.looked_up()
 
     def signed(self, inputs: Sequence[bool]) -> bool:
         return negative(self.expression, any(inputs))

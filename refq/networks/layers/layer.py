@@ -72,6 +72,9 @@ class MapStep(Protocol):
     def bounded(self) -> Any:
         """A sum and its ReLU or clip at once."""
 
+    def looked_up(self) -> Any:
+        """A function of each value by itself, by a table."""
+
     def max_pooled(self) -> Any:
         """Maxima over windows."""
 
