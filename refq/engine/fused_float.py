@@ -52,9 +52,18 @@ class FusedFloatSteps(MapSteps):
 
     def covers(self, node: Node) -> bool:
         layer = node.layer
-        return layer.weighted and not layer.flat and max(layer.strides) <= STRIDE
+        if layer.weighted:
+            return not layer.flat and max(layer.strides) <= STRIDE
+        shapes = [self.network.shapes[name] for name in node.inputs]
+        return len(shapes) == 2 and shapes[0] == shapes[1]
 
     def summed(self, node: Node, sources: Sequence[Any], result: Node) -> MappedFloat:
+        bounds = (result.layer.bounds if result is not node else None) or floats.UNBOUNDED
+        target = self.target(result.name)
+        if not node.layer.weighted:
+            maps = sources[0].map, sources[1].map
+            float_maps.add(maps, target.map, target.place.first, bounds)
+            return target
         weights, (source,), layer = self.plain.weights, sources, node.layer
         layout = source.map.layout
         key = (node.name, layout.pitch, layout.channels)
@@ -63,12 +72,10 @@ class FusedFloatSteps(MapSteps):
             each = float_channelwise.is_depthwise(numbers[0], layer)
             prepare = float_channelwise.prepare if each else floats.prepare
             weights.workspace[key] = prepare(*numbers, layout, layer)
-        target = self.target(result.name)
-        bounds = result.layer.bounds if result is not node else None
         kernel = weights.workspace[key]
         each = isinstance(kernel, FloatDepthwise)
         convolve = float_channelwise.convolve if each else floats.convolve
-        convolve(source.map, kernel, target.map, target.place.first, bounds or floats.UNBOUNDED)
+        convolve(source.map, kernel, target.map, target.place.first, bounds)
         return target
 
     def packed(self, name: str, tensor: np.ndarray) -> Any:

@@ -80,6 +80,29 @@ def unpack(source: FloatMap, channels: slice | None = None) -> np.ndarray:
 
 
 @njit(parallel=True)
+def _add(one, two, target, low, high):
+    values, count = target.values, one.channels
+    for task in prange(target.images * target.height):
+        n, y = task // target.height, task % target.height
+        for x in range(target.width):
+            to = _at(target, n, y) + x * target.channels
+            a = _at(one, n, y) + x * count
+            b = _at(two, n, y) + x * count
+            for k in range(count):
+                total = one.values[a + k] + two.values[b + k]
+                total = total if total > low or low == -np.inf else low
+                values[to + k] = high if total > high else total
+
+
+def add(
+    sources: tuple[FloatMap, FloatMap], target: FloatMap, channel: int, bounds: tuple[float, float]
+) -> None:
+    """The sum of two whole maps in channels of another; bounds: as of floats.convolve."""
+    one, two = (source.view() for source in sources)
+    _add(one, two, target.view(channel), np.float32(bounds[0]), np.float32(bounds[1]))
+
+
+@njit(parallel=True)
 def _max_pool(source, target, window):
     channels, values = source.channels, target.values
     for task in prange(target.images * target.height):
