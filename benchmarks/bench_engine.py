@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,6 @@ from refq.networks import Network, Node
 from refq.networks.weights import Weights
 from refq.plans.plan import Plan
 
-NOT_ASKED = ("network", "input_size", "outputs", "external_data")
 LEAST_MS = 0.05  # of a row in the table by layer
 # label -> (scheme, bits of activations, bits of weights)
 INTEGERS = {
@@ -47,6 +47,19 @@ INTEGERS = {
     "refq 12b x 14b": ("uniform", 12, 14),
     "refq ENQ 5b x 14b": ("enq", 5, 14),
 }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A network as refq.evaluate takes it, without further options."""
+
+    model: str
+    weights: str
+    network: None = None
+    input_size: None = None
+    outputs: None = None
+    external_data: None = None
+    prototxt: None = None
 
 
 def make_plan(
@@ -171,8 +184,7 @@ def open_images(given: argparse.Namespace, network: Network, weights: Weights) -
 
 
 def bench(name: str, arguments: argparse.Namespace, peak: float) -> dict[str, Any]:
-    asked = argparse.Namespace(**{**dict.fromkeys(NOT_ASKED), **vars(arguments), "model": name})
-    opened = open_network(asked)
+    opened = open_network(Asked(name, arguments.weights))
     network, weights = opened.network, opened.weights
     stream = open_images(arguments, network, weights)
     images = stream[0]
