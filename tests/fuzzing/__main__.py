@@ -25,11 +25,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tests.fuzzing import arrays, graphs, images, layers, records, weights
+from tests.fuzzing import arrays, graphs, images, layers, nodes, records, weights
 from tests.fuzzing.driver import READ, REFUSED, Job, Told, fuzz
 
 # plans first: they compile, beside which others are done
-KINDS = (records, images, arrays, weights, layers, graphs)
+KINDS = (records, images, arrays, weights, layers, graphs, nodes)
 READERS = {name: each for kind in KINDS for name, each in kind.READERS.items()}
 AT_ONCE = 2
 HEAD = f"{'reader':16}   inputs  refused     read findings   slowest     peak"
