@@ -6,9 +6,11 @@ refused; operators that no network holds pass, for `lowering` to tell or to cut 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from refq.importers import onnx_, onnx_proto, onnx_quantized
 from refq.importers.contents import mapped, one_line, refuse
@@ -50,7 +52,10 @@ def read(path: Path, asked: Asked) -> Foreign:
             path.stem,
             tuple(_of_floats(operators, whole)),
             values.arrays,
-            {name: value.shape or () for name, value in inputs.items()},
+            {
+                name: _with_channels(name, value.shape or (), operators, values.arrays)
+                for name, value in inputs.items()
+            },
             model.graph.outputs,
             notes=tuple(told),
         )
@@ -79,6 +84,27 @@ def _inputs(graph: Graph) -> dict[str, Value]:
     if not found:
         raise refuse("a model without inputs", "one that computes something of an image")
     return found
+
+
+def _with_channels(
+    name: str,
+    shape: tuple[int | None, ...],
+    operators: Sequence[Operator],
+    arrays: Mapping[str, np.ndarray],
+) -> tuple[int | None, ...]:
+    """The shape; channels that it leaves open are as many as the layers that read them have."""
+    if len(shape) < 3 or shape[1] is not None:
+        return shape
+    for operator in operators:
+        weight = arrays.get(operator.inputs[1]) if len(operator.inputs) > 1 else None
+        if weight is None or operator.inputs[0] != name or weight.ndim < 1:
+            continue
+        if operator.kind == "Conv" and weight.ndim == len(shape):
+            group = operator.attributes.get("group", 1)
+            return (shape[0], weight.shape[1] * group, *shape[2:])
+        if operator.kind == "BatchNormalization":
+            return (shape[0], len(weight), *shape[2:])
+    return shape
 
 
 def _check_order(operators: Sequence[Operator], known: set[str]) -> None:

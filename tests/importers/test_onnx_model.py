@@ -41,6 +41,16 @@ def test_initialisers_listed_as_inputs(tmp_path: Path) -> None:
     assert read(tmp_path, made).inputs.keys() == {"x"}
 
 
+@pytest.mark.parametrize("group, channels", [(1, 3), (2, 6)])
+def test_open_channels_are_those_of_the_layer(tmp_path: Path, group: int, channels: int) -> None:
+    made = convolution()
+    made.graph.node[0].attribute.append(helper.make_attribute("group", group))
+    del made.graph.input[0].type.tensor_type.shape.dim[1:]
+    for _ in range(3):
+        made.graph.input[0].type.tensor_type.shape.dim.add().dim_param = "any"
+    assert read(tmp_path, made).inputs == {"x": (None, channels, None, None)}
+
+
 @pytest.mark.parametrize("kind", ["float16", "float64", "int8", "uint8", "int32", "int64", "bool"])
 @pytest.mark.parametrize("raw", [True, False])
 def test_types_of_tensors(tmp_path: Path, kind: str, raw: bool) -> None:
