@@ -28,6 +28,7 @@ from refq.data.ranges import Range, range_of
 from refq.errors import OptionError, listed
 from refq.measure.streaming import Batches
 from refq.networks import Network
+from refq.networks.parts import input_parts
 from refq.networks.weights import Weights
 
 # activations of a batch: large enough for both cores, small enough for memory
@@ -188,7 +189,9 @@ def _labelled(which: Which, network: Network, spec: str, split: str) -> Dataset:
     if which.labels is not None and not network.has_classifier:
         found = f"--labels for outputs {_outputs(network)}"
         raise OptionError(found, "one output of a value a class")
-    dataset = open_dataset(spec, network.input_shape, split, which.class_order)
+    dataset = open_dataset(
+        spec, network.input_shape, split, which.class_order, input_parts(network)
+    )
     if which.classes is not None:
         dataset = renumbered(dataset, which.classes)
     if which.labels is not None:

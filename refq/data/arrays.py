@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from refq.data.dataset import Dataset, shown
 from refq.data.fitting import Fit, fit
+from refq.data.joining import joined
 from refq.data.labels import checked
 from refq.data.stored import Stored
 from refq.errors import DataError, listed
@@ -26,11 +27,13 @@ LARGEST = 1 << 28
 
 @dataclass(frozen=True)
 class Source:
-    """A file of arrays. name: of the array that the user wants; empty where nothing is said."""
+    """A file of arrays. name: of the array that the user wants; empty where nothing is said. parts:
+    shapes of the network's inputs, by name, where its file has several."""
 
     path: Path
     arrays: Mapping[str, Stored]
     name: str = ""
+    parts: Mapping[str, Shape] = field(default_factory=dict)
 
     def of(self, array: Stored) -> str:
         """Where an array is, for messages."""
@@ -43,7 +46,8 @@ def open_arrays(source: Source, input_shape: Shape) -> Dataset:
     An image of the data set is a row in the network's shape, uint8 where it is stored so, else
     float32. Raises DataError for arrays that do not fit the network.
     """
-    array = chosen(source)
+    several = not source.name and bool(set(source.parts) & set(source.arrays))
+    array = _joined(source) if several else chosen(source)
     if not array.numeric:
         told = "objects are pickles, which may hold any program" if array.dtype.hasobject else ""
         raise DataError(f"{source.of(array)}: values of dtype {array.dtype}", KINDS, told)
@@ -60,6 +64,10 @@ def open_arrays(source: Source, input_shape: Shape) -> Dataset:
         notes=_notes(source, array, how, input_shape),
         array=array.dtype,
     )
+
+
+def _joined(source: Source) -> Stored:
+    return joined(source.arrays, source.parts, str(source.path))
 
 
 def chosen(source: Source) -> Stored:
@@ -119,7 +127,8 @@ def _notes(source: Source, array: Stored, how: Fit, input_shape: Shape) -> tuple
         found, taken = ("x".join(map(str, each)) for each in (array.shape[1:], input_shape))
         last = ", channels last," if how.channels_last else ""
         notes.append(f"rows of {found or 'one value'}{last} taken as {taken}")
-    others = [name for name in source.arrays if name not in (array.name, LABELS)]
+    read = (array.name, LABELS, *(array.name.split(" + ") if source.parts else ()))
+    others = [name for name in source.arrays if name not in read]
     if others:
         notes.append(f"arrays that are not read: {shown(listed(others))}")
     return tuple(notes)

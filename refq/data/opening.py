@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +20,18 @@ from refq.files import given
 from refq.hdf5.file import File
 from refq.hdf5.nodes import Hdf5Error
 from refq.networks import bundled
+from refq.networks.layers import Shape
 
 NPY, ZIP = b"\x93NUMPY", b"PK"
 SPLITS = {"test": "glyphs_test.h5", "calibration": "glyphs_calibration.h5"}
 
 
 def open_dataset(
-    spec: str, input_shape: tuple[int, ...], split: str = "test", order: str | None = None
+    spec: str,
+    input_shape: tuple[int, ...],
+    split: str = "test",
+    order: str | None = None,
+    parts: Mapping[str, Shape] = {},
 ) -> Dataset:
     """Opens `bundled`, `random:N[:SEED]`, a folder, packed images or a file of arrays, of which
     `FILE:NAME` says which one; see docs/data.md.
@@ -33,18 +39,21 @@ def open_dataset(
     input_shape: the network's (C, rows, columns), the size of random images and the shape
     of arrays' rows.
     split: test or calibration; it chooses among bundled files and CIFAR-10 batches, other kinds
-    have only one. order: of class folders, one of folders.ORDERS, by default natural. Raises
+    have only one. order: of class folders, one of folders.ORDERS, by default natural. parts: shapes
+    of the network's inputs by name, where it has several: arrays of these names are joined. Raises
     DataError that says what was found, OptionError for an order where there are no such folders.
     """
     if split not in SPLITS:
         raise unknown("split", split, list(SPLITS))
-    dataset = _opened(spec, input_shape, split, order or "natural")
+    dataset = _opened(spec, input_shape, split, order or "natural", parts)
     if order is not None and not dataset.order:
         raise OptionError(f"--class-order with {dataset.name}", "class folders, which have one")
     return dataset
 
 
-def _opened(spec: str, input_shape: tuple[int, ...], split: str, order: str) -> Dataset:
+def _opened(
+    spec: str, input_shape: Shape, split: str, order: str, parts: Mapping[str, Shape]
+) -> Dataset:
     if spec == "bundled":
         return replace(open_packed(bundled.path(SPLITS[split])), splits=True)
     if spec.startswith("random:"):
@@ -54,10 +63,10 @@ def _opened(spec: str, input_shape: tuple[int, ...], split: str, order: str) -> 
         return _open_folder(path, split, order)
     if not stat.S_ISREG(mode):
         raise DataError(f"{path} is {given.kind_of(mode)}", WANTED)
-    return _open_file(path, name, input_shape)
+    return _open_file(path, name, input_shape, parts)
 
 
-def _open_file(path: Path, name: str, input_shape: tuple[int, ...]) -> Dataset:
+def _open_file(path: Path, name: str, input_shape: Shape, parts: Mapping[str, Shape]) -> Dataset:
     """Packed images, or arrays."""
     head = check_data(path)
     if head.startswith(NPY):
@@ -65,7 +74,7 @@ def _open_file(path: Path, name: str, input_shape: tuple[int, ...]) -> Dataset:
             raise DataError(f"{path} is a single array, and has no {shown(name)}", str(path))
         return open_arrays(Source(path, of_npy(path)), input_shape)
     if head.startswith(ZIP):
-        return open_arrays(_named(Source(path, of_npz(path)), name), input_shape)
+        return open_arrays(_named(Source(path, of_npz(path), parts=parts), name), input_shape)
     file = File(path, trusted=bundled.holds(path))
     if not name and is_packed(file):
         return open_packed(path, file)
@@ -80,7 +89,8 @@ def _open_file(path: Path, name: str, input_shape: tuple[int, ...]) -> Dataset:
             "a dataset of images or other inputs",
             "weights are given by --weights; images are packed by tools/pack_images.py",
         )
-    return open_arrays(_named(Source(path, arrays), name.strip("/")), input_shape)
+    source = Source(path, arrays, parts=parts)
+    return open_arrays(_named(source, name.strip("/")), input_shape)
 
 
 def _named(source: Source, name: str) -> Source:
