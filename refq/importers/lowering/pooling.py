@@ -34,10 +34,8 @@ def pooled(step: Step) -> Value:
     if step.operator.kind == "MaxPool":
         made = step.add(MaxPool(kernel, strides, pads, ceil_mode), image)
     else:
-        counted = bool(step.attributes.get("count_include_pad", 0)) or (not any(pads) and ceil_mode)
-        counted = counted if any(pads) or ceil_mode else True
-        if ceil_mode and not any(pads):
-            counted = False  # what lies beyond the image is not counted
+        # without padding there is none to count
+        counted = bool(step.attributes.get("count_include_pad", 0)) or not any(pads)
         made = step.add(AvgPool(kernel, strides, pads, ceil_mode, counted), image)
     shape = made.shape
     return made if rank == 2 else made.viewed((1, shape[0], shape[2]))
