@@ -58,5 +58,25 @@ def test_layers_with_weights_are_no_epilogue(tmp_path: Path) -> None:
 
 def test_a_model_of_nothing(tmp_path: Path) -> None:
     path = saved(tmp_path / "m.onnx", model([node("Identity", "x", "y")], IMAGE, {}))
-    with pytest.raises(WeightsError, match="computes nothing of its input"):
+    with pytest.raises(WeightsError, match="whose outputs y are its input"):
         models.read(path)
+
+
+@pytest.mark.parametrize("inputs", ["k c", "c k", "k c j", "j k c", "e c j k"])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_constants_beside_a_tensor(tmp_path: Path, inputs: str, axis: int) -> None:
+    """They are padding, in their order; one of no values (e) is nothing."""
+    sizes = {"k": 2, "j": 1, "e": 0}
+    shape = [1, 4, 2, 3]
+    arrays = {"w": ARRAYS["w"]}
+    for number, (name, size) in enumerate(sizes.items()):
+        own = [size if place == axis else each for place, each in enumerate(shape)]
+        arrays[name] = np.full(own, number + 0.5, np.float32)
+    path = saved(
+        tmp_path / "m.onnx", model([CONV, node("Concat", inputs, "y", axis=axis)], IMAGE, arrays)
+    )
+    found = models.read(path)
+    images = RNG.normal(size=IMAGE["x"]).astype(np.float32)
+    (wanted,) = runtime.InferenceSession(str(path)).run(None, {"x": images})
+    made = forward.forward(found.network, found.weights, None, images)
+    assert made.shape == wanted.shape and np.allclose(made, wanted, atol=1e-5)

@@ -180,28 +180,29 @@ def concatenated(step: Step) -> Value:
     values = [value for value in step.inputs if value is not None]
     held = [value for value in values if isinstance(value, Held)]
     axis = held[0].axis(step.attributes.get("axis", 0))
-    joins: list[Held] = []
+    # constants around one tensor are padding
+    before, after = list[np.ndarray](), list[np.ndarray]()
     for number, value in enumerate(values):
-        if isinstance(value, Held):
-            joins.append(value)
-            continue
-        if isinstance(value, np.ndarray) and value.shape[axis] == 0:
-            continue
-        # a constant at either end is padding
-        if not isinstance(value, np.ndarray) or number not in (0, len(values) - 1) or len(held) > 1:
-            raise Unheld("a constant between tensors")
-        before = value.shape[axis] if number == 0 else 0
-        numbers = np.unique(value)
-        if len(numbers) != 1:
-            raise Unheld("a constant of different values")
-        joins[-1:] = [_padded(step, held[0], axis, (before, value.shape[axis] - before), numbers)]
-        held = joins
-    return joined(step, joins, axis) if len(joins) > 1 else joins[0]
+        if isinstance(value, np.ndarray) and value.shape[axis]:
+            first = not any(isinstance(each, Held) for each in values[:number])
+            (before if first else after).append(value)
+    if not before and not after:
+        return joined(step, held, axis) if len(held) > 1 else held[0]
+    if len(held) > 1:
+        raise Unheld("a constant between tensors")
+    made = held[0]
+    for part in reversed(before):  # the nearest first
+        made = _padded(step, made, axis, (part.shape[axis], 0), np.unique(part))
+    for part in after:
+        made = _padded(step, made, axis, (0, part.shape[axis]), np.unique(part))
+    return made
 
 
 def _padded(step: Step, x: Held, axis: int, sides: tuple[int, int], number: np.ndarray) -> Held:
     if axis < x.first:
         raise Unheld("a constant beside a batch")
+    if len(number) != 1:
+        raise Unheld("a constant of different values")
     pads = [[0] * len(x.shape) for _ in sides]
     for pad, side in zip(pads, sides):
         pad[axis - x.first] = side
