@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from refq import networks
 from refq.errors import OptionError, RefqError
@@ -39,8 +40,17 @@ def define(path: str) -> list[str]:
             raise OptionError(f"{path}: NETWORKS with {name!r}", "names and functions")
         if name in networks.known():
             raise OptionError(f"{path} defines {name}, which is known already", "another name")
+        _check(path, name, builder)
     networks.OWN.append(module)
-    for name in defined:
-        if not isinstance(networks.build(name), Network):
-            raise OptionError(f"{path}: {name} builds no Network", WANTED)
     return list(defined)
+
+
+def _check(path: str, name: str, builder: Callable[..., Any]) -> None:
+    try:
+        built = builder()
+    except RefqError:
+        raise
+    except Exception as error:
+        raise OptionError(f"{path}: {name}: {type(error).__name__}: {error}", WANTED) from None
+    if not isinstance(built, Network):
+        raise OptionError(f"{path}: {name} builds no Network", WANTED)
