@@ -64,8 +64,7 @@ def clipped(step: Step) -> Value:
 
 @handles("PRelu")
 def prelu(step: Step) -> Value:
-    x, slopes = step.held(), step.constant(1)
-    assert slopes is not None
+    x, slopes = step.held(), step.needed(1)
     numbers = _of_axis(slopes, x.dims, x.first)
     if numbers is None:
         raise Unheld(f"slopes of shape {slopes.shape} for {x.dims}")

@@ -29,8 +29,7 @@ def size(step: Step) -> Value:
 
 @handles("Reshape")
 def reshaped(step: Step) -> Value:
-    x, wanted = step.held(), step.whole(1, "shape")
-    assert wanted is not None
+    x, wanted = step.held(), [int(each) for each in step.needed(1, "shape").reshape(-1)]
     if not step.attributes.get("allowzero", 0):
         wanted = [
             x.dims[n] if each == 0 and n < len(x.dims) else each for n, each in enumerate(wanted)
@@ -104,8 +103,10 @@ def blocks(step: Step) -> Value:
 @handles("Slice")
 def sliced(step: Step) -> Value:
     x = step.held()
-    starts, ends = step.whole(1, "starts"), step.whole(2, "ends")
-    assert starts is not None and ends is not None
+    starts, ends = (
+        [int(each) for each in step.needed(number, name).reshape(-1)]
+        for number, name in ((1, "starts"), (2, "ends"))
+    )
     axes = step.whole(3, "axes") or list(range(len(starts)))
     steps = step.whole(4, "steps") or [1] * len(starts)
     spans = {}
@@ -152,8 +153,7 @@ def split(step: Step) -> Sequence[Value]:
 @handles("Gather")
 def gathered(step: Step) -> Value:
     x, axis = step.held(), step.held().axis(step.attributes.get("axis", 0))
-    indices = step.constant(1)
-    assert indices is not None
+    indices = step.needed(1)
     places = [int(each) % x.dims[axis] for each in indices.reshape(-1)]
     made = _taken(step, x, axis, places)
     return made.viewed((*x.dims[:axis], *indices.shape, *x.dims[axis + 1 :]))
@@ -233,8 +233,7 @@ def _signal(shape: Shape) -> Shape:
 @handles("Tile", "Expand")
 def repeated(step: Step) -> Value:
     """Rows and columns that are repeated whole; nothing else."""
-    x, given = step.held(), step.whole(1)
-    assert given is not None
+    x, given = step.held(), [int(each) for each in step.needed(1).reshape(-1)]
     rank = max(len(x.dims), len(given))
     old = (1,) * (rank - len(x.dims)) + x.dims
     sizes = [1] * (rank - len(given)) + given
@@ -250,11 +249,11 @@ def repeated(step: Step) -> Value:
 
 @handles("Pad")
 def padded(step: Step) -> Value:
-    x, pads = step.held(), step.whole(1, "pads")
-    mode, value = step.attributes.get("mode", "constant"), step.constant(2, "value", 0.0)
+    x, pads = step.held(), [int(each) for each in step.needed(1, "pads").reshape(-1)]
+    mode, number = step.attributes.get("mode", "constant"), step.constant(2, "value", 0.0)
+    value = np.zeros(1) if number is None else number
     axes = step.whole(3) if len(step.inputs) > 3 and step.inputs[3] is not None else None
     axes = list(range(len(x.dims))) if axes is None else [x.axis(axis) for axis in axes]
-    assert pads is not None and value is not None
     before, after = [0] * len(x.dims), [0] * len(x.dims)
     for n, axis in enumerate(axes):
         before[axis], after[axis] = pads[n], pads[n + len(axes)]

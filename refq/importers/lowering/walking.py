@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refq.errors import ShapeError, WeightsError, clipped
+from refq.errors import NAME, ShapeError, WeightsError, clipped
 from refq.importers.foreign import Foreign, Operator
 from refq.importers.lowering.constants import Unknown, computed
 from refq.importers.lowering.drafts import Drafts
@@ -23,6 +23,8 @@ from refq.networks.layers.rearrange import reshape, transpose
 
 # operators whose handlers are asked even where all they read is constant
 BRANCHING = {"If"}
+# what operators raise whose attributes make no sense
+FAULTS = (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError)
 # expressions grow no further before they become nodes
 MOST_OPERATORS, DEEPEST = 96, 20
 
@@ -59,6 +61,13 @@ class Step:
         if not isinstance(value, np.ndarray):
             raise Unheld(f"its input {number} is computed")
         return value
+
+    def needed(self, number: int, name: str = "") -> np.ndarray:
+        """A constant that has to be there."""
+        given = self.constant(number, name)
+        if given is None:
+            raise Unheld(f"its input {number} is missing")
+        return given
 
     def whole(self, number: int, name: str = "") -> list[int] | None:
         """Whole numbers that an input or an attribute holds."""
@@ -202,6 +211,9 @@ class Walker:
             return [Beyond(told(operator), str(reason), held)] * len(operator.outputs)
         except ShapeError as error:
             raise WeightsError(f"{told(operator)}: {error.found}", error.wanted) from None
+        except FAULTS as error:
+            found = f"{told(operator)}: {type(error).__name__}: {clipped(str(error), NAME)}"
+            raise WeightsError(found, "attributes and inputs that fit it") from None
 
     def _constants(self, operator: Operator, inputs: Sequence[Value | None]) -> Sequence[Value]:
         arrays = [value for value in inputs if value is None or isinstance(value, np.ndarray)]
