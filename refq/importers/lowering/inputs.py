@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from refq.errors import OptionError, WeightsError, clipped
 from refq.importers.foreign import Asked, Foreign
 from refq.importers.lowering.drafts import Drafts
@@ -19,7 +21,7 @@ def begun(foreign: Foreign, asked: Asked) -> tuple[Drafts, dict[str, Value], lis
     inputs = {name: _sized(name, dims, asked, foreign) for name, dims in foreign.inputs.items()}
     if not inputs:
         raise WeightsError(f"a {foreign.format} file whose network reads nothing", "an input")
-    notes = []
+    notes = _resized(foreign, inputs, asked)
     turned = {name for name in inputs if _is_last(foreign, name, inputs[name])}
     maps = {
         name: _as_map(name, (d[0], d[3], d[1], d[2]) if name in turned else d)
@@ -78,12 +80,6 @@ def _sized(name: str, dims: Dims, asked: Asked, foreign: Foreign) -> Shape:
     if wanted is not None:
         for number, axis in enumerate(pixels):
             size = wanted[min(number, 1)] if len(pixels) > 1 else wanted[1]
-            if sizes[axis] not in (None, size):
-                raise OptionError(
-                    f"--input-size {wanted[0]}x{wanted[1]} with an input {clipped(name)} of "
-                    f"{'x'.join(str(sizes[each]) for each in pixels)}",
-                    "none: the file fixes it",
-                )
             sizes[axis] = size
     unknown = [axis for axis, size in enumerate(sizes) if size is None]
     if unknown:
@@ -95,6 +91,18 @@ def _sized(name: str, dims: Dims, asked: Asked, foreign: Foreign) -> Shape:
     if min(known, default=1) < 1 or max(known, default=1) > LARGEST * 16:
         raise WeightsError(f"input {clipped(name)} of shape {_spelled(dims)}", "sizes of 1 or more")
     return known
+
+
+def _resized(foreign: Foreign, inputs: Mapping[str, Shape], asked: Asked) -> list[str]:
+    """Notes of inputs whose size in the file is another than is asked for. Raises OptionError where
+    none has rows and columns."""
+    if asked.input_size is not None and all(len(dims) < 3 for dims in inputs.values()):
+        raise OptionError("--input-size with inputs that are vectors", "none: the file fixes them")
+    return [
+        f"input {clipped(name)} is {_spelled(dims)}, in the file {_spelled(stated)}"
+        for (name, dims), stated in zip(inputs.items(), foreign.inputs.values())
+        if any(had not in (None, size) for had, size in zip(stated[1:], dims[1:]))
+    ]
 
 
 def _spelled(dims: Dims) -> str:
