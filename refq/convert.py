@@ -22,7 +22,6 @@ from refq.cli.converting import converted
 from refq.cli.options import named
 from refq.errors import OptionError
 from refq.files import writing
-from refq.importers.preparing import RULES
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -71,7 +70,7 @@ COMMAND = Command(
             "--preprocessing RULE",
             MEANING,
             "how images were prepared, if not as usual",
-            choices=sorted(RULES),
+            path=paths.RULE,
         ),
         *(replace(row, group=MODEL) for row in named(*OF_MODELS)),
         Option("--json FILE", FILES, "the report as JSON; - is stdout", path=paths.FILE),

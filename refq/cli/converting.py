@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from refq.cli.command import Request
+from refq.data import presets
 from refq.errors import OptionError, RefqError, WeightsError
-from refq.importers import converting, models, preparing, read, whole
+from refq.importers import converting, models, read, whole
 from refq.importers.foreign import Asked
 
 # options of a model file's own graph
@@ -37,8 +38,8 @@ def _model(asked: Request) -> whole.Whole:
     given = Asked(asked.input_size, asked.outputs or (), asked.external_data, asked.prototxt)
     model, stated = models.read(asked.file, given), {}
     if asked.preprocessing:
-        rule = preparing.RULES[asked.preprocessing]
-        stated["preprocessing"] = preparing.of_input(rule, model.network.input_shape).to_json()
+        rule = presets.asked(asked.preprocessing, model.network.input_shape)
+        stated["preprocessing"] = rule.to_json()
     return whole.write(model, asked.file, asked.out, stated)
 
 

@@ -29,9 +29,13 @@ class Preset:
 RAW = Preset()
 PRESETS = {
     "caffe": Preset("BGR", (104.0, 117.0, 123.0)),
-    # x / 127.5 - 1, as Keras' MobileNets and Inceptions; its VGGs and ResNets are Caffe's
+    # x / 127.5 - 1, as Keras' MobileNets and Inceptions
     "keras": Preset(mean=(127.5,), scale=1 / 127.5),
+    # as Keras' VGGs and ResNets
+    "keras-caffe": Preset("BGR", (103.939, 116.779, 123.68)),
+    "inception": Preset(mean=(127.5,), scale=1 / 127.5),
     "mxnet": Preset(mean=(123.68, 116.779, 103.939)),
+    "matconvnet": Preset(mean=(123.68, 116.779, 103.939)),
     # (x / 255 - mean) / deviation
     "torchvision": Preset(
         mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),

@@ -94,8 +94,9 @@ def convert(
     """
     with one_line(file, contents.form):
         matched = match(contents, network, parameters or {})
-        chosen = rule or preparing.usual(contents, matched.network)
-        prepared = preparing.preprocessing(preparing.RULES[chosen], contents, matched.network)
+        named = rule or preparing.usual(contents, matched.network)
+        chosen = preparing.chosen(named)
+        prepared = preparing.preprocessing(chosen, contents, matched.network)
     rows: list[Row] = []
     stated = {
         "network": matched.network.name,
@@ -103,7 +104,7 @@ def convert(
         "preprocessing": json.dumps(prepared.to_json()),
         "source": f"converted from {file.name}, {contents.form}",
     }
-    layers = _layers(contents, matched, preparing.RULES[chosen], file, rows)
+    layers = _layers(contents, matched, chosen, file, rows)
     digest = writing.write(out, matched.network, layers, stated)
     used = {name for row in rows for name in row.taken}
     ignored = (*(name for name in contents.units if name not in used), *contents.ignored)
@@ -117,7 +118,7 @@ def convert(
         network=matched.network.name,
         parameters=dict(matched.network.parameters),
         preprocessing=prepared,
-        rule=chosen,
+        rule=named,
         sha256=digest,
         rows=tuple(rows),
         ignored=ignored,

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from refq.data.preprocessing import Preprocessing
-from refq.errors import OptionError
+from refq.errors import unknown
 from refq.importers.contents import Contents
 from refq.networks import Network
-from refq.networks.layers import Shape
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_DEVIATION = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -29,11 +28,19 @@ class Rule:
 
 RULES = {
     "caffe": Rule("BGR", (104.0, 117.0, 123.0)),
-    "keras": Rule("BGR", (103.939, 116.779, 123.68)),
+    "keras": Rule("RGB", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "keras-caffe": Rule("BGR", (103.939, 116.779, 123.68)),
     "matconvnet": Rule("RGB", (123.68, 116.779, 103.939), exact=True),
     "torchvision": Rule("RGB", IMAGENET_MEAN, IMAGENET_DEVIATION, exact=True),
     "inception": Rule("RGB", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5), exact=True),
 }
+
+
+def chosen(name: str) -> Rule:
+    """Raises OptionError for the name of a rule that published weights do not have."""
+    if name not in RULES:
+        raise unknown("preprocessing of a known network's weights", name, [*RULES])
+    return RULES[name]
 
 
 def usual(contents: Contents, network: Network) -> str:
@@ -42,7 +49,7 @@ def usual(contents: Contents, network: Network) -> str:
         # torchvision's GoogLeNet brings its images from one rule to the other itself
         return "inception" if network.name == "googlenet_torchvision" else "torchvision"
     if contents.source == "keras" or "tf2onnx" in contents.producer:
-        return "keras"
+        return "keras-caffe"
     return "matconvnet" if contents.source == "matconvnet" else "caffe"
 
 
@@ -68,16 +75,6 @@ def preprocessing(rule: Rule, contents: Contents, network: Network) -> Preproces
         scale = contents.scale
     mean = (round(mean[0], 6), round(mean[1], 6), round(mean[2], 6))
     return Preprocessing((rows, columns), (shortest, longest), rule.channels, mean, scale)
-
-
-def of_input(rule: Rule, input_shape: Shape) -> Preprocessing:
-    """A rule for a network's input as it is, (3, rows, columns): its weights stay as they are."""
-    if input_shape[0] != 3:
-        raise OptionError(f"a rule of 3 channels for {input_shape[0]}", "--preprocessing later on")
-    crop = (input_shape[1], input_shape[2])
-    side = min(crop)
-    scale = tuple(1 / each for each in rule.deviation)
-    return Preprocessing(crop, (side, side * 8 // 7), rule.channels, rule.mean, scale)
 
 
 def rescaled(weight: np.ndarray, rule: Rule) -> np.ndarray:

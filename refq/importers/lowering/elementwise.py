@@ -152,7 +152,7 @@ def _of_channels(step: Step, kind: str, x: Held, constant: np.ndarray, first: bo
         if (numbers := _of_axis(constant, x.dims, axis)) is not None
     ]
     if not found:
-        raise Unheld(f"a constant of shape {constant.shape} for {x.dims}")
+        raise Unheld(f"a constant {constant.shape} has a number of its own for each place")
     axis, numbers = found[0]
     numbers = numbers.astype(np.float64)
     ones, zeros = np.ones_like(numbers), np.zeros_like(numbers)

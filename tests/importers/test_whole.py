@@ -1,0 +1,40 @@
+"""refq.convert on a whole model: what is stored with its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+from refq.data import presets  # noqa: E402
+from refq.importers.preparing import RULES  # noqa: E402
+from refq.networks import weights  # noqa: E402
+from tests.importers import onnx_models  # noqa: E402
+from tests.importers.conversions import converted, refused  # noqa: E402
+
+
+@pytest.mark.parametrize("name", ["keras", "keras-caffe", "unit"])
+def test_preprocessing_is_that_of_an_evaluation(name: str, tmp_path: Path) -> None:
+    path = onnx_models.saved(tmp_path / "m.onnx", onnx_models.convolution())
+    converted(path, "--preprocessing", name)
+    network, stored = weights.load(tmp_path / "out.h5", None)
+    rule = presets.named(name, (3, 6, 5))
+    assert presets.for_network(stored.metadata, network.input_shape) == rule
+
+
+def test_preprocessing_that_nobody_knows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = onnx_models.saved(tmp_path / "m.onnx", onnx_models.convolution())
+    assert "unknown preprocessing 'vgg'" in refused(path, capsys, "--preprocessing", "vgg")
+
+
+def test_rules_of_one_name_are_one_rule() -> None:
+    for name, rule in RULES.items():
+        preset = presets.PRESETS[name]
+        assert preset.channels == rule.channels
+        assert np.allclose(preset.mean, rule.mean, rtol=0, atol=1e-4), name
+        assert np.allclose(preset.scale, 1 / np.asarray(rule.deviation)), name
