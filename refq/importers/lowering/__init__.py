@@ -5,7 +5,7 @@ and join what was made (docs/your-network.md).
 from __future__ import annotations
 
 from refq.importers.foreign import Asked, Foreign, Model
-from refq.importers.lowering import choosing, elementwise, moving, pooling, weighted
+from refq.importers.lowering import choosing, elementwise, moving, parts, pooling, weighted
 from refq.importers.lowering.finishing import finished
 from refq.importers.lowering.folding import fold, unfolded
 from refq.importers.lowering.inputs import begun
@@ -13,7 +13,16 @@ from refq.importers.lowering.merging import merge
 from refq.importers.lowering.outputs import chosen
 from refq.importers.lowering.walking import HANDLERS, Walker
 
-__all__ = ["HANDLERS", "choosing", "elementwise", "lowered", "moving", "pooling", "weighted"]
+__all__ = [
+    "HANDLERS",
+    "choosing",
+    "elementwise",
+    "lowered",
+    "moving",
+    "parts",
+    "pooling",
+    "weighted",
+]
 
 
 def lowered(foreign: Foreign, asked: Asked) -> Model:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from refq.errors import ShapeError
 from refq.importers.lowering.drafts import Affine
 from refq.importers.lowering.expressions import SEVERAL, UNARY, clip, put
 from refq.importers.lowering.values import Held, Value
@@ -49,17 +50,14 @@ def cast(value: np.ndarray, to: int) -> np.ndarray:
 
 @handles(*UNARY)
 def unary(step: Step) -> Value:
+    step.mode("approximate", "none", "tanh")  # of Gelu
     made = UNARY[step.operator.kind](step.attributes, "x")
     return _applied(step, step.held(), made)
 
 
 @handles("Clip")
 def clipped(step: Step) -> Value:
-    bounds = []
-    for number, name in ((1, "min"), (2, "max")):
-        given = step.constant(number, name)
-        bounds.append(None if given is None else float(given.reshape(-1)[0]))
-    return _applied(step, step.held(), clip("x", *bounds))
+    return _applied(step, step.held(), clip("x", step.number(1, "min"), step.number(2, "max")))
 
 
 @handles("PRelu")
@@ -77,6 +75,8 @@ def several(step: Step) -> Value:
     """Two or more tensors or constants, from left to right."""
     kind = step.operator.kind
     result, *others = [value for value in step.inputs if value is not None]
+    if not others and kind not in ("Max", "Min", "Mean", "Sum"):
+        raise ShapeError("one input", "two")
     for other in others:
         result = _pair(step, "Add" if kind == "Mean" else kind, result, other)
     if kind == "Mean":
@@ -144,7 +144,7 @@ def _as_maps(sizes: list[Shape], drop: int) -> list[Shape]:
     return sizes
 
 
-def _of_channels(step: Step, kind: str, x: Held, constant: np.ndarray, first: bool) -> Value:
+def _of_channels(step: Step, kind: str, x: Held, constant: np.ndarray, first: bool) -> Held:
     """A number for each place along one axis, as an Affine of that axis."""
     found = [
         (axis, numbers)
@@ -152,7 +152,13 @@ def _of_channels(step: Step, kind: str, x: Held, constant: np.ndarray, first: bo
         if (numbers := _of_axis(constant, x.dims, axis)) is not None
     ]
     if not found:
-        raise Unheld(f"a constant {constant.shape} has a number of its own for each place")
+        if x.first != 1 or len(x.dims) != 4:
+            raise Unheld(f"a constant {constant.shape} has a number of its own for each place")
+        # a number of its own for each pixel, as if each were a channel
+        flat = x.viewed((1, math.prod(x.dims)))
+        numbers = np.broadcast_to(constant, x.dims).reshape(flat.dims)
+        made = _of_channels(step, kind, flat, numbers, first)
+        return replace(made, dims=x.dims)
     axis, numbers = found[0]
     numbers = numbers.astype(np.float64)
     ones, zeros = np.ones_like(numbers), np.zeros_like(numbers)

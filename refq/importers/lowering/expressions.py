@@ -50,8 +50,8 @@ def selu(attributes: Mapping[str, Any], x: Expression) -> Expression:
 
 def shrink(attributes: Mapping[str, Any], x: Expression) -> Expression:
     bias, limit = attributes.get("bias", 0.0), attributes.get("lambd", 0.5)
-    below = ("where", ("sub", -limit, x), ("add", x, bias), 0.0)
-    return ("where", ("sub", x, limit), ("sub", x, bias), below)
+    above = ("where", ("sub", x, limit), ("sub", x, bias), 0.0)
+    return ("where", ("sub", -limit, x), ("add", x, bias), above)
 
 
 # what ONNX's operators of one tensor compute, by their attributes

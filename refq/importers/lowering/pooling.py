@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from refq.errors import ShapeError
 from refq.importers.lowering.values import Held, Value
 from refq.importers.lowering.walking import Step, Unheld, handles
 from refq.importers.lowering.weighted import padding, pair
@@ -24,6 +25,8 @@ from refq.networks.layers import (
 def pooled(step: Step) -> Value:
     x = step.held()
     image, rank = step.image(x), len(x.dims) - 2
+    if not step.attributes.get("kernel_shape"):
+        raise ShapeError("no kernel_shape", "rows and columns")
     kernel, strides = pair(step, "kernel_shape", rank), pair(step, "strides", rank)
     if pair(step, "dilations", rank) != (1, 1):
         raise Unheld("dilated windows")
@@ -57,6 +60,8 @@ def reduced(step: Step) -> Value:
         return x
     found = sorted({x.axis(axis) for axis in axes or range(len(x.dims))})
     keep = bool(step.attributes.get("keepdims", 1))
+    if x.batched and 0 in found and step.walker.batch != 1:
+        raise Unheld("it goes over the images of a batch")
     made = _reduced(step, x, found, step.operator.kind != "ReduceMax", keep)
     if step.operator.kind == "ReduceSum" and isinstance(made, Held):
         count = math.prod(x.dims[axis] for axis in found)

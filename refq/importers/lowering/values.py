@@ -8,6 +8,7 @@ from typing import Union
 
 import numpy as np
 
+from refq.errors import ShapeError
 from refq.networks.layers import Shape
 from refq.networks.layers.expressions import Expression
 
@@ -45,8 +46,11 @@ class Held:
         return replace(self, dims=dims)
 
     def axis(self, number: int) -> int:
-        """An axis as the file counts it, from 0 on."""
-        return number + len(self.dims) if number < 0 else number
+        """An axis as the file counts it, from 0 on. Raises ShapeError for one that is not there."""
+        rank = len(self.dims)
+        if not -rank <= number < rank:
+            raise ShapeError(f"axis {number} of shape {self.dims}", f"{-rank} to {rank - 1}")
+        return number % rank
 
 
 @dataclass(frozen=True)

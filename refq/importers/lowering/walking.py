@@ -18,7 +18,7 @@ from refq.importers.lowering.constants import Unknown, computed
 from refq.importers.lowering.drafts import Drafts
 from refq.importers.lowering.expressions import size
 from refq.importers.lowering.values import Beyond, Held, Value
-from refq.networks.layers import Function, Layer, Shape
+from refq.networks.layers import Function, Layer, Shape, Weighted
 from refq.networks.layers.rearrange import reshape, transpose
 
 # operators whose handlers are asked even where all they read is constant
@@ -74,6 +74,20 @@ class Step:
         given = self.constant(number, name)
         return None if given is None else [int(each) for each in given.reshape(-1)]
 
+    def number(self, number: int, name: str = "", default: Any = None) -> float | None:
+        """The one number that an input or an attribute holds. Raises ShapeError for several."""
+        given = self.constant(number, name, default)
+        if given is not None and given.size != 1:
+            raise ShapeError(f"input {number} of shape {given.shape}", "one number")
+        return None if given is None else float(given.reshape(-1)[0])
+
+    def mode(self, name: str, default: str, *others: str) -> str:
+        """An attribute that is one of a few words. Raises ShapeError for another."""
+        given = self.attributes.get(name, default)
+        if given not in (default, *others):
+            raise ShapeError(f"{name} {given!r}", f"{', '.join((default, *others))}")
+        return str(given)
+
     def add(
         self,
         layer: Layer,
@@ -86,8 +100,20 @@ class Step:
         result, by default a batch of the node's."""
         walker = self.walker
         inputs = tuple(walker.made(source) for source in sources)
+        if isinstance(layer, Weighted) and weight is not None and bias is not None:
+            self._check(layer, walker.drafts.shapes[inputs[0]], weight, bias)
         name = walker.drafts.add(walker.named(self.operator), layer, inputs, weight, bias)
         return Held(name, (1, *walker.drafts.shapes[name]) if dims is None else dims)
+
+    def _check(self, layer: Weighted, source: Shape, weight: np.ndarray, bias: np.ndarray) -> None:
+        """Raises ShapeError for weights that are not those of the layer."""
+        layer.output_shape([source])
+        wanted = layer.weight_shape(source)
+        if weight.shape != wanted or bias.shape != wanted[:1]:
+            raise ShapeError(
+                f"weights of shape {weight.shape} and biases of {bias.shape}",
+                f"{wanted} and {wanted[:1]}",
+            )
 
     def shaped(self, value: Held, shape: Shape) -> Held:
         """The same values, held by a node of such a shape, whose dims have a batch."""
@@ -244,8 +270,18 @@ class Walker:
 
 def learned(operator: Operator, inputs: Sequence[Value | None]) -> bool:
     """Whether an operator has weights: what follows it is no epilogue."""
-    weights = [value for value in inputs[1:] if isinstance(value, np.ndarray)]
-    kinds = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
+    kinds = (
+        "Conv",
+        "ConvTranspose",
+        "DeformConv",
+        "Einsum",
+        "Gemm",
+        "MatMul",
+        "LSTM",
+        "GRU",
+        "RNN",
+    )
+    weights = [value for value in inputs if isinstance(value, np.ndarray)]
     return operator.kind in kinds and any(each.ndim > 1 for each in weights)
 
 

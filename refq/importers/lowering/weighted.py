@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from refq.errors import ShapeError
 from refq.importers.lowering.elementwise import affine
 from refq.importers.lowering.values import Held, Value
 from refq.importers.lowering.walking import Step, Unheld, handles
@@ -35,8 +36,10 @@ def conv_transpose(step: Step) -> Value:
     image = step.image(x)
     rank, group = weight.ndim - 2, int(step.attributes.get("group", 1))
     weight = _kernels(weight, rank)
-    if len(weight) % group:
-        raise Unheld(f"{len(weight)} channels in {group} groups")
+    if group < 1 or len(weight) % group or len(weight) != image.shape[0]:
+        raise ShapeError(
+            f"weights of shape {weight.shape} in {group} groups", f"{image.shape[0]} channels"
+        )
     # (I, O/group, ...) of every group to (O, I/group, ...)
     parts = [np.swapaxes(part, 0, 1) for part in np.split(weight, group)]
     weight = np.ascontiguousarray(np.concatenate(parts))
@@ -75,6 +78,9 @@ def _operands(step: Step) -> tuple[Held, np.ndarray, np.ndarray | None]:
     if weight is None or weight.ndim not in (3, 4):
         shape = None if weight is None else weight.shape
         raise Unheld(f"weights of shape {shape}")
+    stated = step.attributes.get("kernel_shape")
+    if stated and tuple(stated) != weight.shape[2:]:
+        raise ShapeError(f"kernel_shape {tuple(stated)}", f"{weight.shape[2:]}, as its weights are")
     if len(x.dims) != weight.ndim:
         raise Unheld(f"weights of shape {weight.shape} for {x.dims}")
     return x, weight.astype(np.float32), step.constant(2)
@@ -141,6 +147,8 @@ def gemm(step: Step) -> Value:
     columns = columns.astype(np.float64) * step.attributes.get("alpha", 1.0)
     constant = step.constant(2)
     bias = np.zeros(len(columns))
+    if constant is not None and constant.size > 1 and constant.size != constant.shape[-1]:
+        raise Unheld(f"constants of shape {constant.shape}, which are not one an output")
     if constant is not None:
         bias = np.broadcast_to(constant.reshape(-1), (len(columns),)).astype(np.float64)
         bias = bias * step.attributes.get("beta", 1.0)
@@ -149,16 +157,28 @@ def gemm(step: Step) -> Value:
 
 @handles("MatMul")
 def matmul(step: Step) -> Value:
-    if not isinstance(step.inputs[0], Held) and isinstance(step.inputs[1], Held):
-        raise Unheld("its weights come first")
-    x, weight = step.held(), step.constant(1)
-    if weight is None or weight.ndim < 2 or any(size != 1 for size in weight.shape[:-2]):
+    first = isinstance(step.inputs[0], np.ndarray)
+    x, weight = (step.held(1), step.constant(0)) if first else (step.held(), step.constant(1))
+    if weight is None or weight.ndim < 1 or any(size != 1 for size in weight.shape[:-2]):
         raise Unheld("it is no product with a matrix of weights")
-    columns = weight.reshape(weight.shape[-2:]).T.astype(np.float32)
-    return _dense(step, x, columns, np.zeros(len(columns), np.float32))
+    vector = weight.ndim == 1
+    matrix = weight.reshape(weight.shape[-2:] if not vector else (1, -1) if first else (-1, 1))
+    rows = (matrix if first else matrix.T).astype(np.float32)
+    zeros = np.zeros(len(rows), np.float32)
+    if first:  # W x is the transpose of x' W'
+        if len(x.shape) < 2:
+            raise Unheld(f"a matrix before a tensor of shape {x.dims}")
+        last = len(x.shape) - 1
+        swap = (*range(last - 1), last, last - 1)
+        x = step.moved(x, swap)
+        made = step.moved(_dense(step, x, rows, zeros), swap)
+    else:
+        made = _dense(step, x, rows, zeros)
+    axis = len(made.dims) - (2 if first else 1)
+    return made.viewed((*made.dims[:axis], *made.dims[axis + 1 :])) if vector else made
 
 
-def _dense(step: Step, x: Held, weight: np.ndarray, bias: np.ndarray) -> Value:
+def _dense(step: Step, x: Held, weight: np.ndarray, bias: np.ndarray) -> Held:
     """A dense layer of a vector; of more, a 1x1 convolution along the last axis."""
     if x.dims[-1] != weight.shape[1]:
         raise Unheld(f"weights of shape {weight.shape[::-1]} for {x.dims}")
