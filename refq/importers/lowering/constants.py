@@ -134,8 +134,10 @@ def _cast(operator: Operator, inputs: list[Any]) -> np.ndarray:
 
 def _reduce(function: Callable[..., Any]) -> Callable[[Operator, list[Any]], Any]:
     def made(operator: Operator, inputs: list[Any]) -> Any:
-        keep = bool(operator.attributes.get("keepdims", 1))
-        result = function(inputs[0], axis=_axes(operator, inputs), keepdims=keep)
+        keep, axes = bool(operator.attributes.get("keepdims", 1)), _axes(operator, inputs)
+        if not axes and operator.attributes.get("noop_with_empty_axes", 0):
+            return inputs[0]
+        result = function(inputs[0], axis=axes or None, keepdims=keep)
         return np.asarray(result).astype(inputs[0].dtype)
 
     return made
@@ -200,4 +202,5 @@ COMPUTED: dict[str, Callable[[Operator, list[Any]], Any]] = {
     "Transpose": lambda o, i: np.transpose(i[0], o.attributes.get("perm")),
     "Unsqueeze": _unsqueeze,
     "Where": _of(np.where),
+    "Xor": _of(np.logical_xor),
 }

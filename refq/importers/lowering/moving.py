@@ -96,7 +96,8 @@ def blocks(step: Step) -> Value:
     if step.operator.kind == "SpaceToDepth":
         split = (channels, rows // block, block, columns // block, block)
         made = (channels * block**2, rows // block, columns // block)
-        layer = Rearrange(split, (2, 4, 0, 1, 3), made)
+        depth_last = step.attributes.get("mode", "DCR") == "CRD"
+        layer = Rearrange(split, (0, 2, 4, 1, 3) if depth_last else (2, 4, 0, 1, 3), made)
     else:
         fewer, made = channels // block**2, (channels // block**2, rows * block, columns * block)
         layer = Rearrange((block, block, fewer, rows, columns), (2, 3, 0, 4, 1), made)

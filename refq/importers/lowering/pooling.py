@@ -53,33 +53,38 @@ def whole(step: Step) -> Value:
     return _reduced(step, x, axes, step.operator.kind == "GlobalAveragePool", True)
 
 
-@handles("ReduceMean", "ReduceMax", "ReduceSum")
+@handles("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum")
 def reduced(step: Step) -> Value:
     x, axes = step.held(), step.whole(1, "axes")
-    if axes is None and step.attributes.get("noop_with_empty_axes", 0):
+    if not axes and step.attributes.get("noop_with_empty_axes", 0):
         return x
+    kind = step.operator.kind
     found = sorted({x.axis(axis) for axis in axes or range(len(x.dims))})
     keep = bool(step.attributes.get("keepdims", 1))
     if x.batched and 0 in found and step.walker.batch != 1:
         raise Unheld("it goes over the images of a batch")
-    made = _reduced(step, x, found, step.operator.kind != "ReduceMax", keep)
-    if step.operator.kind == "ReduceSum" and isinstance(made, Held):
+    if kind == "ReduceMin":  # min x = -max -x
+        x = step.walker.function(replace(x, expression=("neg", x.expression)), step.operator)
+    made = _reduced(step, x, found, kind in ("ReduceMean", "ReduceSum"), keep)
+    if kind == "ReduceMin":
+        return step.walker.function(replace(made, expression=("neg", "x")), step.operator)
+    if kind == "ReduceSum":
         count = math.prod(x.dims[axis] for axis in found)
         scaled = replace(made, expression=("mul", made.expression, float(count)))
         return step.walker.function(scaled, step.operator)
     return made
 
 
-def _reduced(step: Step, x: Held, axes: Sequence[int], mean: bool, keep: bool) -> Value:
+def _reduced(step: Step, x: Held, axes: Sequence[int], mean: bool, keep: bool) -> Held:
     """Means or maxima over axes of the file, which are brought to the end, as rows and columns."""
     dims = tuple(1 if n in axes else size for n, size in enumerate(x.dims) if keep or n not in axes)
     own = [axis - x.first for axis in axes if axis >= x.first]
+    if len(own) < len(axes) and step.walker.batch != 1:
+        raise Unheld("one number of a whole batch")
     if not own:
         return x.viewed(dims)
     shape = x.shape
     rest = [axis for axis in range(len(shape)) if axis not in own]
-    if not rest:
-        raise Unheld("it leaves one number of a whole tensor")
     moved = step.moved(x, (*rest, *own))
     maps = 1
     for axis in rest:

@@ -58,16 +58,20 @@ def conv_transpose(step: Step) -> Value:
     else:
         layer = ConvTranspose(len(weight), kernel, strides, NO_PADS, group, dilations, more)
         wanted = (*(1,) * (2 - rank), *(int(size) for size in sizes[-rank:]))
-        whole = layer.output_shape([image.shape])[1:]
-        layer = replace(layer, pads=_cut(whole, wanted, automatic))
+        _, *whole = layer.output_shape([image.shape])
+        # what is asked for beyond all that the kernel reaches is bias alone
+        short = [max(0, size - have) for size, have in zip(wanted, whole)]
+        layer = replace(
+            layer,
+            pads=_cut([have + extra for have, extra in zip(whole, short)], wanted, automatic),
+            output_padding=(more[0] + short[0], more[1] + short[1]),
+        )
     return _summed(step, layer, image, rank, weight, bias)
 
 
 def _cut(whole: Sequence[int], wanted: Sequence[int], how: str) -> Pads:
     """Pads that leave the wanted rows and columns (ONNX ConvTranspose)."""
     total = [size - left for size, left in zip(whole, wanted)]
-    if min(total) < 0:
-        raise Unheld(f"an output of {tuple(wanted)}")
     halves = [each // 2 if how == "SAME_UPPER" else each - each // 2 for each in total]
     return (halves[0], halves[1], total[0] - halves[0], total[1] - halves[1])
 
@@ -150,6 +154,8 @@ def gemm(step: Step) -> Value:
     if constant is not None and constant.size > 1 and constant.size != constant.shape[-1]:
         raise Unheld(f"constants of shape {constant.shape}, which are not one an output")
     if constant is not None:
+        if constant.shape[:-1] not in ((), (1,)) or constant.size not in (1, len(columns)):
+            raise Unheld(f"a bias of shape {constant.shape} for {len(columns)} outputs")
         bias = np.broadcast_to(constant.reshape(-1), (len(columns),)).astype(np.float64)
         bias = bias * step.attributes.get("beta", 1.0)
     return _dense(step, x, columns.astype(np.float32), bias.astype(np.float32))
