@@ -66,7 +66,7 @@ def test_images_in_gray() -> None:
     picture = pil.fromarray(image).convert("L")
     wanted = np.asarray(picture.resize((6, 6), pil.Resampling.BICUBIC))[1:5]
     assert (presets.asked("raw", (1, 4, 6))(image)[0] == wanted).all()
-    with error_of(OptionError, "torchvision for 1 channel; expected keras, inception, unit, raw, none"):
+    with error_of(OptionError, "torchvision for 1 channel; expected keras, inception, unit, raw"):
         presets.named("torchvision", GRAY)
 
 

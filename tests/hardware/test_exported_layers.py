@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from refq.engine.forward import ready
+from refq.engine.forward import quantize_weights
 from refq.hardware.files import file_formats
 from refq.hardware.files.layouts import Layout
 from refq.hardware.files.words import Packing
@@ -30,7 +30,7 @@ def test_every_format(layer: Layer, shapes: list[Shape], tmp_path: Path) -> None
     network = network_of(layer, shapes, Node("end", Dense(3), ("made",)))
     weights, images = random_weights(network, 1), pixels(network, 1, 3)
     plan = planned(network, weights, "uniform")
-    coded = ready(network, weights, plan)
+    coded = quantize_weights(network, weights, plan)
     subject = Subject(network, weights, coded, plan, ("made",), None, 1, 0)
     found = {}
     for name in file_formats():
