@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from refq.data import presets  # noqa: E402
-from refq.importers.preparing import RULES  # noqa: E402
-from refq.networks import weights  # noqa: E402
-from tests.importers import onnx_models  # noqa: E402
-from tests.importers.conversions import converted, refused  # noqa: E402
+from refq.data import presets
+from refq.importers.preparing import RULES
+from refq.networks import weights
+from tests.importers import onnx_models
+from tests.importers.conversions import converted, refused
 
 
 @pytest.mark.parametrize("name", ["keras", "keras-caffe", "unit"])
