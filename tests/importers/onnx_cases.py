@@ -48,7 +48,7 @@ OTHERWISE = {
 SHORT = r"(u?int[24]|float[48]e\w+)"
 # refusals, and the words for their kind
 REASONS = {
-    rf"(an input|values) of {SHORT}\b|of type (17|18|19|2\d)\b": "numbers of 8 bits or fewer",
+    rf"(an input|values) of {SHORT}\b|of type (17|18|19|2\d)\b": "values of float8, float4, int4 or int2",
     r"\((\w+) of \w+\)": "integers or truth values as inputs",
     r"training mode": "training mode",
     r"input \w+ of shape 1(x\d+){4};": "images of three dimensions",
@@ -58,7 +58,7 @@ REASONS = {
     ),
     r"dilated windows": "pools with dilation",
     r"where maxima are": "MaxPool: places of maxima",
-    r"a bias of shape": "Gemm: a bias for each row",
+    r"which are not one an output": "Gemm: a bias for each row",
     r"no product with a matrix": "Gemm: the first matrix transposed",
     r"slopes of shape": "PRelu: slopes along other axes than the channels",
     r"Pad 'wrap'": "Pad: wrap",

@@ -79,8 +79,6 @@ def _reduced(step: Step, x: Held, axes: Sequence[int], mean: bool, keep: bool) -
     """Means or maxima over axes of the file, which are brought to the end, as rows and columns."""
     dims = tuple(1 if n in axes else size for n, size in enumerate(x.dims) if keep or n not in axes)
     own = [axis - x.first for axis in axes if axis >= x.first]
-    if len(own) < len(axes) and step.walker.batch != 1:
-        raise Unheld("one number of a whole batch")
     if not own:
         return x.viewed(dims)
     shape = x.shape

@@ -151,11 +151,9 @@ def gemm(step: Step) -> Value:
     columns = columns.astype(np.float64) * step.attributes.get("alpha", 1.0)
     constant = step.constant(2)
     bias = np.zeros(len(columns))
-    if constant is not None and constant.size > 1 and constant.size != constant.shape[-1]:
-        raise Unheld(f"constants of shape {constant.shape}, which are not one an output")
     if constant is not None:
-        if constant.shape[:-1] not in ((), (1,)) or constant.size not in (1, len(columns)):
-            raise Unheld(f"a bias of shape {constant.shape} for {len(columns)} outputs")
+        if constant.size != 1 and (constant.size, constant.shape[-1]) != (len(columns),) * 2:
+            raise Unheld(f"constants of shape {constant.shape}, which are not one an output")
         bias = np.broadcast_to(constant.reshape(-1), (len(columns),)).astype(np.float64)
         bias = bias * step.attributes.get("beta", 1.0)
     return _dense(step, x, columns.astype(np.float32), bias.astype(np.float32))
