@@ -56,6 +56,8 @@ def sniff(head: bytes, path: Path) -> bool:
 def read(path: Path) -> Contents:
     file = opened(path)
     root = file.root
+    if "graph" in root.names:
+        raise refuse("refq's own network", remedy="commands take it as it is, like a name")
     if "network" in root.attributes:
         raise refuse("refq's own weights", remedy="give them to --weights as they are")
     if "images" in root.names:

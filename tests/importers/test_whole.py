@@ -38,3 +38,13 @@ def test_rules_of_one_name_are_one_rule() -> None:
         assert preset.channels == rule.channels
         assert np.allclose(preset.mean, rule.mean, rtol=0, atol=1e-4), name
         assert np.allclose(preset.scale, 1 / np.asarray(rule.deviation)), name
+
+
+def test_a_network_of_refqs_own_is_not_converted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = onnx_models.saved(tmp_path / "m.onnx", onnx_models.convolution())
+    converted(path)
+    (tmp_path / "out.h5").rename(tmp_path / "own.h5")
+    capsys.readouterr()
+    assert "refq's own network; commands take it" in refused(tmp_path / "own.h5", capsys)

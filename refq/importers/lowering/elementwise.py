@@ -153,7 +153,7 @@ def _of_channels(step: Step, kind: str, x: Held, constant: np.ndarray, first: bo
     ]
     if not found:
         if x.first != 1 or len(x.dims) != 4:
-            raise Unheld(f"a constant {constant.shape} has a number of its own for each place")
+            raise Unheld(f"no layer has a number for each place, as {constant.shape} here")
         # a number of its own for each pixel, as if each were a channel
         flat = x.viewed((1, math.prod(x.dims)))
         numbers = np.broadcast_to(constant, x.dims).reshape(flat.dims)
