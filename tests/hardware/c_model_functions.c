@@ -112,7 +112,7 @@ static void accumulators(void)
 {
     static const int64_t x[3] = {100, 100, -100}, ones[3] = {1, 1, 1};
     static const struct convolution dense = {
-        {3, 1, 1}, {1, 1, 1}, {1, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1}, 1,
+        {3, 1, 1}, {1, 1, 1}, {1, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1}, 1, 0,
     };
     static const struct accumulator eight = {8, 0, TIES_EVEN, SAT};
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "activations.h"
 #include "vectors.h"
 
 /* Products, and what is shifted left, stay below this; sums of them below twice as much. */
@@ -82,27 +83,88 @@ static uint64_t reach_of_output(const struct layer *layer, const struct paramete
     return base + magnitude(own->word[BIAS][o]) + reach(own, RESIDUAL, o, kernels, data);
 }
 
+static int64_t most_dropped(const struct layer *layer)
+{
+    int64_t most = 0;
+
+    for (long c = 0; layer->drops != NULL && c < layer->shape.channels; c++)
+        most = layer->drops[c] > most ? layer->drops[c] : most;
+    return most;
+}
+
+/* The largest magnitude of what a layer hands on: of sums, what their bits hold. */
+static uint64_t reach_of_source(const struct layer *from)
+{
+    const struct array *array = &from->stage[from->reads];
+    const struct format format = {array->bits, array->is_signed};
+
+    return from->is_wide ? largest_code(format)
+                         : grown(largest_code(from->format), most_dropped(from));
+}
+
 static uint64_t reach_of_addition(const struct layer *layer, const struct parameters *own)
 {
     uint64_t sum = 0;
 
-    for (int k = 0; k < layer->inputs && sum < MOST; k++) {
-        const struct layer *from = source(layer, k);
-        int64_t places = number(own, OPERAND_SHIFT, k), most = 0;
-        for (long c = 0; from->drops != NULL && c < from->shape.channels; c++)
-            most = from->drops[c] > most ? from->drops[c] : most;
-        sum += grown(largest_code(from->format), places + most);
-    }
+    for (int k = 0; k < layer->inputs && sum < MOST; k++)
+        sum += grown(reach_of_source(source(layer, k)), number(own, OPERAND_SHIFT, k));
     return sum;
+}
+
+static uint64_t reach_of_product(const struct layer *layer)
+{
+    const uint64_t one = reach_of_source(source(layer, 0));
+    const uint64_t other = reach_of_source(source(layer, 1));
+
+    return other != 0 && one >= MOST / other ? MOST : one * other;
+}
+
+/* What a clip or a ReLU with a slope makes before it is rounded. */
+static uint64_t reach_of_activation(const struct layer *layer, const struct parameters *own)
+{
+    const uint64_t read = reach_of_source(source(layer, 0));
+    const int finer = layer->slope_frac_bits > 0 ? layer->slope_frac_bits : 0;
+    uint64_t slope = 0, below;
+
+    if (layer->kind == CLIP) {
+        int64_t places = 0;
+        for (long c = 0; c < layer->shape.channels; c++)
+            places = places_added(layer, c) > places ? places_added(layer, c) : places;
+        return grown(read, places);
+    }
+    for (long i = 0; i < own->count[SLOPE]; i++)
+        slope = magnitude(own->word[SLOPE][i]) > slope ? magnitude(own->word[SLOPE][i]) : slope;
+    below = slope != 0 && read >= MOST / slope ? MOST : read * slope;
+    below = grown(below, finer - layer->slope_frac_bits);
+    return below > grown(read, finer) ? below : grown(read, finer);
 }
 
 /* Sums that could leave 64 bits are an error before anything is computed (section 3). */
 static void check_reach(const struct layer *layer, const struct parameters *own)
 {
-    int fits = layer->kind != ADD || reach_of_addition(layer, own) < MOST;
+    int fits = 1;
 
-    for (long o = 0; layer->kind != ADD && o < layer->shape.channels; o++)
-        fits = fits && reach_of_output(layer, own, o) < MOST;
+    switch (layer->kind) {
+    case CONV:
+    case CONV_TRANSPOSE:
+    case DENSE:
+        for (long o = 0; o < layer->shape.channels; o++)
+            fits = fits && reach_of_output(layer, own, o) < MOST;
+        break;
+    case ADD:
+    case SUB:
+        fits = reach_of_addition(layer, own) < MOST;
+        break;
+    case MUL:
+        fits = reach_of_product(layer) < MOST;
+        break;
+    case CLIP:
+    case PRELU:
+        fits = reach_of_activation(layer, own) < MOST;
+        break;
+    default:
+        break;
+    }
     if (!fits)
         stop("too large sums of layer", layer->name, "sums of 63 bits");
 }
@@ -116,6 +178,16 @@ static void check_base_drops(const struct layer *layer, const struct parameters 
     for (long o = 0; o < layer->shape.channels; o++)
         if (number(own, ACCUMULATOR_DROP, o) < number(own, BASE_RAISE, o))
             stop("too far raised", layer->parameter[BASE_RAISE].name, "less than is dropped");
+}
+
+/* A table has a code for each that may be read. */
+static void check_table(const struct layer *layer, const struct parameters *own)
+{
+    const struct layer *from = source(layer, 0);
+    const int64_t bits = from->format.bits + most_dropped(from);
+
+    if (own->word[TABLE] == NULL || bits > 30 || own->count[TABLE] != (long)1 << bits)
+        stop("wrong number of", layer->parameter[TABLE].name, "a code for each that is read");
 }
 
 struct parameters load_parameters(const char *folder, const struct layer *layer)
@@ -135,6 +207,9 @@ struct parameters load_parameters(const char *folder, const struct layer *layer)
     check_range(layer, &own, BASE_RAISE, 0, 62);
     check_range(layer, &own, BIAS_SHIFT, 0, 62);
     check_range(layer, &own, OPERAND_SHIFT, 0, 62);
+    check_range(layer, &own, FILL, -((int64_t)1 << 61), (int64_t)1 << 61);
+    check_range(layer, &own, TABLE, least_code(layer->format), greatest_code(layer->format));
+    check_range(layer, &own, BOUNDS, least_code(layer->format), greatest_code(layer->format));
     check_range(layer, &own, ACCUMULATOR_DROP, 0, 256);
     check_range(layer, &own, REQUANTIZE_SHIFT, -256, 256);
     check_range(layer, &own, LABELS, 0, layer->parameter[BASE].shape[0] - 1);
@@ -142,13 +217,14 @@ struct parameters load_parameters(const char *folder, const struct layer *layer)
     check_range(layer, &own, CODEBOOK, least_code(layer->format), greatest_code(layer->format));
     if (own.word[CODEBOOK] != NULL && own.count[CODEBOOK] != own.count[THRESHOLDS] + 1)
         stop("wrong number of", layer->parameter[THRESHOLDS].name, "one less than values");
+    if (layer->kind == FUNCTION)
+        check_table(layer, &own);
     align(layer, &own, WEIGHT, WEIGHT_SHIFT);
     align(layer, &own, BASE, BASE_SHIFT);
     align(layer, &own, RESIDUAL, RESIDUAL_SHIFT);
     align(layer, &own, BIAS, BIAS_SHIFT);
     check_base_drops(layer, &own);
-    if (layer->kind == CONV || layer->kind == DENSE || layer->kind == ADD)
-        check_reach(layer, &own);
+    check_reach(layer, &own);
     return own;
 }
 

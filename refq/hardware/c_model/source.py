@@ -7,7 +7,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from refq.hardware.c_model.kinds import KINDS, Entry, three
+from refq.hardware.c_model.fields import Entry, three
+from refq.hardware.c_model.kinds import KINDS
 from refq.hardware.c_model.tables import STAGES, STORAGE, Layer, Model
 
 HEAD = """\
@@ -16,6 +17,14 @@ HEAD = """\
 
 #include <stddef.h>
 """
+# fields that are arrays of their own
+POINTED = {
+    "exponentials": "int64_t",
+    "split": "long",
+    "order": "int",
+    "first": "long",
+    "step": "long",
+}
 PLAIN = set((string.ascii_letters + string.digits + " ._/-,:").encode())
 
 
@@ -46,7 +55,9 @@ def _layer(model: Model, layer: Layer) -> str:
     fields: dict[str, Any] = {
         "name": quoted(layer.name),
         "kind": "GIVEN" if layer.given else KINDS[entry["type"]].constant,
-        "shape": _list(three(entry["shape"])),
+        "axes": len(entry["shape"]),
+        "size": _list(entry["shape"] or [1]),
+        "shape": three(entry["shape"]),
         "reads": _constant(layer.reads),
         "coded_by": layer.coded_by,
         "is_wide": int(stored is None),
@@ -54,10 +65,17 @@ def _layer(model: Model, layer: Layer) -> str:
     if not layer.given:
         fields |= _reading(model, layer) | _accumulator(entry["accumulator"])
         seed = zlib.crc32(layer.name.encode()) ^ (model.manifest["seed"] << 32)
-        fields["rounds_sums"] = int(layer.rounds_sums)
+        fields["rounds"] = int(layer.rounds)
         fields["seed"] = f"UINT64_C({seed % 2**64:#018x})"
     if stored is not None:
         fields |= _stored(stored)
+    elif "sum" in layer.arrays:
+        fields |= _sums(layer.arrays["sum"]["frac_bits"])
+    if "slope" in layer.arrays:
+        fields["slope_frac_bits"] = layer.arrays["slope"]["frac_bits"]
+    for name, value in fields.items():
+        if isinstance(value, list):
+            fields[name] = _list(value)
     for kind, part in (("stage", True), ("parameter", False)):
         listed = [array for array in layer.arrays.values() if (array["stage"] in STAGES) is part]
         lines = "".join(
@@ -69,21 +87,24 @@ def _layer(model: Model, layer: Layer) -> str:
 
 
 def _reading(model: Model, layer: Layer) -> dict[str, Any]:
-    """Inputs and attributes, windows of dense layers and global pools included."""
+    """Inputs and attributes, windows of global pools included."""
     source = model.layers[layer.inputs[0]]
     fields: dict[str, Any] = {
         "inputs": len(layer.inputs),
         "input": _numbers("int", layer.inputs),
         "group": 1,
         "count_padding": 0,
-        **KINDS[layer.entry["type"]].fields(layer.entry["attributes"], source.entry),
+        **KINDS[layer.entry["type"]].fields(layer.entry, source.entry),
     }
-    for name, value in fields.items():
-        if isinstance(value, list):
-            fields[name] = _list(value)
-    if "exponentials" in fields:
-        fields["exponentials"] = f"(const int64_t[]){fields['exponentials']}"
+    for name, kind in POINTED.items():
+        if name in fields:
+            fields[name] = _numbers(kind, fields[name])
     return fields
+
+
+def _sums(frac_bits: int | list[int]) -> dict[str, Any]:
+    numbers = [frac_bits] if isinstance(frac_bits, int) else frac_bits
+    return {"sum_frac_bits": _numbers("int", numbers), "sum_count": len(numbers)}
 
 
 def _accumulator(accumulator: Entry | None) -> dict[str, Any]:
@@ -136,7 +157,9 @@ def _struct(fields: Mapping[str, Any], indent: int = 4) -> str:
 
 
 def _list(values: Iterable[Any]) -> str:
-    return f"{{{', '.join(str(value) for value in values)}}}"
+    """`{1, {2, 3}}`."""
+    listed = (_list(value) if isinstance(value, list) else str(value) for value in values)
+    return f"{{{', '.join(listed)}}}"
 
 
 def _numbers(kind: str, values: Iterable[int]) -> str:

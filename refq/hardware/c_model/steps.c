@@ -3,16 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "activations.h"
+#include "along.h"
+#include "moves.h"
+#include "operands.h"
 #include "pool.h"
 #include "storage.h"
 #include "vectors.h"
 #include "weighted.h"
-
-/* A stored code at its tensor's fraction bits: feature maps may have fewer (section 3). */
-static int64_t at_full_fraction(const struct layer *layer, int64_t code, long channel)
-{
-    return shift_left(code, layer->drops ? layer->drops[channel] : 0);
-}
 
 static uint64_t random_of(const struct layer *layer, long image, long place)
 {
@@ -23,54 +21,6 @@ static uint64_t random_of(const struct layer *layer, long image, long place)
 
 /* --- other layers (section 4) ----------------------------------------------------------------- */
 
-/* Operands brought to the largest F by exact left shifts, then added. */
-static void added(const struct layer *layer, const struct parameters *own,
-                  const int64_t *const *input, int64_t *sums)
-{
-    for (int k = 0; k < layer->inputs; k++)
-        for (long i = 0; i < outputs(layer); i++) {
-            const int64_t code = at_full_fraction(source(layer, k), input[k][i],
-                                                  i / pixels(layer->shape));
-            sums[i] += shift_left(code, (int)number(own, OPERAND_SHIFT, k));
-        }
-}
-
-static void joined(const struct layer *layer, const int64_t *const *input, int64_t *values)
-{
-    for (int k = 0; k < layer->inputs; k++) {
-        const long count = outputs(source(layer, k));
-        memcpy(values, input[k], (size_t)count * sizeof *values);
-        values += count;
-    }
-}
-
-/* The first channel that a subsampling shortcut takes from its input, and the one after its last;
- * other channels are zeros. */
-static long taken_from(const struct layer *layer)
-{
-    return layer->zeros_before;
-}
-
-static long taken_to(const struct layer *layer)
-{
-    return layer->zeros_before + source(layer, 0)->shape.channels;
-}
-
-static void subsampled(const struct layer *layer, const int64_t *x, int64_t *values)
-{
-    const struct shape in = source(layer, 0)->shape;
-
-    for (long c = 0; c < layer->shape.channels; c++)
-        for (long row = 0; row < layer->shape.rows; row++)
-            for (long column = 0; column < layer->shape.columns; column++, values++)
-                if (c >= taken_from(layer) && c < taken_to(layer))
-                    *values = x[(c - layer->zeros_before) * pixels(in)
-                                + row * layer->window.down * in.columns
-                                + column * layer->window.across];
-                else
-                    *values = 0;
-}
-
 /* Whether values stay what they are: a codebook may lack the zeros of a shortcut (section 4). */
 static int only_moves(const struct layer *layer)
 {
@@ -78,8 +28,12 @@ static int only_moves(const struct layer *layer)
     case RELU:
     case CONCAT:
     case SUBSAMPLE:
+    case REARRANGE:
+    case SLICE:
+    case PAD:
+    case RESIZE:
     case MAX_POOL:
-        return !layer->rounds_sums;
+        return !layer->rounds;
     default:
         return 0;
     }
@@ -93,6 +47,38 @@ static void pooled(const struct layer *layer, const int64_t *x, int64_t *values)
         for (long row = 0; row < layer->shape.rows; row++)
             for (long column = 0; column < layer->shape.columns; column++)
                 *values++ = window_maximum(x + c * pixels(in), in, &layer->window, row, column);
+}
+
+static void resampled(const struct layer *layer, const int64_t *x, int64_t *values)
+{
+    const struct shape in = source(layer, 0)->shape;
+
+    for (long c = 0; c < layer->shape.channels; c++)
+        for (long row = 0; row < layer->shape.rows; row++)
+            for (long column = 0; column < layer->shape.columns; column++)
+                *values++ = x[c * pixels(in)
+                              + nearest_place(&layer->resizing[0], row) * in.columns
+                              + nearest_place(&layer->resizing[1], column)];
+}
+
+/* Between two rows, then between two columns, with 12 fraction bits more for each. */
+static void interpolated(const struct layer *layer, const int64_t *x, int64_t *made)
+{
+    const struct shape in = source(layer, 0)->shape;
+
+    for (long c = 0; c < layer->shape.channels; c++)
+        for (long row = 0; row < layer->shape.rows; row++)
+            for (long column = 0; column < layer->shape.columns; column++) {
+                const struct between rows = between(&layer->resizing[0], row);
+                const struct between columns = between(&layer->resizing[1], column);
+                const int64_t *before = x + c * pixels(in) + rows.before * in.columns;
+                const int64_t *behind = x + c * pixels(in) + rows.behind * in.columns;
+                const int64_t left = weighed(before[columns.before], behind[columns.before],
+                                             rows.share);
+                const int64_t right = weighed(before[columns.behind], behind[columns.behind],
+                                              rows.share);
+                *made++ = weighed(left, right, columns.share);
+            }
 }
 
 /* The exact sum times 2^(F' - F) over the count, in one rounding. */
@@ -110,7 +96,7 @@ static void averaged(const struct layer *layer, const int64_t *x, long image, in
                 int64_t sum = window_sum(map, in, &layer->window, row, column);
                 int64_t cells = window_cells(in, &layer->window, layer->count_padding, row,
                                              column);
-                sum = shift_left(at_full_fraction(from, sum, c), places < 0 ? -places : 0);
+                sum = shift_left(sum, places < 0 ? -places : 0);
                 cells = shift_left(cells, places > 0 ? places : 0);
                 sum = divide(sum, cells, plan.rounding, random_of(layer, image, i));
                 rounded[i] = limit(sum, layer->format, plan.overflow);
@@ -126,7 +112,7 @@ static void locally_normalised(const struct layer *layer, const int64_t *x, long
 
     for (long at = 0; at < map; at++) {
         for (long c = 0; c < channels; c++)
-            column[c] = at_full_fraction(from, x[c * map + at], c);
+            column[c] = x[c * map + at];
         for (long c = 0; c < channels; c++) {
             const double y =
                 normalised(&layer->normalisation, column, channels, from->frac_bits, c);
@@ -138,39 +124,15 @@ static void locally_normalised(const struct layer *layer, const int64_t *x, long
     free(column);
 }
 
-static void softmax(const struct layer *layer, const int64_t *x, int64_t *rounded)
-{
-    const struct layer *from = source(layer, 0);
-    const long map = pixels(layer->shape), channels = layer->shape.channels;
-    int64_t *power = new_words(channels);
-
-    for (long at = 0; at < map; at++) {
-        int64_t total = 0, peak = at_full_fraction(from, x[at], 0);
-        for (long c = 1; c < channels; c++) {
-            const int64_t code = at_full_fraction(from, x[c * map + at], c);
-            peak = code > peak ? code : peak;
-        }
-        for (long c = 0; c < channels; c++) {
-            const int64_t code = at_full_fraction(from, x[c * map + at], c);
-            power[c] = power_30(peak - code, layer->exponentials);
-            total += power[c];
-        }
-        for (long c = 0; c < channels; c++)
-            rounded[c * map + at] = share(power[c], total, layer->frac_bits, layer->format);
-    }
-    free(power);
-}
-
 /* --- storage (sections 1 and 2) --------------------------------------------------------------- */
 
-/* Sums, after the ReLU where the layer is one, in the format of their feature map. */
+/* Exact numbers in the format of their feature map. */
 static void requantized(const struct layer *layer, const struct parameters *own,
                         const int64_t *sums, long image, int64_t *rounded)
 {
     for (long i = 0; i < outputs(layer); i++) {
-        const int64_t sum = layer->kind == RELU && sums[i] < 0 ? 0 : sums[i];
         const int places = (int)number(own, REQUANTIZE_SHIFT, i / pixels(layer->shape));
-        rounded[i] = requantize(sum, places, layer->format, plan.rounding, plan.overflow,
+        rounded[i] = requantize(sums[i], places, layer->format, plan.rounding, plan.overflow,
                                 random_of(layer, image, i));
     }
 }
@@ -199,6 +161,78 @@ static void stored(const struct layer *layer, const struct parameters *coder,
         }
 }
 
+/* What a layer without weights makes of codes at full fraction bits, or of sums. */
+static void made_of_numbers(const struct layer *layer, const struct parameters *own,
+                            const int64_t *x, long image, int64_t *made)
+{
+    switch (layer->kind) {
+    case AVG_POOL:
+        averaged(layer, x, image, made);
+        break;
+    case LRN:
+        locally_normalised(layer, x, image, made);
+        break;
+    case SOFTMAX:
+        softmax(layer, x, made);
+        break;
+    case ARG_MAX:
+        largest_places(layer, x, made);
+        break;
+    case CLIP:
+        clipped(layer, own, x, made);
+        break;
+    case PRELU:
+        sloped(layer, own, x, made);
+        break;
+    case FUNCTION:
+        looked_up(layer, own, x, made);
+        break;
+    case PAD:
+        padded(layer, own, x, made);
+        break;
+    case RESIZE:
+        interpolated(layer, x, made);
+        break;
+    default:
+        break;
+    }
+}
+
+/* What a layer makes that puts codes elsewhere, or takes the largest. */
+static void made_of_codes(const struct layer *layer, const struct parameters *own,
+                          const int64_t *const *input, int64_t *made)
+{
+    switch (layer->kind) {
+    case RELU:
+        for (long i = 0; i < outputs(layer); i++)
+            made[i] = input[0][i] > 0 ? input[0][i] : 0;
+        break;
+    case CONCAT:
+        joined(layer, input, made);
+        break;
+    case SUBSAMPLE:
+        subsampled(layer, input[0], made);
+        break;
+    case REARRANGE:
+        rearranged(layer, input[0], made);
+        break;
+    case SLICE:
+        sliced(layer, input[0], made);
+        break;
+    case PAD:
+        padded(layer, own, input[0], made);
+        break;
+    case RESIZE:
+        resampled(layer, input[0], made);
+        break;
+    case MAX_POOL:
+        pooled(layer, input[0], made);
+        break;
+    default:
+        break;
+    }
+}
+
 struct stages compute(const struct layer *layer, const struct parameters *own,
                       const struct parameters *coder, const int64_t *const *input, long image)
 {
@@ -210,41 +244,31 @@ struct stages compute(const struct layer *layer, const struct parameters *own,
     case GIVEN:
         break;
     case CONV:
+    case CONV_TRANSPOSE:
     case DENSE:
         weighted(layer, own, input[0], &stages);
         break;
     case ADD:
+    case SUB:
+    case MUL:
         stages.word[SUM] = new_words(count);
-        added(layer, own, input, stages.word[SUM]);
+        combined(layer, own, input, stages.word[SUM]);
         break;
-    case RELU:
-        for (long i = 0; i < count; i++)
-            made[i] = input[0][i] > 0 ? input[0][i] : 0;
-        break;
-    case CONCAT:
-        joined(layer, input, made);
-        break;
-    case SUBSAMPLE:
-        subsampled(layer, input[0], made);
-        break;
-    case MAX_POOL:
-        pooled(layer, input[0], made);
-        break;
-    case AVG_POOL:
-        averaged(layer, input[0], image, made);
-        break;
-    case LRN:
-        locally_normalised(layer, input[0], image, made);
-        break;
-    case SOFTMAX:
-        softmax(layer, input[0], made);
+    default:
+        if (layer->kind == RELU || only_moves(layer)) {
+            made_of_codes(layer, own, input, made);
+        } else {
+            int64_t *x = full_codes(layer, 0, input[0]);
+            made_of_numbers(layer, own, x, image, made);
+            free(x);
+        }
         break;
     }
     if (!layer->is_wide) {
         stages.word[CODE] = new_words(count);
         stages.word[VALUE] = new_words(count);
-        if (layer->rounds_sums)
-            requantized(layer, own, layer->kind == RELU ? input[0] : stages.word[SUM], image, made);
+        if (layer->rounds)
+            requantized(layer, own, stages.word[SUM] ? stages.word[SUM] : made, image, made);
         stored(layer, coder, made, &stages);
         if (only_moves(layer))
             memcpy(stages.word[VALUE], made, (size_t)count * sizeof *made);

@@ -1,7 +1,8 @@
 /* Sums of products: convolutions and dense layers (numeric contract, section 3).
  *
  * Weights are given as the accumulator takes them: shifted left so that all products of an output
- * have the same fraction bits. A dense layer is a convolution whose kernel is its whole input.
+ * have the same fraction bits. A dense layer is a convolution of one pixel that has all words of its
+ * input as channels.
  */
 #ifndef SUMS_H
 #define SUMS_H
@@ -24,10 +25,13 @@ struct window {
     long taps_down, taps_across;
 };
 
+/* transposed: inputs lie `down` rows and `across` columns apart in the output, and every one is
+ * multiplied by the whole kernel. */
 struct convolution {
     struct shape in, out;
     struct window window;
     long group;
+    int transposed;
 };
 
 /* A declared accumulator of one output. drop: fraction bits that it has fewer than products. */

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from refq.errors import OptionError
-from refq.hardware.c_model.kinds import KINDS, MOST_BITS, Entry, too_wide
+from refq.hardware.c_model.checks import MOST_BITS, too_wide
+from refq.hardware.c_model.fields import Entry
+from refq.hardware.c_model.kinds import KINDS
 from refq.networks import layers
 
 VERSION = 1
@@ -24,7 +26,7 @@ class Layer:
     """A layer of the model. entry: the manifest's. given: its operands are taken from the set.
     arrays: {stage or parameter: the manifest's entry}, an array under its own stage alone. reads:
     the stage that readers take. coded_by: the layer that has the numbers of its storage code.
-    rounds_sums: codes are made from sums by a shift of their own."""
+    rounds: codes are made from exact numbers by a shift of their own."""
 
     entry: Entry
     given: bool
@@ -32,7 +34,7 @@ class Layer:
     arrays: Mapping[str, Entry]
     reads: str
     coded_by: int
-    rounds_sums: bool
+    rounds: bool
 
     @property
     def name(self) -> str:
@@ -63,7 +65,7 @@ def model(manifest: Entry) -> Model:
     listed = [entry for entry in manifest["layers"] if entry["name"] in arrays]
     layers: list[Layer] = []
     for entry in listed:
-        layers.append(_layer(entry, arrays[entry["name"]], layers))
+        layers.append(_layer(entry, arrays[entry["name"]], layers, manifest["rounding"]))
     if all(layer.given for layer in layers):
         raise OptionError(
             "a golden set without a layer to compute",
@@ -87,7 +89,9 @@ def _check_form(manifest: Entry) -> None:
         )
 
 
-def _layer(entry: Entry, arrays: Mapping[str, Entry], before: Sequence[Layer]) -> Layer:
+def _layer(
+    entry: Entry, arrays: Mapping[str, Entry], before: Sequence[Layer], rounding: str
+) -> Layer:
     name, kind, stored = entry["name"], entry["type"], entry["stored"]
     if stored and stored["code"] and stored["code"]["kind"] not in STORAGE:
         kinds = ", ".join(STORAGE)
@@ -110,19 +114,26 @@ def _layer(entry: Entry, arrays: Mapping[str, Entry], before: Sequence[Layer]) -
     sources = [before[number] for number in inputs]
     layer = of_type.layer
     has_sums = layer.makes_sums or (layer.takes_sums and sources[0].stored is None)
-    rounds_sums = stored is not None and has_sums
-    _need(name, _parameters(layer, arrays, rounds_sums), arrays)
+    exact = of_type.exact(entry["attributes"])
+    rounds = stored is not None and (has_sums or exact)
+    of_type.check(entry, sources[0].entry)
+    if "table" in of_type.needs and "table" not in arrays and rounding == "stochastic":
+        raise OptionError(
+            f"function {name} under stochastic rounding",
+            "another rounding, for which a golden set has its table",
+        )
+    needed = [*_parameters(layer, arrays), *of_type.parameters(entry["attributes"])]
+    _need(name, ["requantize_shift", *needed] if rounds else needed, arrays)
     coded_by = len(before)
     if stored and stored["code"]:
-        if layer.moves_codes or (layer.takes_sums and not has_sums):
+        if not exact and (layer.moves_codes or (layer.moves_stored and not has_sums)):
             coded_by = _coder(sources, before)
         else:
             _need(name, _code(stored["code"], arrays), arrays)
     for stage in STAGES[:4]:
         if stage in arrays and arrays[stage]["bits"] > MOST_BITS + 1:
             raise too_wide(f"{name}.{stage}", arrays[stage]["bits"])
-    of_type.check(entry, sources[0].entry)
-    return Layer(entry, False, inputs, arrays, reads, coded_by, rounds_sums)
+    return Layer(entry, False, inputs, arrays, reads, coded_by, rounds)
 
 
 def _coder(sources: Sequence[Layer], before: Sequence[Layer]) -> int:
@@ -146,17 +157,12 @@ def _need(layer: str, stages: Sequence[str], arrays: Mapping[str, Entry]) -> Non
             raise OptionError(f"a golden set without {layer}.{stage}", "it", _REMEDY)
 
 
-def _parameters(
-    layer: type[layers.Layer], arrays: Mapping[str, Entry], rounds_sums: bool
-) -> list[str]:
-    """What a layer cannot be computed without."""
-    needed = ["requantize_shift"] if rounds_sums else []
-    if layer.weighted:
-        clustered = any(stage in arrays for stage in CLUSTERS)
-        needed += [*(CLUSTERS if clustered else COEFFICIENTS), "bias", "bias_shift"]
-    elif layer.makes_sums:
-        needed.append("operand_shift")
-    return needed
+def _parameters(layer: type[layers.Layer], arrays: Mapping[str, Entry]) -> list[str]:
+    """What a layer with weights cannot be computed without."""
+    if not layer.weighted:
+        return []
+    clustered = any(stage in arrays for stage in CLUSTERS)
+    return [*(CLUSTERS if clustered else COEFFICIENTS), "bias", "bias_shift"]
 
 
 def _code(code: Entry, arrays: Mapping[str, Entry]) -> list[str]:

@@ -19,9 +19,11 @@ static struct accumulator accumulator_of(const struct layer *layer, int64_t drop
 static int64_t *convolved(const struct layer *layer, const int64_t *x, const int64_t *weight,
                           const int64_t *biases, long kernels, const int64_t *drops)
 {
+    /* a dense layer's input has no order but that of its words */
+    const struct shape flat = {outputs(source(layer, 0)), 1, 1};
     const struct convolution c = {
-        source(layer, 0)->shape, {kernels, layer->shape.rows, layer->shape.columns},
-        layer->window, layer->group,
+        layer->kind == DENSE ? flat : source(layer, 0)->shape, {kernels, layer->shape.rows, layer->shape.columns},
+        layer->window, layer->group, layer->kind == CONV_TRANSPOSE,
     };
     const int limited = layer->acc_bits != NULL && layer->every_mac;
     int64_t *sums = new_words(kernels * pixels(layer->shape)), *next = sums;

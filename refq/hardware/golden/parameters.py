@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -94,7 +94,9 @@ def _own(node: Node, plan: Plan) -> Iterator[Parameter]:
         else:
             yield _numbers(node.name, stage, numbers)
     if isinstance(layer, Function) and plan.rounding is not Rounding.STOCHASTIC:
-        source = plan.tensors[node.inputs[0]].fixed
+        read = plan.tensors[node.inputs[0]]
+        # feature maps of fewer fraction bits have codes beyond the format's at its full ones
+        source = replace(read.fixed, bits=read.fixed.bits + max(read.drops, default=0))
         if source.bits > MOST_TABLE_BITS:
             return
         shape = (1 << source.bits,)
