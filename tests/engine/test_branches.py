@@ -189,7 +189,7 @@ def test_zeros_of_a_shortcut_need_no_code() -> None:
     network, weights = option_a()
     images = np.full((1, 3, 4, 6), 12, np.float32)
     source = Source(network, weights, lambda: [(images, None)])
-    options = schemes.Options(bits_act=1)
+    options = schemes.Options(bits_act=1, widths={"sum.conv": 2})
     found = gather(schemes.find("knq").wanted(network, options), source)
     plan = schemes.find("knq").plan(network, weights, found, options)
     code = plan.tensors["shortcut"].code
@@ -242,7 +242,7 @@ def test_sums_that_could_leave_63_bits_are_refused() -> None:
             place,
         )
         if bits > 63:
-            text = "addition sum of fxp-u12/0 = ap_ufixed<12,12> + fxp-s12/51 = ap_fixed<12,-39>"
+            text = "Add sum of fxp-u12/0 = ap_ufixed<12,12> and fxp-s12/51 = ap_fixed<12,-39>"
             with pytest.raises(FormatError, match=re.escape(f"{text}, which needs 64 bits; exp")):
                 quantize_weights(network, weights, far)
         else:
@@ -335,7 +335,8 @@ def test_every_operand_of_a_join_has_its_storage() -> None:
     assert len(additions) == 16
     for join in additions:
         kept = [plan.tensors[name] for name in join.operands]
-        # what a ReLU made has a code, what a convolution hands over keeps its sign
+        # what a ReLU made has no sign, what a convolution hands over keeps its own
         for name, entry in zip(join.operands, kept):
             assert entry.fixed.signed is not name.endswith("_relu")
-            assert isinstance(entry.code, ShiftCode) is name.endswith("_relu")
+            assert isinstance(entry.code, ShiftCode)
+            assert entry.code.signed is not name.endswith("_relu")
