@@ -100,8 +100,9 @@ def _load(
             )
         network_name = stated
     if stated and network_name not in (None, stated):
+        other = stated if network is None else file.path
         raise WeightsError(
-            f"{file.path} holds weights of {stated}", network_name, f"evaluate {stated} instead"
+            f"{file.path} holds weights of {stated}", network_name, f"evaluate {other} instead"
         )
     if network is None:
         assert network_name is not None
