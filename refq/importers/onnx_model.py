@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from refq.errors import clipped
 from refq.importers import onnx_, onnx_proto, onnx_quantized
 from refq.importers.contents import mapped, one_line, refuse
 from refq.importers.foreign import Asked, Foreign, Operator
@@ -46,7 +47,13 @@ def read(path: Path, asked: Asked) -> Foreign:
         operators = flat.graph()
         _check_order(operators, {*inputs, *values.arrays})
         whole = {name: NAMES[value.kind] for name, value in inputs.items() if value.kind in WHOLE}
-        told = (*notes(model, whole), *values.notes())
+        unread = [
+            name
+            for name in model.graph.inputs
+            if name not in inputs and name not in model.graph.tensors
+        ]
+        idle = tuple(f"input {clipped(name)} is read by nothing, and left out" for name in unread)
+        told = (*notes(model, whole), *values.notes(), *idle)
         return Foreign(
             "ONNX",
             path.stem,

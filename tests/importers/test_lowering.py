@@ -129,9 +129,13 @@ CASES = [
     of("Pad", "c", whole(1, 2, 0, -1), None, whole(3, -2), mode="edge"),
     of("Pad", "c", whole(0, 0, 2, 0, 0, 1), at=SIGNAL, mode="reflect"),
     of("Pad", "c", whole(0, 1, 0, 0, 0, 0, 0, 2), np.float32(-0.7)),
+    of("Pad", "c", whole(0, 1, 2, 0, 0, 0, 1, 3), mode="wrap"),
+    of("Pad", "c", whole(0, 0, 2, 0, 0, 1), at=SIGNAL, mode="wrap"),
     of("Pow", "c", real(2.0)),
     of("PRelu", "c", some(4, 1, 1)),
     of("PRelu", "c", some(4, 1), at=SIGNAL),
+    of("PRelu", "c", some(4, 6, 7)),
+    of("PRelu", "c", some(7)),
     of("ReduceMax", "c", whole(1), keepdims=0),
     of("ReduceMean", "c", whole(-1, 2), keepdims=0),
     of("ReduceMean", "c", whole(1, 3)),
@@ -215,7 +219,7 @@ REFUSED = [
     (of("Mul", "c"), "one input; expected two"),
     (of("Pad", "c", whole(0, 0, 1, 1)), "two numbers an axis"),
     (of("Pad", "c", whole(0, 0, 1, 1, 0, 0, 1, 1), real(1, 2)), "expected one number"),
-    (of("Pad", "c", whole(0, 0, 1, 1, 0, 0, 1, 1), mode="wrap"), "'wrap'"),
+    (of("Pad", "c", whole(0, 0, 1, 1, 0, 0, 1, 1), mode="ring"), "'ring'"),
     (of("ReduceMean", "c", whole(10)), NOT_THERE),
     (of("Resize", "c", None, real(2, 2)), "a number an axis"),
     (of("Slice", "c", whole(0), whole(1), whole(10)), NOT_THERE),
@@ -236,6 +240,30 @@ def test_what_makes_no_sense(case: tuple[Any, ...], words: str, tmp_path: Path) 
     path = saved(tmp_path / "m.onnx", built(case))
     with pytest.raises(WeightsError, match=f"node '{case[0]}_y' .*{words}"):
         models.read(path)
+
+
+PIXELS = [node("Div", "x full", "d"), node("Sub", "d mean", "s"), node("Conv", "s first", "y")]
+ROWS = [node("MatMul", "x m", "p"), node("Add", "p b", "q"), node("Relu", "q", "y")]
+CHANNELS = np.array([0.4, 0.5, 0.6, 0.7], np.float32).reshape(4, 1, 1)
+ARRAYS = {"full": real(255), "mean": CHANNELS, "first": some(2, 4, 3, 3), "m": some(9, 5)}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "at", "layers"),
+    [(PIXELS, MAP, ["Conv"]), (ROWS, SIGNAL, ["Rearrange", "Conv", "ReLU", "Rearrange"])],
+    ids=["preprocessing", "rows"],
+)
+def test_what_is_folded_into_weights(
+    nodes: list[Any], at: tuple[int, ...], layers: list[str], tmp_path: Path
+) -> None:
+    path = saved(tmp_path / "m.onnx", model(nodes, {"x": at}, {**ARRAYS, "b": some(5)}))
+    found = models.read(path)
+    assert [each.layer.kind for each in found.network.nodes] == layers
+    images = some(*at)
+    (wanted,) = runtime.InferenceSession(str(path)).run(None, {"x": images})
+    inputs = images.reshape(1, *found.network.input_shape)
+    got = forward.forward(found.network, found.weights, None, inputs)
+    np.testing.assert_allclose(got.reshape(wanted.shape), wanted, atol=1e-4 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("kind", ["ReduceMax", "ReduceMean", "ReduceSum"])

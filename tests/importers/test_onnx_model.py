@@ -196,3 +196,10 @@ def test_arithmetic_of_integers_is_told_apart(tmp_path: Path) -> None:
     made = model(nodes, IMAGE, {"k": np.full(1, 255, np.uint8)})
     made.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
     assert kinds(read(tmp_path, made)) == ["Div of uint8", "Cast"]
+
+
+def test_an_input_that_nothing_reads_is_told(tmp_path: Path) -> None:
+    nodes = [node("Conv", "x w", "y")]
+    found = read(tmp_path, model(nodes, {**IMAGE, "z": (1, 7)}, {"w": WEIGHT}))
+    assert list(found.inputs) == ["x"]
+    assert found.notes == ("input z is read by nothing, and left out",)

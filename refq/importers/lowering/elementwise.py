@@ -16,6 +16,7 @@ from refq.importers.lowering.walking import Step, Unheld, handles
 from refq.networks.layers import Add, Mul, PReLU, Shape, Sub
 from refq.networks.layers.expressions import Expression
 
+MOST_SLOPES = 1 << 18
 LAYERS = {"Add": Add(), "Sub": Sub(), "Mul": Mul(), "Sum": Add()}
 
 
@@ -65,9 +66,13 @@ def prelu(step: Step) -> Value:
     x, slopes = step.held(), step.needed(1)
     numbers = _of_axis(slopes, x.dims, x.first)
     if numbers is None:
-        raise Unheld(f"slopes of shape {slopes.shape} for {x.dims}")
-    x = step.plain(x)
-    return step.add(PReLU(tuple(float(each) for each in numbers)), x, dims=step.held().dims)
+        if _broadcast(x.dims, slopes.shape) != x.dims or math.prod(x.shape) > MOST_SLOPES:
+            raise Unheld(f"slopes of shape {slopes.shape} for {x.dims}")
+        # a slope for each value, as if each were a channel
+        numbers = np.broadcast_to(slopes, x.dims).reshape(-1)
+        x = x.viewed((1, len(numbers)))
+    layer = PReLU(tuple(float(each) for each in numbers))
+    return step.add(layer, step.plain(x), dims=step.held().dims)
 
 
 @handles(*SEVERAL, "Mean")

@@ -55,7 +55,8 @@ def _peeled(drafts: Drafts, draft: Draft, outputs: Outputs) -> bool:
         numbers = affine(part)
         if numbers is None:
             break
-        if maker is not None and _weighted(maker) and _alone(drafts, source, outputs):
+        behind = maker is not None and _weighted(maker) and _alone(drafts, source, outputs)
+        if behind or (part == expression and _read_by_weights(drafts, draft, numbers, outputs)):
             channels = drafts.shapes[source][0]
             weight, bias = (np.full(channels, number) for number in numbers)
             return _taken_out(drafts, draft, part, Affine(), weight, bias)
@@ -84,6 +85,17 @@ def _taken_out(
         first = drafts.add(name, layer, draft.inputs, weight, bias)
         drafts.put(draft, layer=Function(rest), inputs=(first,))
     return True
+
+
+def _read_by_weights(
+    drafts: Drafts, draft: Draft, numbers: tuple[float, float], outputs: Outputs
+) -> bool:
+    """Whether the only reader takes a x + b into its weights; b is not added to padding."""
+    if not _alone(drafts, draft.name, outputs):
+        return False
+    (layer,) = (each.layer for each in drafts.nodes.values() if draft.name in each.inputs)
+    plain = isinstance(layer, (Conv, Dense)) and not (numbers[1] and any(layer.pads))
+    return plain or isinstance(layer, Affine)
 
 
 def _weighted(draft: Draft) -> bool:

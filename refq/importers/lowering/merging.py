@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from refq.importers.lowering.drafts import Draft, Drafts
+from refq.importers.lowering.drafts import Affine, Draft, Drafts
 from refq.networks.layers import Clip, Function, Rearrange, ReLU, Shape
 from refq.networks.layers.rearrange import reshape
 
@@ -83,15 +83,20 @@ def _down(drafts: Drafts, draft: Draft, outputs: dict[str, str]) -> bool:
     if drafts.readers(outputs)[draft.name] != 1 or draft.name in outputs.values():
         return False
     (reader,) = (each for each in drafts.nodes.values() if draft.name in each.inputs)
-    if not isinstance(reader.layer, EACH):
-        return False
     source = drafts.shapes[draft.inputs[0]]
+    layer = cast(Rearrange, draft.layer)
+    # numbers of each channel stay theirs where channels do
+    channels = (
+        isinstance(reader.layer, Affine) and _is_reshape(layer) and source[0] == draft.shape[0]
+    )
+    if not channels and not isinstance(reader.layer, EACH):
+        return False
     # the two swap their names, so that who reads the second still does
     first = drafts.free(f"{reader.name}.before")
     drafts.nodes[first] = replace(reader, name=first, inputs=draft.inputs, shape=source)
     drafts.shapes[first] = source
     drafts.nodes[reader.name] = replace(
-        reader, layer=draft.layer, inputs=(first,), origin=draft.origin
+        reader, layer=layer, inputs=(first,), origin=draft.origin, weight=None, bias=None
     )
     del drafts.nodes[draft.name]
     return True

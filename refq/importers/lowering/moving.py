@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from refq.errors import ShapeError
-from refq.importers.lowering.parts import part
+from refq.importers.lowering.parts import around, part
 from refq.importers.lowering.values import Value
 from refq.importers.lowering.walking import Step, Unheld, handles
 from refq.networks.layers import Pad, Rearrange, Resize
@@ -127,6 +127,8 @@ def padded(step: Step) -> Value:
         return x
     if x.batched and (before[0] or after[0]):
         raise Unheld("padding beside a batch")
+    if mode == "wrap":
+        return around(step, x, before, after)
     dims = tuple(b + n + a for b, n, a in zip(before, x.dims, after))
     sides = [tuple(side[x.first :]) for side in (before, after)]
     signal = len(x.shape) == 2 and x.batched

@@ -150,6 +150,18 @@ def joined(step: Step, parts: Sequence[Held], axis: int) -> Held:
     return step.add(Concat(place), *plain, dims=dims)
 
 
+def around(step: Step, x: Held, before: Sequence[int], after: Sequence[int]) -> Held:
+    """The file's axes as rings: the last places again before the first, and the first behind."""
+    for axis, (first, last) in enumerate(zip(before, after)):
+        size = x.dims[axis]
+        if max(first, last) > size:
+            raise Unheld(f"{max(first, last)} places around {size}")
+        ends = [(size - first, size), (0, size), (0, last)]
+        parts = [part(step, x, {axis: slice(*end)}) for end in ends if end[0] < end[1]]
+        x = joined(step, parts, axis) if len(parts) > 1 else x
+    return x
+
+
 def _signal(shape: Shape) -> Shape:
     """A signal's shape as that of a map of one row."""
     return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
