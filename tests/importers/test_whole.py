@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from refq.data import presets
+from refq.errors import WeightsError
 from refq.importers.preparing import RULES
 from refq.networks import weights
 from tests.importers import onnx_models
@@ -47,6 +48,7 @@ def test_a_network_of_refqs_own_is_not_converted(
     converted(path)
     (tmp_path / "out.h5").rename(tmp_path / "own.h5")
     capsys.readouterr()
-    with pytest.raises(WeightsError, match=r"weights of m; expected vgg16; evaluate .*own.h5 instead"):
+    wanted = r"weights of m; expected vgg16; evaluate .*own\.h5 instead"
+    with pytest.raises(WeightsError, match=wanted):
         weights.load(tmp_path / "own.h5", "vgg16")
     assert "refq's own network; commands take it" in refused(tmp_path / "own.h5", capsys)
