@@ -19,7 +19,7 @@ from refq.hardware.golden.writing import Subject, write
 from refq.networks import Node
 from refq.networks.layers import Clip, Dense, Function, Layer, PReLU, Shape
 from refq.networks.weights import random_weights
-from tests.hardware.verifying import first_wrong, run
+from tests.hardware.verifying import first_wrong, run, texts
 from tests.layer_cases import LAYERS, network_of
 from tests.small_networks import pixels, planned
 
@@ -77,3 +77,30 @@ def test_slopes_bounds_and_tables_are_what_is_computed_with(tmp_path: Path) -> N
             bounds = [int(end) for end in golden.read(arrays["made.bounds"])]
         rounded = np.rint(x * 2.0**-shift).astype(np.int64)
         np.testing.assert_array_equal(made, np.clip(rounded, bounds[0], bounds[1]))
+
+
+def test_faults_of_a_clip_are_named(tmp_path: Path) -> None:
+    golden = golden_of(Clip(-5.0, 40.0), [(3, 4, 5)], tmp_path / "golden")
+    arrays = {array.name: array for array in golden.manifest.arrays}
+    low, high = (int(end) for end in golden.read(arrays["made.bounds"]))
+    sums = golden.read(arrays["in0.sum"])
+    shift = int(golden.read(arrays["made.requantize_shift"])[0])
+    rounded = np.rint(sums * 2.0**-shift).astype(np.int64)
+    made, bits = golden.read(arrays["made.code"]), arrays["made.code"].bits
+    np.testing.assert_array_equal(made, np.clip(rounded, low, high))
+    assert (rounded > high).any() and (rounded < low).any() and shift > 0
+    least, most = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    faults = {
+        "clip: its upper bound is missing": np.clip(rounded, low, most),
+        "clip: its lower bound is missing": np.clip(rounded, least, high),
+        "clip: missing, sums beyond both bounds went on": np.clip(rounded, least, most),
+        "rounding rule: to-neg": np.clip(sums >> shift, low, high),
+    }
+    for number, (told, codes) in enumerate(faults.items()):
+        device = tmp_path / str(number)
+        shutil.copytree(tmp_path / "golden", device)
+        width = (device / "made.code.bin").stat().st_size // codes.size
+        (device / "made.code.bin").write_bytes(codes.astype(f"<i{width}").tobytes())
+        status, result = run(tmp_path / "golden", device)
+        assert status == 1
+        assert any(text.startswith(told) for text in texts(first_wrong(result))), told

@@ -98,11 +98,23 @@ def _deviations(usual: Requantization, line: Pipeline) -> Iterator[tuple[str, st
         how = Requantization(rounding, overflow, left)
         if how != usual:
             yield (*_described(how, usual), how)
-    if not line.is_relu:
-        return
-    for overflow, more, signed in itertools.product(overflows, (0, 1), (True, False)):
-        how = Requantization(usual.rounding, overflow, 0, False, more, signed)
-        yield "relu", "ReLU: missing, negative sums went on", how
+    for text, low, high in _unbounded(line):
+        for overflow, more, signed in itertools.product(overflows, (0, 1), (True, False)):
+            how = Requantization(usual.rounding, overflow, 0, low, high, more, signed)
+            yield "relu", text, how
+
+
+def _unbounded(line: Pipeline) -> Iterator[tuple[str, bool, bool]]:
+    """(text, whether the lower and the upper bound of the layer's ReLU or clip hold)."""
+    low, high = line.bounds()
+    if line.layer.type == "ReLU":
+        yield "ReLU: missing, negative sums went on", False, True
+    elif low is not None:
+        yield "clip: its lower bound is missing", False, True
+    if high is not None:
+        yield "clip: its upper bound is missing", True, False
+    if high is not None and low is not None:
+        yield "clip: missing, sums beyond both bounds went on", False, False
 
 
 def _described(how: Requantization, usual: Requantization) -> tuple[str, str]:

@@ -22,12 +22,14 @@ ROLES = (SUM, ROUNDED, CODE, VALUE)
 
 @dataclass(frozen=True)
 class Requantization:
-    """From a sum to value codes. left: places to the left, besides what the formats ask for."""
+    """From a sum to value codes. left: places to the left, besides what the formats ask for. low,
+    high: whether a ReLU's or a clip's bounds hold."""
 
     rounding: Rounding
     overflow: Overflow
     left: int = 0
-    relu: bool = True
+    low: bool = True
+    high: bool = True
     more_bits: int = 0
     signed: bool | None = None
 
@@ -37,7 +39,7 @@ class Pipeline:
 
     stored: how the plan keeps the layer's output, None where it does not. role: which of the steps'
     results the array is; where it is several, the first, as what comes after changes nothing.
-    sums: the layer's own sums, or those that its ReLU reads.
+    sums: the layer's own sums, or those that it limits as a ReLU or clip.
     """
 
     def __init__(self, case: Case) -> None:
@@ -60,13 +62,23 @@ class Pipeline:
 
     def _summing(self) -> str | None:
         """The layer whose sum this one rounds."""
-        layer, inputs = self.layer, self.layer.inputs[:1] if self.is_relu else ()
+        layer, inputs = self.layer, self.layer.inputs[:1] if self.is_bounded else ()
         sums = (name for name in (layer.name, *inputs) if self.case.set.array(f"{name}.sum"))
         return next(sums, None)
 
     @property
-    def is_relu(self) -> bool:
-        return self.layer.type == "ReLU"
+    def is_bounded(self) -> bool:
+        return self.layer.type in ("ReLU", "Clip")
+
+    def bounds(self) -> tuple[int | None, int | None]:
+        """Codes of the layer's format between which it leaves sums; None where nothing does."""
+        if self.layer.type == "ReLU":
+            return 0, None
+        codes = self.case.sibling(f"{self.layer.name}.bounds")
+        if self.stored is None or self.layer.type != "Clip" or codes is None:
+            return None, None
+        low, high, fmt = int(codes[0]), int(codes[1]), self.stored.fixed
+        return (low if low > fmt.min_code else None), (high if high < fmt.max_code else None)
 
     @property
     def code(self) -> StorageCode | None:
@@ -106,13 +118,20 @@ class Pipeline:
         fmt, sum_fraction = self.stored.fixed, self.sum_fraction
         drops = np.array(self.stored.drops or (0,), np.int64)
         signed = fmt.signed if how.signed is None else how.signed
-        kept = self.case.array.fractions
+        kept, (low, high) = self.case.array.fractions, self.bounds()
 
         def at(places: np.ndarray) -> np.ndarray:
             codes = sums(places)
-            codes = kernels.relu(codes) if self.is_relu and how.relu else codes
+            own = self.by_channel(sum_fraction, places)
+            if self.layer.type == "Clip":  # at no fewer fraction bits than its bounds have
+                codes = codes << np.maximum(fmt.frac_bits - own, 0)
+                own = np.maximum(own, fmt.frac_bits)
+            if low is not None and how.low:
+                codes = np.maximum(codes, low << np.maximum(own - fmt.frac_bits, 0))
+            if high is not None and how.high:
+                codes = np.minimum(codes, high << np.maximum(own - fmt.frac_bits, 0))
             fraction = fmt.frac_bits - self.by_channel(drops, places)
-            left = fraction - self.by_channel(sum_fraction, places) + how.left
+            left = fraction - own + how.left
             bits = fmt.bits + how.more_bits
             codes = rescaled(codes, left, bits, signed, how.rounding, how.overflow)
             if drops.size > 1 and kept is not None:
