@@ -48,7 +48,9 @@ OTHERWISE = {
 SHORT = r"(u?int[24]|float[48]e\w+)"
 # refusals, and the words for their kind
 REASONS = {
-    rf"(an input|values) of {SHORT}\b|of type (17|18|19|2\d)\b": "values of float8, float4, int4 or int2",
+    rf"(an input|values) of {SHORT}\b|of type (17|18|19|2\d)\b": (
+        "values of float8, float4, int4 or int2"
+    ),
     r"\((\w+) of \w+\)": "integers or truth values as inputs",
     r"training mode": "training mode",
     r"input \w+ of shape 1(x\d+){4};": "images of three dimensions",
