@@ -58,6 +58,7 @@ ALTERED: dict[str, Any] = {
     "granularity": "2D",
     "data_granularity": "map",
     "formats": "coverage",
+    "frac_by": "layer",
     "bits_bias": 5,
     "weight_bits": {"one": 4},
     "unsigned": True,
@@ -130,6 +131,7 @@ IMAGES = for_network({}, SQUEEZENET.input_shape)
 TYPED = {
     "bits_act": "8",
     "frac_act": "0",
+    "frac_by": "layer",
     "bits_wt": "8",
     "bits_fc": "8",
     "bits_acc": "24",
