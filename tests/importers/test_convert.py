@@ -361,6 +361,6 @@ def test_real_caffe_file(tmp_path: Path) -> None:
 def test_options_are_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "convert.md").read_text("utf-8")
     known = {row.spelled for row in convert.COMMAND.rows if not row.placed}
-    assert set(re.findall(r"^\| `(--[a-z]+)", page, re.MULTILINE)) == known
+    assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == known
     with pytest.raises(RefqError, match="of no known format"):
         read(Path(__file__))
