@@ -104,3 +104,17 @@ def test_faults_of_a_clip_are_named(tmp_path: Path) -> None:
         status, result = run(tmp_path / "golden", device)
         assert status == 1
         assert any(text.startswith(told) for text in texts(first_wrong(result))), told
+
+
+def test_functions_of_vectors(tmp_path: Path) -> None:
+    """What a dense layer makes has no rows and columns."""
+    function = Function(("sigmoid", ("mul", "x", 0.02)))
+    nodes = (Node("v", function, ("made",)), Node("end", Dense(3), ("v",)))
+    network = network_of(Dense(7), [(3, 4, 5)], *nodes)
+    weights, images = random_weights(network, 1), pixels(network, 1, 3)
+    plan = planned(network, weights, "uniform")
+    coded = quantize_weights(network, weights, plan)
+    subject = Subject(network, weights, coded, plan, tuple(network.shapes), None, 1, 0)
+    write(tmp_path, subject, Form("raw", Layout(), Packing()), [images], {})
+    golden = reading.load(tmp_path)
+    assert "v.table" in {array.name for array in golden.manifest.arrays}

@@ -157,14 +157,14 @@ def _check_maps(made: Made, near: int) -> None:
     channels, per_map = got.shape[1], math.prod(got.shape[2:])
     for c in spread(channels, 1 if per_map > 4096 and not by_rows else CHANNELS):
         low, high = max(0, c - near), min(channels, c + near + 1)
-        rows, place = slice(None), low * per_map
+        near_maps, place = x.codes[:, low:high], low * per_map
         if by_rows:
             row, width = c % got.shape[2], got.shape[3]
             rows = slice(row, row + 1)
+            near_maps = near_maps[:, :, rows]
             # where the row is in the whole, less where it is in the part
             place = (c * got.shape[2] + row) * width - (c - low) * width
-        part = dataclasses.replace(x, codes=x.codes[:, low:high, rows])
-        again = _again(made, [part], place)
+        again = _again(made, [dataclasses.replace(x, codes=near_maps)], place)
         wanted = again.codes[:, c - low : c - low + 1]
         if again.stored is None:
             modes = made.steps.modes(made.node.name, made.result.codes[0].size, c * per_map)

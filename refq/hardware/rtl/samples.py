@@ -16,6 +16,7 @@ from refq.engine.integer import Tensor
 from refq.errors import FormatError
 from refq.formats.fixed import Accumulator, FixedPointFormat
 from refq.networks.graph import INPUT, Network, Node
+from refq.networks.layers import ConvTranspose
 from refq.networks.layers.windows import reach
 from refq.networks.points import is_wide
 from refq.plans.plan import Plan
@@ -134,13 +135,29 @@ def _operands(
         return image.reshape(-1).astype(np.int64)
     channel, row, column = place
     top, left, bottom, right = layer.pads
-    padded = np.pad(image, ((0, 0), (top, bottom), (left, right)))
     inputs = len(image) // layer.group
     first = channel // (outputs // layer.group) * inputs
+    if isinstance(layer, ConvTranspose):
+        # a row and a column of zeros for taps between the image's, and beyond
+        padded = np.pad(image[first : first + inputs], ((0, 0), (0, 1), (0, 1)))
+        rows, columns = (_spread(layer, image.shape, axis, place[1 + axis]) for axis in (0, 1))
+        return padded[:, rows][:, :, columns].reshape(-1).astype(np.int64)
+    padded = np.pad(image, ((0, 0), (top, bottom), (left, right)))
     window = padded[first : first + inputs, row * layer.strides[0] :, column * layer.strides[1] :]
     tall, wide = reach(layer.kernel, layer.dilations)
     patch = window[:, : tall : layer.dilations[0], : wide : layer.dilations[1]]
     return patch.reshape(-1).astype(np.int64)
+
+
+def _spread(layer: ConvTranspose, shape: tuple[int, ...], axis: int, place: int) -> list[int]:
+    """The input row (axis 0) or column that each tap multiplies for an output at a place; the one
+    behind the last where there is none."""
+    size, stride = shape[1 + axis], layer.strides[axis]
+    found = [
+        place + layer.pads[axis] - layer.dilations[axis] * tap for tap in range(layer.kernel[axis])
+    ]
+    fits = [each % stride == 0 and 0 <= each < size * stride for each in found]
+    return [each // stride if there else size for each, there in zip(found, fits, strict=True)]
 
 
 def _of_channel(layer: IntegerLayer, channel: int) -> Accumulator:
