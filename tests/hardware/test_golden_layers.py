@@ -96,12 +96,33 @@ def test_faults_of_a_clip_are_named(tmp_path: Path) -> None:
         "clip: missing, sums beyond both bounds went on": np.clip(rounded, least, most),
         "rounding rule: to-neg": np.clip(sums >> shift, low, high),
     }
+    assert_named(tmp_path, faults)
+
+
+def test_faults_of_a_table_are_named(tmp_path: Path) -> None:
+    layer = Function(("mul", "x", ("sigmoid", ("mul", "x", 0.02))))
+    golden = golden_of(layer, [(3, 4, 5)], tmp_path / "golden")
+    arrays = {array.name: array for array in golden.manifest.arrays}
+    table, x = golden.read(arrays["made.table"]), golden.read(arrays["in0.code"])
+    half = len(table) // 2
+    np.testing.assert_array_equal(golden.read(arrays["made.code"]), table[x + half])
+    faults = {
+        "table: the entry of the code above is read": table[x + half + 1],
+        "table: the entry of the code below is read": table[x + half - 1],
+        "table: its index takes codes as unsigned": table[x % len(table)],
+        "function: missing, its operand went on": x,
+    }
+    assert_named(tmp_path, faults)
+
+
+def assert_named(folder: Path, faults: dict[str, np.ndarray]) -> None:
+    """Codes of `made` that a device has instead, by what has to be told of them."""
     for number, (told, codes) in enumerate(faults.items()):
-        device = tmp_path / str(number)
-        shutil.copytree(tmp_path / "golden", device)
+        device = folder / str(number)
+        shutil.copytree(folder / "golden", device)
         width = (device / "made.code.bin").stat().st_size // codes.size
         (device / "made.code.bin").write_bytes(codes.astype(f"<i{width}").tobytes())
-        status, result = run(tmp_path / "golden", device)
+        status, result = run(folder / "golden", device)
         assert status == 1
         assert any(text.startswith(told) for text in texts(first_wrong(result))), told
 

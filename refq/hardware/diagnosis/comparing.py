@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from refq.hardware.diagnosis import arithmetic, encoding, ordering
+from refq.hardware.diagnosis import arithmetic, encoding, lookups, ordering
 from refq.hardware.diagnosis.case import Case, Explanation, Hypothesis, explain
 from refq.hardware.diagnosis.device import Device, Source
 from refq.hardware.diagnosis.following import upstream
@@ -34,6 +34,7 @@ OF_STEPS: tuple[Hypothesis, ...] = (
     encoding.stuck_bits,
     arithmetic.biases,
     arithmetic.requantizations,
+    lookups.lookups,
     arithmetic.assignments,
     arithmetic.decodings,
     arithmetic.other_arrays,
