@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from refq.cli.command import Request
 from refq.data import presets
-from refq.errors import OptionError, RefqError, WeightsError
+from refq.errors import OptionError, RefqError, WeightsError, clipped
 from refq.importers import converting, models, read, whole
 from refq.importers.foreign import Asked
 
@@ -29,17 +29,18 @@ def converted(asked: Request) -> converting.Conversion | whole.Whole:
         if others or not models.fitting(asked.file):
             raise
         try:
-            return _model(asked)
+            return _model(asked, f"no network that refq knows by name: {clipped(error.found)}")
         except RefqError as reason:
             raise reason from error
 
 
-def _model(asked: Request) -> whole.Whole:
+def _model(asked: Request, *notes: str) -> whole.Whole:
     given = Asked(asked.input_size, asked.outputs or (), asked.external_data, asked.prototxt)
     model, stated = models.read(asked.file, given), {}
     if asked.preprocessing:
         rule = presets.asked(asked.preprocessing, model.network.input_shape)
         stated["preprocessing"] = rule.to_json()
+    model = replace(model, notes=(*model.notes, *notes))
     return whole.write(model, asked.file, asked.out, stated)
 
 

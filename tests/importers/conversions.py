@@ -6,19 +6,25 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from refq import convert
+from refq.importers import models
 
 
-def refused(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+def refused(path: Path, capsys: pytest.CaptureFixture[str], *more: str, whole: bool = False) -> str:
     """The one line on stderr; nothing else is printed or written. The command runs in the file's
-    folder: a line has 400 characters at most, also where a path is long."""
-    here = os.getcwd()
+    folder: a line has 400 characters at most, also where a path is long.
+
+    whole: of a model of any network; otherwise of weights of those that refq knows by name, as no
+    file were more than that."""
+    here, every = os.getcwd(), models.fitting
     os.chdir(path.parent)
     try:
-        assert convert.main([path.name, "-o", "out.h5", *more]) == 2
+        with mock.patch.object(models, "fitting", every if whole else lambda path: []):
+            assert convert.main([path.name, "-o", "out.h5", *more]) == 2
     finally:
         os.chdir(here)
     told = capsys.readouterr()

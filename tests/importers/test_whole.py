@@ -30,7 +30,9 @@ def test_preprocessing_that_nobody_knows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = onnx_models.saved(tmp_path / "m.onnx", onnx_models.convolution())
-    assert "unknown preprocessing 'vgg'" in refused(path, capsys, "--preprocessing", "vgg")
+    assert "unknown preprocessing 'vgg'" in refused(
+        path, capsys, "--preprocessing", "vgg", whole=True
+    )
 
 
 def test_rules_of_one_name_are_one_rule() -> None:
@@ -51,4 +53,6 @@ def test_a_network_of_refqs_own_is_not_converted(
     wanted = r"weights of m; expected vgg16; evaluate .*own\.h5 instead"
     with pytest.raises(WeightsError, match=wanted):
         weights.load(tmp_path / "own.h5", "vgg16")
-    assert "refq's own network; commands take it" in refused(tmp_path / "own.h5", capsys)
+    assert "refq's own network; commands take it" in refused(
+        tmp_path / "own.h5", capsys, whole=True
+    )
