@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from refq.cli.command import Request
 from refq.data import presets
-from refq.errors import OptionError, RefqError, WeightsError, clipped
+from refq.errors import OptionError, RefqError, WeightsError
 from refq.importers import converting, models, read, whole
 from refq.importers.foreign import Asked
 
+OWN_GRAPH = "no network that refq knows by name; --network NAME says where it differs"
 # options of a model file's own graph
 OWN = {"input_size", "outputs", "external_data", "prototxt"}
 
@@ -29,7 +30,7 @@ def converted(asked: Request) -> converting.Conversion | whole.Whole:
         if others or not models.fitting(asked.file):
             raise
         try:
-            return _model(asked, f"no network that refq knows by name: {clipped(error.found)}")
+            return _model(asked, OWN_GRAPH)
         except RefqError as reason:
             raise reason from error
 
