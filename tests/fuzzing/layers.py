@@ -41,11 +41,15 @@ PARTS = [
     Part("form", "Reshape", ["sum"], ["form"], {"reshape_param": {"shape": (0, 2, -1, 4)}}),
     Part("turn", "Permute", ["form"], ["turn"], {"permute_param": {"order": [0, 2, 3, 1]}}),
     Part(
-        "fc", "InnerProduct", ["turn"], ["fc"], {"inner_product_param": {"num_output": 2}},
+        "fc",
+        "InnerProduct",
+        ["turn"],
+        ["fc"],
+        {"inner_product_param": {"num_output": 2}},
         (_ones(2, 64), _ones(2)),
     ),
     Part("prob", "Softmax", ["fc"], ["prob"]),
-]  # fmt: skip
+]
 MATLAB = [
     MatlabLayer("conv", "conv", [_ones(3, 3, 3, 4), _ones(4, 1)], {"pad": 1, "stride": (1, 1)}),
     MatlabLayer("bn", "bnorm", [_ones(4, 1), _ones(4, 1), _ones(4, 2)]),
@@ -53,7 +57,7 @@ MATLAB = [
     MatlabLayer("pool", "pool", (), {"pool": 3, "stride": 2, "pad": (0, 1, 0, 1), "method": "avg"}),
     MatlabLayer("up", "convt", [_ones(4, 4, 2, 4)], {"upsample": 2, "crop": 1, "numGroups": 1}),
     MatlabLayer("prob", "softmax"),
-]  # fmt: skip
+]
 
 
 def _read(path: Path) -> None:
