@@ -10,11 +10,10 @@ import numpy as np
 
 from refq.errors import ShapeError
 from refq.importers.lowering.drafts import Affine
-from refq.importers.lowering.expressions import SEVERAL, UNARY, clip, put
+from refq.importers.lowering.expressions import SEVERAL, UNARY, clip
 from refq.importers.lowering.values import Held, Value
 from refq.importers.lowering.walking import Step, Unheld, handles
 from refq.networks.layers import Add, Mul, PReLU, Shape, Sub
-from refq.networks.layers.expressions import Expression
 
 MOST_SLOPES = 1 << 18
 LAYERS = {"Add": Add(), "Sub": Sub(), "Mul": Mul(), "Sum": Add()}
@@ -31,7 +30,7 @@ def passed(step: Step) -> Sequence[Value]:
     x = step.held()
     to = step.attributes.get("to", 1)
     if step.operator.kind == "Cast" and to == BOOL:
-        return [_applied(step, x, ("abs", ("sign", "x")))]
+        return [step.applied(("abs", ("sign", "x")), x)]
     if step.operator.kind == "Cast" and to not in FLOATS:
         raise Unheld(f"it makes values of type {to} of computed ones")
     return [x] * len(step.operator.outputs)
@@ -53,12 +52,12 @@ def cast(value: np.ndarray, to: int) -> np.ndarray:
 def unary(step: Step) -> Value:
     step.mode("approximate", "none", "tanh")  # of Gelu
     made = UNARY[step.operator.kind](step.attributes, "x")
-    return _applied(step, step.held(), made)
+    return step.applied(made, step.held())
 
 
 @handles("Clip")
 def clipped(step: Step) -> Value:
-    return _applied(step, step.held(), clip("x", step.number(1, "min"), step.number(2, "max")))
+    return step.applied(clip("x", step.number(1, "min"), step.number(2, "max")), step.held())
 
 
 @handles("PRelu")
@@ -108,14 +107,8 @@ def _pair(step: Step, kind: str, one: Value, two: Value) -> Value:
         if not math.isfinite(number):
             raise Unheld(f"the constant is {number}")
         made = (operator, "x", number) if held is one else (operator, number, "x")
-        return _applied(step, held, made)
+        return step.applied(made, held)
     return _of_channels(step, kind, held, constant, held is one)
-
-
-def _applied(step: Step, x: Held, made: Expression) -> Value:
-    """A function of what is a function already."""
-    whole = put(made, "x", x.expression)
-    return step.walker.function(replace(x, expression=whole), step.operator)
 
 
 def _tensors(step: Step, kind: str, one: Held, two: Held) -> Value:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from refq.errors import ShapeError
 from refq.importers.lowering.values import Held, Value
@@ -19,6 +18,7 @@ from refq.networks.layers import (
     MaxPool,
     Softmax,
 )
+from refq.networks.layers.expressions import Expression
 
 
 @handles("MaxPool", "AveragePool")
@@ -53,26 +53,34 @@ def whole(step: Step) -> Value:
     return _reduced(step, x, axes, step.operator.kind == "GlobalAveragePool", True)
 
 
-@handles("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum")
+SQUARE: Expression = ("mul", "x", "x")
+# (what is computed of each value, whether of that the mean, sum or maximum, and what of this)
+REDUCED: dict[str, tuple[Expression, str, Expression]] = {
+    "ReduceL1": (("abs", "x"), "sum", "x"),
+    "ReduceL2": (SQUARE, "sum", ("sqrt", "x")),
+    "ReduceMax": ("x", "max", "x"),
+    "ReduceMean": ("x", "mean", "x"),
+    "ReduceMin": (("neg", "x"), "max", ("neg", "x")),
+    "ReduceSum": ("x", "sum", "x"),
+    "ReduceSumSquare": (SQUARE, "sum", "x"),
+}
+
+
+@handles(*REDUCED)
 def reduced(step: Step) -> Value:
     x, axes = step.held(), step.whole(1, "axes")
+    before, what, after = REDUCED[step.operator.kind]
+    each = step.applied(before, x)
     if not axes and step.attributes.get("noop_with_empty_axes", 0):
-        return x
-    kind = step.operator.kind
+        return step.applied(after, each)
     found = sorted({x.axis(axis) for axis in axes or range(len(x.dims))})
     keep = bool(step.attributes.get("keepdims", 1))
     if x.batched and 0 in found and step.walker.batch != 1:
         raise Unheld("it goes over the images of a batch")
-    if kind == "ReduceMin":  # min x = -max -x
-        x = step.walker.function(replace(x, expression=("neg", x.expression)), step.operator)
-    made = _reduced(step, x, found, kind in ("ReduceMean", "ReduceSum"), keep)
-    if kind == "ReduceMin":
-        return step.walker.function(replace(made, expression=("neg", "x")), step.operator)
-    if kind == "ReduceSum":
-        count = math.prod(x.dims[axis] for axis in found)
-        scaled = replace(made, expression=("mul", made.expression, float(count)))
-        return step.walker.function(scaled, step.operator)
-    return made
+    made = _reduced(step, each, found, what != "max", keep)
+    if what == "sum":
+        made = step.applied(("mul", "x", float(math.prod(x.dims[axis] for axis in found))), made)
+    return step.applied(after, made)
 
 
 def _reduced(step: Step, x: Held, axes: Sequence[int], mean: bool, keep: bool) -> Held:

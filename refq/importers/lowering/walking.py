@@ -16,9 +16,10 @@ from refq.errors import NAME, ShapeError, WeightsError, clipped
 from refq.importers.foreign import Foreign, Operator
 from refq.importers.lowering.constants import Unknown, computed
 from refq.importers.lowering.drafts import Drafts
-from refq.importers.lowering.expressions import size
+from refq.importers.lowering.expressions import put, size
 from refq.importers.lowering.values import Beyond, Held, Value
 from refq.networks.layers import Function, Layer, Shape, Weighted
+from refq.networks.layers.expressions import Expression
 from refq.networks.layers.rearrange import reshape, transpose
 
 # operators whose handlers are asked even where all they read is constant
@@ -124,6 +125,11 @@ class Step:
                 f"{self.walker.named(self.operator)}.shape", reshape(shape), (tensor,)
             )
         return Held(tensor, (1, *shape))
+
+    def applied(self, made: Expression, value: Held) -> Held:
+        """A function of what is a function already."""
+        whole = put(made, "x", value.expression)
+        return self.walker.function(replace(value, expression=whole), self.operator)
 
     def plain(self, value: Held) -> Held:
         """Held by a node of the very shape that the file gives it."""
