@@ -22,7 +22,7 @@ ARRAYS: Arrays = {
     "c": {"kernel": np.ones((3, 3, 3, 4), np.float32), "bias": np.ones(4, np.float32)},
     "w": {"kernel": np.ones((3, 3, 4, 1), np.float32)},
     "b": {name: np.ones(4, np.float32) for name in ("gamma", "beta", "mean", "variance")},
-    "d": {"kernel": np.ones((64, 5), np.float32), "bias": np.ones(5, np.float32)},
+    "d": {"kernel": np.ones((128, 5), np.float32), "bias": np.ones(5, np.float32)},
 }
 
 
