@@ -148,7 +148,7 @@ def test_an_interrupted_export_leaves_nothing(
         (["--out", "OUT", "--scheme", "enq", "--layout", "CHWN"], "NCHW, NHWC, tiled"),
         (["--out", "OUT", "--scheme", "enq", "--layers", "conv9"], "one of 21: conv5"),
         (["--out", "OUT", "--scheme", "enq", "--layers", "conv3:conv1"], "in the network's order"),
-        (["--out", "OUT", "--scheme", "enq", "--stages", "sums"], "one of 26: sum"),
+        (["--out", "OUT", "--scheme", "enq", "--stages", "sums"], "one of 30: sum"),
         (["--out", "OUT", "--scheme", "enq", "--lanes", "0"], "1 to 4096"),
         (["--out", "OUT", "--scheme", "enq", "--lanes", "4"], "a format of text"),
         (["--out", "OUT", "--scheme", "enq", "--max-bytes", "1000"], "--max-bytes"),

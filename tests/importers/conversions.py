@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -14,16 +15,21 @@ from refq import convert
 from refq.importers import models
 
 
+def of_known_networks() -> contextlib.AbstractContextManager[Any]:
+    """Within it files are weights of networks that refq knows by name, and no models of others."""
+    return mock.patch.object(models, "fitting", lambda path: [])
+
+
 def refused(path: Path, capsys: pytest.CaptureFixture[str], *more: str, whole: bool = False) -> str:
     """The one line on stderr; nothing else is printed or written. The command runs in the file's
     folder: a line has 400 characters at most, also where a path is long.
 
     whole: of a model of any network; otherwise of weights of those that refq knows by name, as no
     file were more than that."""
-    here, every = os.getcwd(), models.fitting
+    here = os.getcwd()
     os.chdir(path.parent)
     try:
-        with mock.patch.object(models, "fitting", every if whole else lambda path: []):
+        with contextlib.nullcontext() if whole else of_known_networks():
             assert convert.main([path.name, "-o", "out.h5", *more]) == 2
     finally:
         os.chdir(here)

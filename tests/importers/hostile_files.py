@@ -270,7 +270,7 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
         "2,147,483,648 bytes, more than the file has",
     ),
     "alternating": ("caffe_v2", alternating, "holds no layers with weights"),
-    "long_sizes": ("onnx", long_sizes, "a list of more than 65,536 integers"),
+    "long_sizes": ("onnx", long_sizes, "2,400,000 values for shape ()"),
     "filled": ("onnx", filled, "layers of 1,610,612,736 bytes in a model of"),
     "shared": ("onnx", shared, "layers of 1,610,612,736 bytes in a model of"),
     "large_directory": ("torch_zip", large_directory, "with a directory of 5,200,000 bytes"),

@@ -18,6 +18,7 @@ import pytest
 from refq import convert
 from refq.importers import converting, read
 from tests.importers import hostile_files, small_weights, weight_files
+from tests.importers.conversions import of_known_networks
 
 TOP = Path(__file__).parents[2]
 NETWORK, WEIGHTS = small_weights.case()
@@ -30,7 +31,8 @@ def test_constructed_files(tmp_path: Path, capsys: pytest.CaptureFixture[str], c
     write(path)
     assert path.stat().st_size < 21 << 20
     before, begin = _peak(), time.process_time()
-    assert convert.main([str(path), "-o", str(tmp_path / "out.h5")]) == 2
+    with of_known_networks():
+        assert convert.main([str(path), "-o", str(tmp_path / "out.h5")]) == 2
     # without the bounds, half a gigabyte and more, or half a minute
     assert _peak() - before < 200 and time.process_time() - begin < 4
     error = capsys.readouterr().err

@@ -15,6 +15,7 @@ from refq import convert, networks
 from refq.networks.layers import Subsample
 from refq.networks.weights import load
 from tests.importers import small_weights
+from tests.importers.conversions import of_known_networks
 
 NODE = helper.make_node
 SIZES: dict[str, dict[str, Any]] = {
@@ -73,7 +74,8 @@ class Graph:
     def converted(self, folder: Path) -> tuple[int, Path]:
         path, out = folder / "w.onnx", folder / "out.h5"
         path.write_bytes(self.model.SerializeToString())
-        return convert.main([str(path), "-o", str(out)]), out
+        with of_known_networks():
+            return convert.main([str(path), "-o", str(out)]), out
 
 
 def padded(graph: Graph, *value: Any) -> Graph:
