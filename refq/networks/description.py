@@ -59,6 +59,11 @@ def sha256(network: Network) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def hashed(network: Network) -> Network:
+    """The network with its graph's hash as its only parameter."""
+    return replace(network, parameters={PLACE: sha256(network)})
+
+
 def described(network: Network) -> bool:
     """Whether its graph is all that describes it: no builder makes it by its name."""
     return PLACE in network.parameters
@@ -101,7 +106,7 @@ def from_json(stored: Any) -> Network:
         tuple(_node(node, number) for number, node in enumerate(nodes)),
         outputs=_value(tuple[str, ...], stored["outputs"], "outputs"),
     )
-    return replace(network, parameters={PLACE: sha256(network)})
+    return hashed(network)
 
 
 def _node(stored: Any, number: int) -> Node:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -91,11 +90,12 @@ class Drafts:
                 outputs[output] = other
         self.nodes.pop(name, None)
 
-    def readers(self, outputs: dict[str, str]) -> Counter[str]:
-        """How often each tensor is read, as an output as well."""
-        read = Counter(name for draft in self.nodes.values() for name in draft.inputs)
-        read.update(outputs.values())
-        return read
+    def only_reader(self, name: str, outputs: dict[str, str]) -> Draft | None:
+        """The node that alone reads a tensor, once; None where others do, or it is an output."""
+        if name in outputs.values():
+            return None
+        read = [each for each in self.nodes.values() for source in each.inputs if source == name]
+        return read[0] if len(read) == 1 else None
 
     def prune(self, outputs: dict[str, str]) -> None:
         """Leaves out what no output needs, and puts the rest in order of computation."""

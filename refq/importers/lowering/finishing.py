@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ def finished(
     for tensor, shape in (*network.shapes.items(), *network.weight_shapes().items()):
         if np.prod(shape, dtype=np.float64) > LARGEST:
             raise ShapeError(f"{tensor} of shape {shape}", f"at most {LARGEST:,} values")
-    network = replace(network, parameters={"graph": description.sha256(network)})
+    network = description.hashed(network)
     metadata: dict[str, Any] = {"network": network.name, "source": f"{foreign.format} file"}
     if foreign.preprocessing is not None:
         metadata["preprocessing"] = dict(foreign.preprocessing)

@@ -39,11 +39,6 @@ def fold(drafts: Drafts, outputs: Outputs) -> None:
                 changed = _into_pads(drafts, draft, outputs) or changed
 
 
-def _alone(drafts: Drafts, name: str, outputs: Outputs) -> bool:
-    """Whether one node reads a tensor, and that is no output."""
-    return drafts.readers(outputs)[name] == 1 and name not in outputs.values()
-
-
 def _peeled(drafts: Drafts, draft: Draft, outputs: Outputs) -> bool:
     """Takes the innermost part that has a layer of its own out of a function."""
     assert isinstance(draft.layer, Function)
@@ -55,7 +50,8 @@ def _peeled(drafts: Drafts, draft: Draft, outputs: Outputs) -> bool:
         numbers = affine(part)
         if numbers is None:
             break
-        behind = maker is not None and _weighted(maker) and _alone(drafts, source, outputs)
+        alone = drafts.only_reader(source, outputs) is not None
+        behind = maker is not None and _weighted(maker) and alone
         if behind or (part == expression and _read_by_weights(drafts, draft, numbers, outputs)):
             channels = drafts.shapes[source][0]
             weight, bias = (np.full(channels, number) for number in numbers)
@@ -91,9 +87,10 @@ def _read_by_weights(
     drafts: Drafts, draft: Draft, numbers: tuple[float, float], outputs: Outputs
 ) -> bool:
     """Whether the only reader takes a x + b into its weights; b is not added to padding."""
-    if not _alone(drafts, draft.name, outputs):
+    reader = drafts.only_reader(draft.name, outputs)
+    if reader is None:
         return False
-    (layer,) = (each.layer for each in drafts.nodes.values() if draft.name in each.inputs)
+    layer = reader.layer
     plain = isinstance(layer, (Conv, Dense)) and not (numbers[1] and any(layer.pads))
     return plain or isinstance(layer, Affine)
 
@@ -128,7 +125,9 @@ def _layer(part: Expression) -> Layer | None:
 def _into_source(drafts: Drafts, draft: Draft, outputs: Outputs) -> bool:
     """Folds an affine layer into the weights that it follows (Ioffe and Szegedy 2015)."""
     source = drafts.nodes.get(draft.inputs[0])
-    if source is None or not _weighted(source) or not _alone(drafts, source.name, outputs):
+    if source is None or not _weighted(source):
+        return False
+    if drafts.only_reader(source.name, outputs) is None:
         return False
     assert source.weight is not None and source.bias is not None
     assert draft.weight is not None and draft.bias is not None
@@ -147,9 +146,9 @@ def _into_source(drafts: Drafts, draft: Draft, outputs: Outputs) -> bool:
 def _into_reader(drafts: Drafts, draft: Draft, outputs: Outputs) -> bool:
     """Folds an affine layer into the only convolution that reads it: a shift only where no padding
     is read, which would not be shifted."""
-    if not _alone(drafts, draft.name, outputs) or draft.weight is None or draft.bias is None:
+    reader = drafts.only_reader(draft.name, outputs)
+    if reader is None or draft.weight is None or draft.bias is None:
         return False
-    (reader,) = (each for each in drafts.nodes.values() if draft.name in each.inputs)
     layer = reader.layer
     if not isinstance(layer, (Conv, Dense)) or reader.weight is None or reader.bias is None:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from refq.errors import OptionError, WeightsError, clipped
@@ -34,7 +35,7 @@ def begun(foreign: Foreign, asked: Asked) -> tuple[Drafts, dict[str, Value], lis
         drafts = Drafts({INPUT: shape})
         return drafts, {name: _held(drafts, name, shape, inputs[name], name in turned)}, notes
     if len({shape[1:] for shape in maps.values()}) > 1:
-        maps = {name: (_count(shape), 1, 1) for name, shape in maps.items()}
+        maps = {name: (math.prod(shape), 1, 1) for name, shape in maps.items()}
     channels = sum(shape[0] for shape in maps.values())
     drafts = Drafts({INPUT: (channels, *next(iter(maps.values()))[1:])})
     values, first = dict[str, Value](), 0
@@ -62,10 +63,6 @@ def _held(
     return Held(back, dims)
 
 
-def _count(shape: Shape) -> int:
-    return shape[0] * shape[1] * shape[2]
-
-
 def _sized(name: str, dims: Dims, asked: Asked, foreign: Foreign) -> Shape:
     """Sizes with a batch of one; open rows and columns as they are asked for."""
     rank = len(dims)
@@ -73,9 +70,7 @@ def _sized(name: str, dims: Dims, asked: Asked, foreign: Foreign) -> Shape:
     pixels = range(1, rank - 1) if last else range(2, rank)
     sizes = list(dims)
     if sizes and (sizes[0] is None or rank >= 2):
-        if sizes[0] not in (None, 1) and rank >= 2:
-            sizes[0] = 1  # a batch that the file fixed
-        sizes[0] = 1 if sizes[0] is None else sizes[0]
+        sizes[0] = 1  # the batch, open or as the file fixed it
     wanted = asked.input_size
     if wanted is not None:
         for number, axis in enumerate(pixels):

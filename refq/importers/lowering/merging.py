@@ -80,9 +80,9 @@ def _without_ones(layer: Rearrange) -> Rearrange:
 
 def _down(drafts: Drafts, draft: Draft, outputs: dict[str, str]) -> bool:
     """Lets the only reader, an elementwise layer, go first."""
-    if drafts.readers(outputs)[draft.name] != 1 or draft.name in outputs.values():
+    reader = drafts.only_reader(draft.name, outputs)
+    if reader is None:
         return False
-    (reader,) = (each for each in drafts.nodes.values() if draft.name in each.inputs)
     source = drafts.shapes[draft.inputs[0]]
     layer = cast(Rearrange, draft.layer)
     # numbers of each channel stay theirs where channels do
